@@ -1,0 +1,5 @@
+"""`python -m connector worker`, the same as `faust -A connector worker`."""
+
+from connector.worker import main
+
+main()

@@ -1,0 +1,111 @@
+"""
+How long to wait after which error?
+
+The waits follow docs.x.com (handling-disconnections): network errors at once and then linear from 250 ms to 16 s,
+HTTP errors doubling from 5 s to 320 s, 429 until the window's reset or else doubling from 60 s.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from math import inf
+from random import Random
+
+from connector.errors import (
+    ConnectionLost,
+    ConnectionTaken,
+    ConnectorError,
+    OutOfCredit,
+    RateLimited,
+    ServiceUnavailable,
+)
+
+CONNECTS_PER_WINDOW = 10
+CONNECT_WINDOW_SECS = 10.0
+RESET_MARGIN_SECS = 1.0
+"""Added to `x-rate-limit-reset`, which has whole seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """Waits in seconds: *first*, then `+ step` and `* factor` each time, at most *cap*; up to *jitter* of it added."""
+
+    first: float
+    second: float
+    step: float = 0.0
+    factor: float = 1.0
+    cap: float
+    jitter: float = 0.0
+
+    def wait(self, attempt: int, random: Random) -> float:
+        """Return the wait before the connect that follows failure number *attempt* (from 1)."""
+        if attempt <= 1:
+            base = self.first
+        elif self.step:
+            base = self.second + self.step * (attempt - 2)
+        else:
+            base = self.second * self.factor ** min(attempt - 2, 32)
+        base = min(base, self.cap)
+        return base + base * self.jitter * random.random()
+
+
+SCHEDULES: dict[type[ConnectorError], Schedule] = {
+    # at once the first time: the docs ask for it after an established connection drops
+    ConnectionLost: Schedule(first=0.0, second=0.25, step=0.25, cap=16.0),
+    # jitter, so that a fleet does not come back in step after an outage
+    ServiceUnavailable: Schedule(first=5.0, second=10.0, factor=2.0, cap=320.0, jitter=0.1),
+    # only without a reset header
+    RateLimited: Schedule(first=60.0, second=120.0, factor=2.0, cap=960.0, jitter=0.1),
+    # a ghost that is not ours to remove: its slot frees after seconds to hours
+    ConnectionTaken: Schedule(first=20.0, second=30.0, step=10.0, cap=120.0, jitter=0.1),
+    # credits are bought by people, caps reset by the calendar
+    OutOfCredit: Schedule(first=3600.0, second=3600.0, cap=3600.0),
+}
+
+
+def schedule_of(error: ConnectorError) -> Schedule:
+    """Return the schedule of *error*'s class, or of the nearest class above it that has one."""
+    return next(SCHEDULES[kind] for kind in type(error).__mro__ if kind in SCHEDULES)
+
+
+class Backoff:
+    """
+    The waits of one connection's failures in a row.
+
+    Each class of error is counted on its own; `reset` is for delivered records, not for an opened connection.
+    """
+
+    def __init__(self, random: Random | None = None) -> None:
+        self._random = random or Random()  # noqa: S311  # jitter is no secret
+        self._attempts: dict[Schedule, int] = {}
+
+    def wait(self, error: ConnectorError, *, now: float) -> tuple[int, float]:
+        """
+        Return the number of failures like *error* in a row, and the seconds to wait before connecting again.
+
+        *now* is UNIX time in seconds of X's clock.
+        """
+        schedule = schedule_of(error)
+        attempt = self._attempts[schedule] = self._attempts.get(schedule, 0) + 1
+        wait = schedule.wait(attempt, self._random)
+        if isinstance(error, RateLimited) and error.reset_at is not None:
+            wait = max(error.reset_at - now, 0.0) + RESET_MARGIN_SECS
+        return attempt, wait
+
+    def reset(self) -> None:
+        """Forget all failures."""
+        self._attempts.clear()
+
+
+class ConnectFloor:
+    """Never more than one connect a second over any ten: a stream that closes at once must not be hammered."""
+
+    def __init__(self) -> None:
+        self._connects: deque[float] = deque([-inf] * CONNECTS_PER_WINDOW, maxlen=CONNECTS_PER_WINDOW)
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until another connect is allowed; *now* is monotonic."""
+        return max(self._connects[0] + CONNECT_WINDOW_SECS - now, 0.0)
+
+    def connected(self, now: float) -> None:
+        """Count a connect at *now*."""
+        self._connects.append(now)

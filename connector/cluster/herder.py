@@ -1,0 +1,155 @@
+"""
+Starts and stops this worker's tasks as their slots are assigned and taken away (Connect's herder).
+
+A task that stays assigned keeps running through any rebalance.  One that ends because another owner fenced it is
+started afresh if its slot is still here; one that FAILED stays so until the worker is restarted.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
+
+from mode import Service
+
+from connector.cluster.statuses import Statuses
+from connector.events import Event, TasksAssigned
+from connector.records import TaskId
+from connector.status import State, TaskStatus
+from connector.task import RESTART_PAUSE_SECS, SourceTask
+
+REVOKED_STOP_SECS = 10.0
+"""How long a task whose slot has moved may drain; its new owner fences it anyway."""
+
+FLUSH_SECS = 2.0
+
+
+class BuildTask(Protocol):
+    """Builds the task *task*, which writes to *slot*; *ghosts* are connections that its last owner may have left."""
+
+    def __call__(
+        self, task: TaskId, slot: int, *, on_status: Callable[[TaskStatus], None], ghosts: Collection[str]
+    ) -> SourceTask: ...
+
+
+class Herder(Service):
+    """
+    The tasks of this worker.
+
+    *slots* says which task has which slot.  *over* is called once all tasks of this worker have reached their time
+    limit, or one with a time limit has failed: with the exit code.
+    """
+
+    mundane_level = "debug"  # our events say what an operator wants to know
+
+    def __init__(
+        self,
+        slots: Mapping[int, TaskId],
+        build: BuildTask | None,
+        statuses: Statuses,
+        *,
+        emit: Callable[[Event], None],
+        over: Callable[[int], None],
+    ) -> None:
+        super().__init__()
+        self.slots = slots
+        self.assigned: set[int] = set()
+        self.joined = False
+        self.tasks: dict[int, SourceTask] = {}
+        self._build, self._statuses, self._emit, self._over = build, statuses, emit, over
+        self._runs: dict[int, asyncio.Task[None]] = {}
+        self._leaving = False
+
+    def assign(self, slots: Collection[int]) -> None:
+        """Run the tasks of *slots* and no others; returns at once."""
+        self.joined = True
+        before, self.assigned = self.assigned, {slot for slot in slots if slot in self.slots}
+        for slot in before - self.assigned:
+            self._stop_soon(slot)
+        for slot in self.assigned:
+            if not self._leaving and (slot not in self._runs or self._runs[slot].done()):
+                self._runs[slot] = asyncio.create_task(self._run(slot))
+                self._runs[slot].add_done_callback(self._crash_on_error)
+        names = {slot: str(self.slots[slot]) for slot in before | self.assigned}
+        self._emit(
+            TasksAssigned(
+                running=tuple(names[slot] for slot in sorted(before & self.assigned)),
+                started=tuple(names[slot] for slot in sorted(self.assigned - before)),
+                stopped=tuple(names[slot] for slot in sorted(before - self.assigned)),
+            )
+        )
+
+    def begin_stop(self) -> None:
+        """Stop reading everywhere, at once; what was read is still delivered."""
+        self._leaving = True
+        for task in self.tasks.values():
+            task.begin_stop()
+
+    async def on_stop(self) -> None:
+        """Drain all tasks side by side; the worker's watchdog bounds the time."""
+        self.begin_stop()
+        await asyncio.gather(*self._runs.values(), return_exceptions=True)
+        try:
+            await asyncio.wait_for(self._statuses.flush(), FLUSH_SECS)
+        except TimeoutError:
+            self.log.warning("The last states of the tasks could not be told to the group")
+
+    @property
+    def undelivered_posts(self) -> int:
+        """Posts read by this worker and not confirmed by Kafka."""
+        return sum(task.undelivered_posts for task in self.tasks.values())
+
+    def unready(self) -> dict[str, str]:
+        """Return why the tasks assigned here do not do their work, by name."""
+        reasons = {}
+        for slot in self.assigned:
+            task = self.tasks.get(slot)
+            if reason := "starting" if task is None else task.unready:
+                reasons[str(self.slots[slot])] = reason
+        return reasons
+
+    async def _run(self, slot: int) -> None:
+        """Run the slot's task, again and again while it is assigned here and another owner fenced it."""
+        name = self.slots[slot]
+        while slot in self.assigned and not self._leaving and self._build is not None:
+            shared = self._statuses.of(name)
+            task = self._build(
+                name,
+                slot,
+                on_status=lambda status: self._statuses.publish(name, status),
+                ghosts=shared.status.connections if shared else (),
+            )
+            self.tasks[slot] = task
+            await self.add_runtime_dependency(task)
+            await task.ended.wait()
+            await self.remove_dependency(task)
+            if task.finished or task.status.state is State.FAILED:
+                self._tell_over(task)
+                return
+            if slot in self.assigned and not self._leaving:
+                await asyncio.sleep(RESTART_PAUSE_SECS)
+        del self.tasks[slot]
+
+    def _crash_on_error(self, run: "asyncio.Task[None]") -> None:
+        """A task that cannot even be built is our own error, and ends the worker."""
+        if not run.cancelled() and (error := run.exception()):
+            self.add_future(self.crash(error))
+
+    def _stop_soon(self, slot: int) -> None:
+        if task := self.tasks.get(slot):
+            task.begin_stop()
+            self.add_future(self._give_up_after(task, REVOKED_STOP_SECS))
+
+    async def _give_up_after(self, task: SourceTask, secs: float) -> None:
+        try:
+            await asyncio.wait_for(task.ended.wait(), secs)
+        except TimeoutError:
+            task.abandon()
+
+    def _tell_over(self, task: SourceTask) -> None:
+        if task.settings.time_limit_secs is None:
+            return
+        tasks = [self.tasks.get(slot) for slot in self.assigned]
+        if task.status.state is State.FAILED:
+            self._over(1)
+        elif all(other is not None and other.finished for other in tasks):
+            self._over(0)

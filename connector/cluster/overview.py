@@ -1,0 +1,90 @@
+"""What does this worker know of the group?  For the web and the command line, in Connect's words."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from connector.cluster.herder import Herder
+from connector.cluster.statuses import Statuses
+from connector.config import hide
+from connector.kafka.log import CompactedLog
+from connector.kafka.offsets import OffsetTable
+from connector.records import TaskId
+from connector.status import State
+
+ANSWER_SECS = 15.0
+"""Kafka counts as away when it has not answered this long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """The connectors, their tasks' states and offsets, and whether this worker does its part."""
+
+    declared: Mapping[str, Mapping[str, str]]
+    """Configurations by connector name, secrets as references."""
+    tasks: Mapping[str, tuple[TaskId, ...]]
+    herder: Herder
+    statuses: Statuses
+    offsets: OffsetTable
+    logs: tuple[CompactedLog, ...]
+    rebalancing: Callable[[], bool]
+
+    def names(self) -> list[str]:
+        """Return the names of the connectors."""
+        return sorted(self.declared)
+
+    def info(self, name: str) -> dict[str, Any] | None:
+        """Return Connect's ConnectorInfo, or None for an unknown connector."""
+        if name not in self.declared:
+            return None
+        return {
+            "name": name,
+            "config": hide(self.declared[name]),
+            "tasks": [{"connector": task.connector, "task": task.number} for task in self.tasks[name]],
+            "type": "source",
+        }
+
+    def status(self, name: str) -> dict[str, Any] | None:
+        """
+        Return Connect's status of a connector, or None for an unknown one.
+
+        A failing task does not change the connector, as in Connect; where no task has been told of yet it is UNASSIGNED.
+        """
+        if name not in self.declared:
+            return None
+        tasks = []
+        for task in self.tasks[name]:
+            shared = self.statuses.of(task)
+            entry: dict[str, Any] = {
+                "id": task.number,
+                "state": State.UNASSIGNED if shared is None else shared.status.state,
+                "worker_id": self.statuses.worker_id if shared is None else shared.worker_id,
+            }
+            if shared is not None and shared.status.trace:
+                entry["trace"] = shared.status.trace
+            if shared is not None and shared.status.detail:
+                entry["detail"] = shared.status.detail
+            tasks.append(entry)
+        alive = any(entry["state"] != State.UNASSIGNED for entry in tasks)
+        connector = {
+            "state": State.RUNNING if alive else State.UNASSIGNED,
+            "worker_id": tasks[0]["worker_id"],
+        }
+        return {"name": name, "connector": connector, "tasks": tasks, "type": "source"}
+
+    def offsets_of(self, name: str) -> dict[str, Any] | None:
+        """Return the committed source offsets of a connector, or None for an unknown one."""
+        return {"offsets": self.offsets.of(name)} if name in self.declared else None
+
+    def unready(self) -> list[str]:
+        """Return why this worker is not ready; nothing if it is."""
+        reasons = []
+        silent = [log.topic for log in self.logs if log.silent_secs > ANSWER_SECS]
+        if silent:
+            reasons.append(f"Kafka has not answered for {max(log.silent_secs for log in self.logs):.0f} s")
+        if not self.herder.joined:
+            reasons.append("the worker has not joined its group yet")
+        elif self.rebalancing():
+            reasons.append("the group is rebalancing")
+        reasons += [f"task {name}: {reason}" for name, reason in self.herder.unready().items()]
+        return reasons

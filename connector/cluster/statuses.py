@@ -1,0 +1,99 @@
+"""
+The states of all tasks of the group, in a compacted topic that each worker follows (Connect's `status.storage.topic`).
+
+Key: `status-task-<connector>-<number>`; value: Connect's JSON with two fields more, `detail` and `connections`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import faust
+import orjson
+from aiokafka.errors import KafkaError
+from faust.exceptions import NotReady
+from mode import Service
+
+from connector.events import Event, StatusNotPublished
+from connector.kafka.log import CompactedLog
+from connector.records import TaskId
+from connector.status import State, TaskStatus
+
+PUBLISH_TIMEOUT_SECS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedStatus:
+    """What a worker told of a task; *worker_id* is `host:port` of its web interface."""
+
+    status: TaskStatus
+    worker_id: str
+
+
+class Statuses(Service):
+    """Publishes this worker's task states, in order, and knows everybody's."""
+
+    mundane_level = "debug"  # our events say what an operator wants to know
+
+    def __init__(self, app: faust.App, topic: str, worker_id: str, emit: Callable[[Event], None]) -> None:
+        super().__init__()
+        self.worker_id = worker_id
+        self.known: dict[bytes, SharedStatus] = {}
+        self._app, self._topic, self._emit = app, topic, emit
+        self._queue: asyncio.Queue[tuple[TaskId, TaskStatus]] = asyncio.Queue()
+
+    def follow(self, log: CompactedLog) -> None:
+        """Wait for *log* to be read before `of` is trusted."""
+        self._log = log
+
+    def apply(self, key: bytes, value: bytes | None) -> None:
+        """Take in a record of the topic."""
+        if value is None:
+            self.known.pop(key, None)
+            return
+        try:
+            fields = orjson.loads(value)
+            status = TaskStatus(
+                state=State(fields["state"]),
+                trace=fields.get("trace"),
+                detail=fields.get("detail"),
+                connections=tuple(fields.get("connections", ())),
+            )
+            self.known[key] = SharedStatus(status=status, worker_id=fields["worker_id"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self.log.warning("A record of %s is no status: key %r", self._topic, key)
+
+    def of(self, task: TaskId) -> SharedStatus | None:
+        """Return what was told of *task* last, by whichever worker."""
+        return self.known.get(_key(task))
+
+    def publish(self, task: TaskId, status: TaskStatus) -> None:
+        """Tell the group; returns at once, and what this worker knows of itself is never behind."""
+        self.known[_key(task)] = SharedStatus(status=status, worker_id=self.worker_id)
+        self._queue.put_nowait((task, status))
+
+    async def flush(self) -> None:
+        """Wait until all is told; the caller bounds the time."""
+        await self._queue.join()
+
+    @Service.task
+    async def _publish(self) -> None:
+        while not self.should_stop:
+            task, status = await self._queue.get()
+            try:
+                await asyncio.wait_for(self._send(_key(task), self._encode(status)), PUBLISH_TIMEOUT_SECS)
+            except (KafkaError, NotReady, OSError, TimeoutError) as exc:
+                self._emit(StatusNotPublished(reason=f"{type(exc).__name__}: {exc}"))
+            finally:
+                self._queue.task_done()
+
+    async def _send(self, key: bytes, value: bytes) -> None:
+        await (await self._app.producer.send(self._topic, key, value, None, None, None))
+
+    def _encode(self, status: TaskStatus) -> bytes:
+        fields = {"state": status.state, "trace": status.trace, "worker_id": self.worker_id}
+        return orjson.dumps(fields | {"detail": status.detail, "connections": status.connections})
+
+
+def _key(task: TaskId) -> bytes:
+    return f"status-task-{task}".encode()

@@ -1,0 +1,99 @@
+"""
+Lines of X become records, dead letters, or nothing.
+
+The path of every post: its id out of the line's head, the ledger's word whether it is new, a record.  A line that is
+no post goes to the dead letter topic, or ends the task; nothing is skipped without a word.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from connector.errors import BadRecord
+from connector.ledger import Ledger
+from connector.posts import head_of
+from connector.records import Arrival, DeadLetter, SourceRecord
+from connector.snowflake import created_ms, to_iso
+
+_MAX_HEADER_CHARACTERS = 1000
+
+
+@dataclass(slots=True, kw_only=True)
+class Converted:
+    """
+    What arrivals became.
+
+    *waits* has, for each arrival, when it came (local UNIX seconds), when one of its posts was made, and how many posts
+    it brought.  *dropped* has error, reason and size of each dead letter.  *error* is the bad record behind which
+    nothing was converted.
+    """
+
+    records: list[SourceRecord] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    waits: list[tuple[float, float, int]] = field(default_factory=list)
+    dropped: list[tuple[str, str, int]] = field(default_factory=list)
+    duplicates: int = 0
+    error: BadRecord | None = None
+
+
+class Converter:
+    """Converts the arrivals of one task, and remembers what it has let through."""
+
+    def __init__(self, *, connector: str, dead_letters: bool) -> None:
+        self._connector, self._dead_letters = connector, dead_letters
+        self._ledger = Ledger()
+        self.max_record_bytes = 0
+        """The largest key and value together that the output topic takes."""
+        self.max_dead_letter_bytes = 0
+        """The largest value that the dead letter topic takes; what is beyond is cut, and a header says so."""
+
+    def convert(self, arrivals: Sequence[Arrival]) -> Converted:
+        """Convert *arrivals* in order, up to the first bad record that is not tolerated."""
+        result = Converted()
+        self._ledger.forget(time.monotonic())
+        for arrival in arrivals:
+            self._convert_one(arrival, result)
+            if result.error is not None:
+                break
+        return result
+
+    def _convert_one(self, arrival: Arrival, result: Converted) -> None:
+        ledger, records = self._ledger, result.records
+        before = len(records)
+        made_ms = 0
+        for line in arrival.lines:
+            try:
+                post_id = head_of(line)
+                if post_id in ledger:
+                    result.duplicates += 1
+                    continue
+                key = b"%d" % post_id
+                if len(key) + len(line) > self.max_record_bytes:
+                    raise BadRecord(  # noqa: TRY301  # handled like every other bad record
+                        f"The post {post_id} has {len(line)} bytes, the topic takes {self.max_record_bytes}: "
+                        f"raise max.message.bytes of the topic"
+                    )
+            except BadRecord as exc:
+                if not self._dead_letters:
+                    result.error = exc
+                    break
+                self._bury(line, exc, arrival.at, result)
+                continue
+            ledger.add(post_id)
+            made_ms = created_ms(post_id)
+            records.append(SourceRecord(key, line, made_ms))
+        if posts := len(records) - before:
+            result.waits.append((arrival.at, made_ms / 1000, posts))
+
+    def _bury(self, line: bytes, error: BadRecord, at: float, result: Converted) -> None:
+        headers = [
+            ("error.class", error.name.encode()),
+            ("error.message", str(error)[:_MAX_HEADER_CHARACTERS].encode()),
+            ("connector", self._connector.encode()),
+            ("received_at", to_iso(int(at * 1000)).encode()),
+        ]
+        value = line[: self.max_dead_letter_bytes]
+        if len(value) < len(line):
+            headers.append(("value.bytes", str(len(line)).encode()))
+        result.dead_letters.append(DeadLetter(value, tuple(headers)))
+        result.dropped.append((error.name, str(error), len(line)))

@@ -1,0 +1,57 @@
+"""
+How far is everything delivered?  (Pure.)
+
+The source offset holds a creation time, `covered_to`: what X had sent up to then has been read and is in the topic.
+X delivers within some seconds and unordered, so the time stays `settle` behind what was heard last, and nothing new is
+claimed until a connection has lasted that long.  Time in which no connection listened is not marked here.
+"""
+
+from dataclasses import dataclass
+
+import orjson
+
+from connector import snowflake
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """The source offset of one source partition: UNIX milliseconds of X's clock, and the posts delivered in all."""
+
+    covered_to_ms: int | None = None
+    posts: int = 0
+
+    def after(self, *, posts: int, heard_ms: int, connected_ms: int, settle_ms: int) -> "Coverage":
+        """
+        Return the coverage once *posts* more are delivered.
+
+        *heard_ms* is when the last line or keep-alive among them arrived, *connected_ms* when its connection began.
+        """
+        settled = heard_ms - settle_ms
+        if self.covered_to_ms is None:
+            covered = max(settled, connected_ms)
+        elif settled >= connected_ms:
+            covered = max(settled, self.covered_to_ms)
+        else:
+            covered = self.covered_to_ms
+        return Coverage(covered_to_ms=covered, posts=self.posts + posts)
+
+    def encode(self) -> bytes:
+        """Return the offset's value: a JSON map."""
+        covered_to = None if self.covered_to_ms is None else snowflake.to_iso(self.covered_to_ms)
+        return orjson.dumps({"covered_to": covered_to, "posts": self.posts})
+
+    @classmethod
+    def decode(cls, value: bytes) -> "Coverage":
+        """
+        Read what `encode` wrote.
+
+        Raises:
+            ValueError: *value* is not such an offset.
+        """
+        try:
+            fields = orjson.loads(value)
+            covered_to, posts = fields["covered_to"], fields["posts"]
+            covered_to_ms = None if covered_to is None else snowflake.from_iso(covered_to)
+            return cls(covered_to_ms=covered_to_ms, posts=int(posts))
+        except (KeyError, TypeError, ValueError) as exc:
+            raise ValueError(f"{value[:200]!r} is no source offset: {exc}") from exc

@@ -1,0 +1,141 @@
+"""
+Everything that can go wrong, sorted by what to do about it.
+
+    ConnectorError
+    ├── ConfigError                fix the configuration: all problems at once, exit code 78
+    ├── RetriableError             wait, then connect again
+    │   ├── ConnectionLost         the stream closed, broke or fell silent
+    │   │   └── Disconnected       X said so in the stream
+    │   ├── ServiceUnavailable     5xx
+    │   ├── RateLimited            429 that waiting cures; `reset_at` if X said when
+    │   └── ConnectionTaken        429: another connection holds the slot
+    ├── OutOfCredit                pause: money, not patience, is missing
+    ├── FatalError                 stop the task: a person has to act
+    │   ├── NotAuthorized          401, 403
+    │   │   └── TokenRejected      401: a token made from a key pair may be fetched again, once
+    │   ├── InvalidRequest         400, or a rule that X refuses
+    │   │   └── RulesMissing       409: the filtered stream has no rules
+    │   ├── BrokerUnsuitable       the broker, or a topic on it, cannot do what the configuration asks
+    │   └── ToleranceExceeded      a bad record under errors.tolerance=none
+    ├── BadRecord                  skip the record, or not: errors.tolerance decides
+    └── DeliveryFailed             Kafka: the outcome is unknown, the committed offset is the truth
+        ├── BrokerAway             Kafka cannot be reached; trying again costs nothing
+        └── Fenced                 another owner has this task's transactional id
+
+`Superseded`: another owner has delivered since; the task is over here.
+`NotFound` stands aside: an optional endpoint that this API host lacks costs only its feature.
+No message holds a token, key or password.
+"""
+
+from collections.abc import Sequence
+
+
+class ConnectorError(Exception):
+    """
+    Something that the connector expects to happen now and then.
+
+    *title* and *detail* are X's own words where X said something.
+    """
+
+    def __init__(self, message: str, *, title: str = "", detail: str = "", status: int | None = None) -> None:
+        super().__init__(message)
+        self.title = title
+        self.detail = detail
+        self.status = status
+
+    @property
+    def name(self) -> str:
+        """The class's name: what logs, metrics and the status call this error."""
+        return type(self).__name__
+
+
+class ConfigError(ConnectorError):
+    """The configuration has *problems*, each a sentence that names the cure."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class RetriableError(ConnectorError):
+    """Waiting cures it."""
+
+
+class ConnectionLost(RetriableError):
+    """The connection closed, broke, could not be made, or fell silent."""
+
+
+class Disconnected(ConnectionLost):
+    """X ended the stream with an error line."""
+
+
+class ServiceUnavailable(RetriableError):
+    """X answered 5xx."""
+
+
+class RateLimited(RetriableError):
+    """Too many requests; *reset_at* is when the window ends (UNIX seconds of X's clock), if X said so."""
+
+    def __init__(self, message: str, *, reset_at: float | None = None, **words: str | int | None) -> None:
+        super().__init__(message, **words)  # type: ignore[arg-type]  # title, detail and status pass through
+        self.reset_at = reset_at
+
+
+class ConnectionTaken(RetriableError):
+    """X holds another connection of this account for this stream."""
+
+
+class OutOfCredit(ConnectorError):
+    """Credits, spend cap or monthly usage are used up; no retry helps until that changes."""
+
+
+class FatalError(ConnectorError):
+    """A person has to act."""
+
+
+class NotAuthorized(FatalError):
+    """X does not let this account do this."""
+
+
+class TokenRejected(NotAuthorized):
+    """X does not know the bearer token (any more)."""
+
+
+class InvalidRequest(FatalError):
+    """X refuses what we ask; the message holds X's words."""
+
+
+class RulesMissing(InvalidRequest):
+    """X has no rules for the filtered stream."""
+
+
+class BrokerUnsuitable(FatalError):
+    """The broker, or a topic on it, cannot do what the configuration asks; the message names the setting."""
+
+
+class ToleranceExceeded(FatalError):
+    """A bad record, and `errors.tolerance` is `none`."""
+
+
+class BadRecord(ConnectorError):
+    """A line that is no post, or a post that the topic does not take."""
+
+
+class DeliveryFailed(ConnectorError):
+    """Kafka did not confirm; only the committed offset says what is in the topic."""
+
+
+class BrokerAway(DeliveryFailed):
+    """Kafka cannot be reached."""
+
+
+class Fenced(DeliveryFailed):
+    """A newer owner has initialised this task's transactional id."""
+
+
+class Superseded(ConnectorError):
+    """Another owner has delivered since this task last did."""
+
+
+class NotFound(ConnectorError):
+    """The API host has no such endpoint (404)."""

@@ -1,0 +1,359 @@
+"""
+Everything that can happen to a connector.
+
+An event is one thing that happened, never a record; it renders its own log line (an event name and fields) and counts
+itself.  Levels by consequence: INFO is a step, WARNING recovers by itself, ERROR lost data or needs a person.
+No field holds a secret.
+"""
+
+import logging
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+from connector.metrics import Metrics
+from connector.records import TaskId
+
+POST_PRICE_USD = 0.005
+"""What X charges for a delivered post under pay-per-use (docs.x.com: pricing, 2026)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened."""
+
+    name: ClassVar[str]
+    level: ClassVar[int] = logging.INFO
+
+    def fields(self) -> dict[str, object]:
+        """Return what the log line says beside the name; fields that are None are left out."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {key: value for key, value in values.items() if value is not None}
+
+    def count(self, metrics: Metrics) -> None:
+        """Add this event to *metrics*."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskEvent(Event):
+    """An event of one task of a connector."""
+
+    of: TaskId
+
+    def fields(self) -> dict[str, object]:
+        own = super(TaskEvent, self).fields()  # a slotted dataclass has lost the cell that a bare `super` needs
+        del own["of"]
+        return {"connector": self.of.connector, "task": self.of.number, **own}
+
+
+# -- the life of a task
+
+
+class TaskStarted(TaskEvent):
+    name = "task.started"
+
+    def count(self, metrics: Metrics) -> None:
+        metrics.task_starts.inc()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskResumed(TaskEvent):
+    """The predecessor is fenced, the offset read."""
+
+    name = "task.resumed"
+    covered_to: str | None
+    posts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskStopped(TaskEvent):
+    name = "task.stopped"
+    posts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFailed(TaskEvent):
+    name = "task.failed"
+    level = logging.ERROR
+    error: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskPaused(TaskEvent):
+    name = "task.paused"
+    level = logging.ERROR
+    error: str
+    reason: str
+    retry_in_secs: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRestarting(TaskEvent):
+    """A delivery's outcome is unknown: a new producer, then on from the committed offset."""
+
+    name = "task.restarting"
+    level = logging.WARNING
+    error: str
+    reason: str
+    retry_in_secs: float
+
+    def count(self, metrics: Metrics) -> None:
+        metrics.deliveries_failed.labels(error=self.error).inc()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFenced(TaskEvent):
+    """Another worker owns this task now; what this one had read and not delivered is dropped."""
+
+    name = "task.fenced"
+    level = logging.WARNING
+    dropped_posts: int
+
+    def count(self, metrics: Metrics) -> None:
+        metrics.deliveries_failed.labels(error="Fenced").inc()
+        metrics.posts_dropped.labels(reason="fenced", intentional="false").inc(self.dropped_posts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeLimitReached(TaskEvent):
+    name = "task.time_limit_reached"
+    time_limit_secs: float
+
+
+# -- the stream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamConnected(TaskEvent):
+    name = "stream.connected"
+    stream: str
+    partition: str | None
+    clock_skew_secs: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamDisconnected(TaskEvent):
+    name = "stream.disconnected"
+    level = logging.WARNING
+    error: str
+    reason: str
+    title: str | None
+    detail: str | None
+    partition: str | None
+
+    def count(self, metrics: Metrics) -> None:
+        metrics.reconnects.labels(error=self.error).inc()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryScheduled(TaskEvent):
+    name = "stream.retry_scheduled"
+    level = logging.WARNING
+    error: str
+    attempt: int
+    wait_secs: float
+    partition: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GhostReleased(TaskEvent):
+    """The connection of a previous owner, still held at X, was ended there."""
+
+    name = "stream.ghost_released"
+    connections: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RulesChanged(Event):
+    """*held_elsewhere* are values of wanted rules that X holds under somebody else's tag; they match all the same."""
+
+    name = "rules.changed"
+    connector: str
+    added: int
+    deleted: int
+    held_elsewhere: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenFetched(Event):
+    name = "token.fetched"
+    connector: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureUnavailable(Event):
+    """The API host has no such endpoint, or refuses it to this account; nothing else suffers."""
+
+    name = "feature.unavailable"
+    level = logging.WARNING
+    connector: str
+    feature: str
+    reason: str
+
+
+# -- delivery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchDelivered(TaskEvent):
+    """*waits* are (seconds from arrival to commit, seconds from creation to commit, posts), one for each arrival."""
+
+    name = "batch.delivered"
+    level = logging.DEBUG
+    posts: int
+    waits: tuple[tuple[float, float, int], ...]
+    billed: bool
+
+    def fields(self) -> dict[str, object]:
+        return {"connector": self.of.connector, "task": self.of.number, "posts": self.posts}
+
+    def count(self, metrics: Metrics) -> None:
+        metrics.posts_delivered.inc(self.posts)
+        if self.billed:
+            metrics.spend_usd.inc(self.posts * POST_PRICE_USD)
+        for to_commit, age, posts in self.waits:
+            metrics.delivery_seconds.observe(to_commit, posts)
+            metrics.post_age_seconds.observe(age, posts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicatesDropped(TaskEvent):
+    name = "posts.duplicates_dropped"
+    level = logging.DEBUG
+    posts: int
+
+    def count(self, metrics: Metrics) -> None:
+        metrics.posts_dropped.labels(reason="duplicate", intentional="true").inc(self.posts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordDropped(TaskEvent):
+    """A line that is no post, or a post that the topic does not take, went to the dead letter topic."""
+
+    name = "record.dropped"
+    level = logging.WARNING
+    error: str
+    reason: str
+    dead_letter_topic: str
+    size_bytes: int
+
+    def count(self, metrics: Metrics) -> None:
+        metrics.posts_dropped.labels(reason=self.error, intentional="false").inc()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryDelayed(TaskEvent):
+    """Kafka does not confirm: the buffer fills, then the reader waits; nothing is lost."""
+
+    name = "delivery.delayed"
+    level = logging.WARNING
+    waiting_secs: float
+    undelivered_posts: int
+    buffer_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryResumed(TaskEvent):
+    name = "delivery.resumed"
+    waited_secs: float
+
+
+# -- the worker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStarting(Event):
+    name = "worker.starting"
+    version: str
+    broker: str
+    group: str
+    web: str
+    connector: str | None
+    topic: str | None
+    delivery: str | None
+
+
+class WorkerReady(Event):
+    name = "worker.ready"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TasksAssigned(Event):
+    name = "tasks.assigned"
+    running: tuple[str, ...]
+    started: tuple[str, ...]
+    stopped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStopping(Event):
+    name = "worker.stopping"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerFailed(Event):
+    name = "worker.failed"
+    level = logging.ERROR
+    error: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStopped(Event):
+    name = "worker.stopped"
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopTimedOut(Event):
+    """What is left here was read from X and not confirmed by Kafka; the next owner begins at the committed offset."""
+
+    name = "worker.stop_timed_out"
+    level = logging.ERROR
+    reason: str
+    undelivered_posts: int
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerAwaited(Event):
+    name = "kafka.waiting"
+    level = logging.WARNING
+    broker: str
+    waiting_secs: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerReached(Event):
+    name = "kafka.connected"
+    broker: str
+    transactions: bool
+    idempotence: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicCreated(Event):
+    name = "topic.created"
+    topic: str
+    partitions: int
+    settings: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noticed(Event):
+    """Something about the configuration that an operator should know, said once."""
+
+    name = "config.notice"
+    level = logging.WARNING
+    notice: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusNotPublished(Event):
+    """Other workers may show an older state of this task until the next one is published."""
+
+    name = "status.not_published"
+    level = logging.WARNING
+    reason: str

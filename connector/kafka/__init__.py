@@ -1,0 +1,12 @@
+"""
+The Kafka end; beside `worker`, `cluster/` and `web/` the only place that knows Faust and aiokafka.
+
+`cluster`     where Kafka is and how to log in
+`broker`      waiting for Kafka, and what the broker there can do
+`topics`      declaring topics and checking their settings
+`producer`    Faust's producer with a transactional id of its task
+`topic`       the typed channel, which writes batches
+`delivery`    one task's way into Kafka: fence, read the offset, write transactions
+`offsets`     source offsets in Connect's format
+`log`         a compacted topic, read to its end and followed
+"""

@@ -1,0 +1,152 @@
+"""
+One task's way into Kafka.
+
+    open:     start the producer (fences the previous owner) ─▶ read the committed offset
+    deliver:  begin ─▶ posts, dead letters, offsets ─▶ commit
+    close:    let go, in bounded time
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import faust
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    IllegalStateError,
+    InvalidProducerEpoch,
+    KafkaError,
+    ProducerFenced,
+)
+from faust.exceptions import NotReady
+
+from connector.errors import BrokerAway, DeliveryFailed, Fenced
+from connector.kafka import offsets
+from connector.kafka.cluster import KafkaCluster
+from connector.kafka.producer import TaskProducer
+from connector.kafka.topic import RECORD_OVERHEAD_BYTES, Destination, Encoded, PostsTopic
+from connector.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES, settings_of
+from connector.records import Batch, SourcePartition
+
+OPEN_TIMEOUT_SECS = 60.0
+BATCH_BYTES = 512 * 1024
+"""Record batches of this size carry the most posts a second in transactions."""
+MAX_REQUEST_BYTES = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverySettings:
+    """How a task delivers; *transactional_id* is None for at-least-once."""
+
+    connector: str
+    transactional_id: str | None
+    idempotent: bool
+    transaction_timeout_secs: float
+    trust_end_offsets: bool
+    """False for brokers whose end offsets are wrong: the end is then where nothing more comes."""
+
+
+class TopicSink:
+    """Delivers batches to *posts* and their offsets to the slot's partition (`connector.task.Sink`)."""
+
+    def __init__(
+        self,
+        app: faust.App,
+        cluster: KafkaCluster,
+        posts: PostsTopic,
+        destination: Destination,
+        settings: DeliverySettings,
+    ) -> None:
+        self.max_record_bytes = self.max_dead_letter_bytes = 0
+        self._app, self._cluster, self._posts = app, cluster, posts
+        self._destination, self._settings = destination, settings
+        self._producer: TaskProducer | None = None
+
+    def offset_key(self, partition: SourcePartition) -> bytes:
+        """Return the key of *partition*'s source offset."""
+        return offsets.encode_key(self._settings.connector, partition)
+
+    async def open(self) -> offsets.CommittedOffsets:
+        """
+        Fence the previous owner of the transactional id, then read what is committed.
+
+        Raises:
+            DeliveryFailed: Kafka does not answer, or does not let us.
+        """
+        try:
+            return await asyncio.wait_for(self._open(), OPEN_TIMEOUT_SECS)
+        except (KafkaError, NotReady, OSError, TimeoutError) as exc:
+            raise failure_of(exc) from exc
+
+    async def _open(self) -> offsets.CommittedOffsets:
+        await self._measure_topics()
+        producer = self._producer = TaskProducer(
+            self._app,
+            transactional_id=self._settings.transactional_id,
+            idempotent=self._settings.idempotent,
+            transaction_timeout_secs=self._settings.transaction_timeout_secs,
+        )
+        producer.max_batch_size = min(BATCH_BYTES, self.max_record_bytes)
+        producer.max_request_size = MAX_REQUEST_BYTES
+        await producer.start()
+        for topic in (self._posts.name, self._destination.offsets_topic, self._destination.dead_letter_topic):
+            if topic is not None:
+                await producer.client.partitions_for(topic)  # waits for the metadata that the partitioner needs
+        return await offsets.read_committed(
+            self._cluster,
+            self._destination.offsets_topic,
+            self._destination.offsets_partition,
+            trust_end_offsets=self._settings.trust_end_offsets,
+        )
+
+    async def _measure_topics(self) -> None:
+        admin = AIOKafkaAdminClient(**self._cluster.options())
+        try:
+            await admin.start()
+            self.max_record_bytes = await _max_bytes(admin, self._posts.name)
+            if self._destination.dead_letter_topic is not None:
+                self.max_dead_letter_bytes = await _max_bytes(admin, self._destination.dead_letter_topic)
+        finally:
+            await admin.close()
+
+    def encode(self, batch: Batch) -> Encoded:
+        """Build the record batches of *batch*; nothing is sent yet."""
+        return self._posts.encode(self._client, batch.records)
+
+    async def deliver(self, batch: Batch, encoded: Encoded) -> None:
+        """
+        Write *batch* with its offsets and return once it is committed.
+
+        Raises:
+            DeliveryFailed: the outcome is unknown.
+        """
+        try:
+            await self._posts.write(self._client, encoded, batch, self._destination)
+        except (KafkaError, NotReady, OSError, TimeoutError, AssertionError) as exc:
+            raise failure_of(exc) from exc
+
+    async def close(self) -> None:
+        """Let go of the producer, in bounded time."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+    @property
+    def _client(self) -> TaskProducer:
+        if self._producer is None:
+            raise RuntimeError("The sink is not open")
+        return self._producer
+
+
+def failure_of(exc: BaseException) -> DeliveryFailed:
+    """Sort what aiokafka raises: fenced, away, or something else whose outcome is unknown."""
+    words = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+    if isinstance(exc, ProducerFenced | InvalidProducerEpoch):
+        return Fenced(words)
+    if isinstance(exc, OSError | TimeoutError | IllegalStateError) or getattr(exc, "retriable", False):
+        return BrokerAway(words)
+    return DeliveryFailed(words)
+
+
+async def _max_bytes(admin: AIOKafkaAdminClient, topic: str) -> int:
+    settings = await settings_of(admin, topic)
+    return int(settings.get("max.message.bytes") or DEFAULT_MAX_MESSAGE_BYTES) - RECORD_OVERHEAD_BYTES

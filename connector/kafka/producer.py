@@ -1,0 +1,65 @@
+"""Faust's producer, made one task's own: the only class that leans on private names of Faust."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import faust
+from aiokafka import AIOKafkaProducer
+from faust.transport.drivers.aiokafka import Producer
+
+STOP_GRACE_SECS = 5.0
+
+
+class TaskProducer(Producer):
+    """
+    A producer with a *transactional_id* of its task, or without one (*idempotent* or not) for at-least-once.
+
+    Starting it with a transactional id fences the id's previous owner and ends what that left open.
+    """
+
+    def __init__(
+        self,
+        app: faust.App,
+        *,
+        transactional_id: str | None,
+        idempotent: bool,
+        transaction_timeout_secs: float,
+        **kwargs: Any,
+    ) -> None:
+        self.transactional_id = transactional_id
+        self._idempotent = idempotent
+        self._transaction_timeout_secs = transaction_timeout_secs
+        super().__init__(app.transport, **kwargs)
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        extra = {**super()._settings_extra(), "acks": "all", "enable_idempotence": self._idempotent}
+        if self.transactional_id is not None:
+            extra["transaction_timeout_ms"] = int(self._transaction_timeout_secs * 1000)
+        return extra
+
+    def _new_producer(self, transactional_id: str | None = None) -> AIOKafkaProducer:
+        return super()._new_producer(transactional_id or self.transactional_id)
+
+    async def on_start(self) -> None:
+        try:
+            await super().on_start()
+        except BaseException:
+            if self._producer is not None:  # aiokafka leaves its sockets open when it cannot start
+                await self._producer.client.close()
+            raise
+
+    async def on_stop(self) -> None:
+        # aiokafka waits without end for a broker that is gone; what is cut off here, the successor aborts
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(super().on_stop(), STOP_GRACE_SECS)
+
+    @property
+    def client(self) -> AIOKafkaProducer:
+        """The aiokafka producer inside."""
+        return self._ensure_producer()
+
+    def partitions(self, topic: str) -> int:
+        """Return the number of partitions of *topic*, 0 while unknown."""
+        return len(self.client.client.cluster.partitions_for_topic(topic) or ())

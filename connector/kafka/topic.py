@@ -1,0 +1,122 @@
+"""
+The output topic as a typed channel.
+
+`PostsTopic` is a `faust.Topic`: an agent that reads it gets `Post` objects under string keys.  Posts go in by
+`write`, a batch at a time, as the bytes that X sent.  (Not `send` nor `deliver`: Faust's channels own those names.)
+"""
+
+import asyncio
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import faust
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from connector.formats import Format, codec_name
+from connector.kafka.partitioner import partition_of
+from connector.kafka.producer import TaskProducer
+from connector.posts import Post
+from connector.records import Batch, SourceRecord
+
+RECORD_OVERHEAD_BYTES = 128
+"""At most what a record batch of one post adds to its key and value: 61 bytes of batch head, the record's varints."""
+
+Encoded = list[tuple[int, BatchBuilder]]
+"""Record batches with their partition, in the order to send them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """Where a task writes beside the output topic."""
+
+    offsets_topic: str
+    offsets_partition: int
+    dead_letter_topic: str | None
+
+
+class PostsTopic(faust.Topic):
+    """The topic that receives the posts of one connector."""
+
+    def __init__(self, app: faust.App, *, topic: str, value_format: Format, **kwargs: Any) -> None:
+        codec = codec_name(value_format)
+        super().__init__(app, topics=[topic], key_type=str, value_type=Post, value_serializer=codec, **kwargs)
+        self.name = topic
+
+    def encode(self, producer: TaskProducer, records: Iterable[SourceRecord]) -> Encoded:
+        """Build the record batches of *records* for their partitions, in order; nothing is sent yet."""
+        partitions, new_batch = producer.partitions(self.name), producer.client.create_batch
+        encoded: Encoded = []
+        filling: dict[int, BatchBuilder] = {}
+        for key, value, timestamp_ms in records:
+            partition = partition_of(key, partitions)
+            builder = filling.get(partition)
+            if builder is None or builder.append(timestamp=timestamp_ms, key=key, value=value) is None:
+                builder = filling[partition] = new_batch()  # the first one, or the last one is full
+                builder.append(timestamp=timestamp_ms, key=key, value=value)
+                encoded.append((partition, builder))
+        return encoded
+
+    async def write(self, producer: TaskProducer, encoded: Encoded, batch: Batch, destination: Destination) -> None:
+        """
+        Write *encoded*, which are *batch*'s records, with its dead letters and the source offsets behind them.
+
+        With a transactional producer readers of committed records see all of it or nothing; without, the offsets are
+        sent once all else is acknowledged.
+
+        Raises:
+            KafkaError: the outcome is unknown; the offsets topic tells.
+        """
+        client = producer.client
+        if producer.transactional_id is not None:
+            await client.begin_transaction()
+        acks: list[asyncio.Future[Any]] = []
+        try:
+            await self._send_posts(producer, encoded, batch, destination, acks)
+            if producer.transactional_id is None:
+                await _all_of(acks)
+            for offset in batch.offsets:
+                acks.append(  # noqa: PERF401  # what was sent before an error is looked at below
+                    await client.send(
+                        destination.offsets_topic,
+                        offset.value,
+                        key=offset.key,
+                        partition=destination.offsets_partition,
+                    )
+                )
+            await _all_of(acks)
+        finally:
+            for ack in acks:
+                ack.add_done_callback(_look)  # after an error nobody awaits the others, and asyncio would complain
+        if producer.transactional_id is not None:
+            await client.commit_transaction()  # no abort after an error: the next producer of this id does that
+
+    async def _send_posts(
+        self,
+        producer: TaskProducer,
+        encoded: Encoded,
+        batch: Batch,
+        destination: Destination,
+        acks: "list[asyncio.Future[Any]]",
+    ) -> None:
+        client = producer.client
+        for partition, builder in encoded:
+            acks.append(await client.send_batch(builder, self.name, partition=partition))
+        for letter in batch.dead_letters:
+            topic = destination.dead_letter_topic
+            if topic is None:
+                raise RuntimeError("A dead letter, but no topic for it")
+            chosen = zlib.crc32(letter.value) % max(producer.partitions(topic), 1)
+            acks.append(await client.send(topic, letter.value, headers=list(letter.headers), partition=chosen))
+
+
+async def _all_of(acks: "list[asyncio.Future[Any]]") -> None:
+    for result in await asyncio.gather(*acks, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
+
+
+def _look(ack: "asyncio.Future[Any]") -> None:
+    if not ack.cancelled():
+        ack.exception()

@@ -1,0 +1,145 @@
+"""
+Which topics does the connector need, and are they as they should be?
+
+Absent ones are created; existing ones are never changed: a wrong one is an error that says what to do.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, for_code
+
+from connector.errors import BrokerUnsuitable
+from connector.events import Event, TopicCreated
+
+TASK_SLOTS = 64
+"""Partitions of the topics in which each task has one of its own; also the most tasks that a group can run."""
+
+DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
+"""Kafka's default of `max.message.bytes`, for brokers that do not tell."""
+
+_TOPIC_ALREADY_EXISTS = 36
+_SHOW_SETTINGS = ("cleanup.policy", "retention.ms")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicSpec:
+    """
+    A topic to create with *partitions*, *replication* (-1: the broker's default) and *settings*.
+
+    An existing one needs at least *min_partitions*, and a value of each of *required* that is one of those given.
+    """
+
+    name: str
+    partitions: int
+    replication: int
+    settings: Mapping[str, str]
+    min_partitions: int = 1
+    required: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def internal_topics(group_id: str, *, replication: int) -> tuple[TopicSpec, ...]:
+    """Return the topics in which a group keeps its state."""
+    # Small segments, so that compaction keeps up with one offset for each transaction and a start reads little.
+    compacted = {"cleanup.policy": "compact", "segment.bytes": str(4 * 1024 * 1024), "min.cleanable.dirty.ratio": "0.1"}
+    must_compact = {"cleanup.policy": ("compact",)}
+    return (
+        TopicSpec(
+            name=f"{group_id}-offsets",
+            partitions=TASK_SLOTS,
+            replication=replication,
+            settings=compacted,
+            min_partitions=TASK_SLOTS,
+            required=must_compact,
+        ),
+        TopicSpec(
+            name=f"{group_id}-statuses",
+            partitions=1,
+            replication=replication,
+            settings=compacted,
+            required=must_compact,
+        ),
+        TopicSpec(
+            name=f"{group_id}-tasks",
+            partitions=TASK_SLOTS,
+            replication=replication,
+            settings={"cleanup.policy": "delete"},
+            min_partitions=TASK_SLOTS,
+        ),
+    )
+
+
+async def declare(admin: AIOKafkaAdminClient, specs: Iterable[TopicSpec], emit: Callable[[Event], None]) -> None:
+    """
+    Create what is absent of *specs* and check what is there.
+
+    Raises:
+        BrokerUnsuitable: a topic has wrong settings, or the broker refuses to create one.
+        KafkaError: the broker cannot be asked now.
+    """
+    wanted = list(specs)
+    present = set(await admin.list_topics())
+    for spec in wanted:
+        if spec.name not in present:
+            await _create(admin, spec, emit)
+    problems = [problem for spec in wanted if spec.name in present for problem in await _problems(admin, spec)]
+    if problems:
+        raise BrokerUnsuitable("\n".join(problems))
+
+
+async def settings_of(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
+    """Return the effective settings of *topic*; brokers other than Kafka may tell few of them."""
+    (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    settings: dict[str, str] = {}
+    for resource in response.to_object()["resources"]:
+        if resource["error_code"]:
+            raise for_code(resource["error_code"])(resource["error_message"])
+        settings |= {entry["config_names"]: entry["config_value"] for entry in resource["config_entries"]}
+    return settings
+
+
+async def _create(admin: AIOKafkaAdminClient, spec: TopicSpec, emit: Callable[[Event], None]) -> None:
+    new = NewTopic(spec.name, spec.partitions, abs(spec.replication), topic_configs=dict(spec.settings))
+    new.replication_factor = spec.replication  # the constructor refuses -1, the broker's default; brokers take it
+    response = await admin.create_topics([new])
+    ((_, code, message, *_),) = response.topic_errors
+    if code == 0:
+        shown = ", ".join(f"{key}={spec.settings[key]}" for key in _SHOW_SETTINGS if key in spec.settings)
+        emit(TopicCreated(topic=spec.name, partitions=spec.partitions, settings=shown))
+    elif code != _TOPIC_ALREADY_EXISTS:  # another worker was faster
+        error = for_code(code)
+        if getattr(error, "retriable", False):
+            raise error(message)
+        raise BrokerUnsuitable(
+            f"Kafka refuses to create the topic {spec.name} with {spec.partitions} partitions, "
+            f"replication factor {spec.replication}: {message or error.__name__}"
+        )
+
+
+async def _problems(admin: AIOKafkaAdminClient, spec: TopicSpec) -> list[str]:
+    problems = []
+    (topic,) = [entry for entry in await admin.describe_topics([spec.name]) if entry["topic"] == spec.name]
+    count = len(topic["partitions"])
+    if topic["error_code"]:
+        raise for_code(topic["error_code"])(spec.name)
+    if count < spec.min_partitions:
+        problems.append(
+            f"The topic {spec.name} has {count} partitions and needs {spec.min_partitions}: "
+            f"delete it, or set CONNECTOR_GROUP_ID to a new group."
+        )
+    try:
+        settings = await settings_of(admin, spec.name)
+    except KafkaError as exc:
+        if getattr(exc, "retriable", False):
+            raise
+        raise BrokerUnsuitable(f"The settings of the topic {spec.name} cannot be read: {exc}") from exc
+    for setting, allowed in spec.required.items():
+        value = settings.get(setting)
+        if value is not None and value not in allowed:
+            problems.append(
+                f"The topic {spec.name} has {setting}={value} and needs {setting}={allowed[0]}: change it with "
+                f"kafka-configs.sh --alter --topic {spec.name} --add-config {setting}={allowed[0]}"
+            )
+    return problems

@@ -1,0 +1,104 @@
+"""
+How do log lines look, and which are let through?
+
+Our events, Faust's, mode's and aiokafka's lines all pass through one renderer, to standard error.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TextIO
+
+import structlog
+
+from connector.events import Event
+from connector.metrics import Metrics
+
+if TYPE_CHECKING:
+    from structlog.typing import Processor
+
+CHATTY = ("aiokafka", "kafka", "faust.transport", "asyncio")
+"""Libraries that repeat themselves while a broker is away: some 100 lines a second."""
+
+REPEAT_SECS = 5.0
+_AIOKAFKA_ORPHANS = ("Future exception was never retrieved", "Task exception was never retrieved")
+
+
+class Throttle(logging.Filter):
+    """Lets a line of each chatty logger through every few seconds, with the number of those held back."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._said: dict[str, float] = {}
+        self._held: dict[str, int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name == "asyncio" and _is_orphan(record):
+            return False
+        family = record.name.partition(".")[0]
+        if record.levelno < logging.WARNING or not record.name.startswith(CHATTY):
+            return True
+        now = self._clock()
+        if now - self._said.get(family, -REPEAT_SECS) < REPEAT_SECS:
+            self._held[family] = self._held.get(family, 0) + 1
+            return False
+        self._said[family] = now
+        if held := self._held.pop(family, 0):
+            record.msg, record.args = f"{record.getMessage()} (and {held} lines like it)", None
+        return True
+
+
+def _is_orphan(record: logging.LogRecord) -> bool:
+    """Whether asyncio complains about a future inside aiokafka that nobody can await."""
+    error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+    from_aiokafka = type(error).__module__.startswith("aiokafka")
+    return from_aiokafka and record.getMessage().startswith(_AIOKAFKA_ORPHANS)
+
+
+def configure(level: str, log_format: str, stream: TextIO | None = None) -> None:
+    """Set up all logging of the process: *log_format* is `console` or `json`."""
+    out = stream or sys.stderr
+    stamp: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    end: list[Processor]
+    if log_format == "json":
+        end = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    else:
+        end = [structlog.dev.ConsoleRenderer(colors=out.isatty(), pad_event_to=24)]
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*stamp, structlog.stdlib.add_logger_name],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *end],
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(formatter)
+    handler.addFilter(Throttle())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    for name in ("faust", "mode", "aiokafka", "kafka"):  # their INFO is about themselves
+        logging.getLogger(name).setLevel(level if level == "DEBUG" else max(logging.WARNING, root.level))
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *stamp,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+class Emitter:
+    """Logs and counts events.  Any thread."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._log: Any = structlog.stdlib.get_logger("connector")
+
+    def __call__(self, event: Event) -> None:
+        event.count(self._metrics)
+        self._log.log(event.level, event.name, **event.fields())

@@ -1,0 +1,481 @@
+"""
+How is an option declared, and how does a text become its value?
+
+An option is declared once, as an annotation of a model's field:
+
+    time_limit_secs: Annotated[float | None, Option(number(minimum=1), "Run", "Stop after so many seconds.")] = None
+
+`declared` reads the declarations back; parsing, the sentences of a `ConfigError`, Connect's definitions and
+docs/configuration.md all come from there.
+
+A secret is carried as a reference until `draft` turns it into a value:
+
+    CONNECTOR_X_BEARER_TOKEN=AAAA        ${env:CONNECTOR_X_BEARER_TOKEN}  ─┐
+    CONNECTOR_X_BEARER_TOKEN_FILE=/x     ${file:/x}                       ─┴─▶ SecretStr
+
+So a map of texts may be stored and shown, and the secret itself never leaves the worker.
+"""
+
+import difflib
+import functools
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, SecretStr
+
+PREFIX = "CONNECTOR_"
+FILE_SUFFIX = "_FILE"
+HIDDEN = "[hidden]"
+SECRET_BYTES_MAX = 65_536
+INT_MAX = 2**31 - 1
+LONG_MAX = 2**63 - 1
+
+_MASKS = frozenset({HIDDEN, "******"})  # what Connect and Kafbat UI show instead of a secret, and may send back
+_REFERENCE = re.compile(r"\$\{(env|file):(.+)\}", re.DOTALL)
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_SHOWN_CHARACTERS_MAX = 60
+
+Kind = Literal["STRING", "INT", "LONG", "DOUBLE", "BOOLEAN", "LIST", "CLASS", "PASSWORD"]
+Importance = Literal["HIGH", "MEDIUM", "LOW"]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Unfit(Exception):
+    """
+    A text that is no value of its option.
+
+    Each of *rests* is the rest of a sentence that begins with the option's name.
+    """
+
+    def __init__(self, *rests: str) -> None:
+        super().__init__(*rests)
+        self.rests = rests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parser:
+    """*parse* makes a value of a text, or raises `Unfit`."""
+
+    kind: Kind
+    parse: Callable[[str], object]
+    choices: tuple[str, ...] = ()
+    bounds: str = ""
+    path: bool = False
+    """Whether the text is a path, relative to the working directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """
+    What a field's annotation says of its option.
+
+    *doc* begins with a sentence that stands on its own.  An option that is not *available* is refused when it is set.
+    """
+
+    parser: Parser
+    group: str
+    doc: str
+    importance: Importance = "MEDIUM"
+    name: str = ""
+    available: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """One option with everything that is known of it: enough for Connect's definitions and for the documentation."""
+
+    name: str
+    attribute: str
+    environment: str
+    kind: Kind
+    required: bool
+    default: object
+    importance: Importance
+    group: str
+    documentation: str
+    choices: tuple[str, ...]
+    bounds: str
+    available: bool
+    path: bool
+    parse: Callable[[str], object] = field(repr=False)
+
+    @property
+    def secret(self) -> bool:
+        return self.kind == "PASSWORD"
+
+    @property
+    def default_text(self) -> str | None:
+        """The default as a user would write it; None where there is none."""
+        return as_text(self.default)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with an option, as a whole sentence."""
+
+    option: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """
+    Texts by option name, how the user spelled each name, and what is known to be wrong already.
+
+    References are resolved with *environ*; paths are relative to *directory*.
+    """
+
+    texts: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
+    directory: Path
+    spelled: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+    def name(self, option: str) -> str:
+        """How the user spelled *option*."""
+        return self.spelled.get(option, option)
+
+    def has(self, option: str) -> bool:
+        """Whether *option* was set; a blank text sets nothing."""
+        return bool(self.texts.get(option, "").strip())
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """What is wrong between *options*; the problem is the first one's."""
+
+    options: tuple[str, ...]
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft(Generic[Model]):
+    """
+    A model in which every option that could not be read holds its default.
+
+    Checks across options look at *model*, and their conflicts count where all options could be read.
+    """
+
+    model: Model
+    problems: tuple[Problem, ...]
+
+    def with_conflicts(self, conflicts: Iterable[Conflict]) -> tuple[Problem, ...]:
+        """All problems; a conflict with an option that could not be read is not one that we know of."""
+        wrong = {problem.option for problem in self.problems}
+        return self.problems + tuple(
+            Problem(conflict.options[0], conflict.sentence)
+            for conflict in conflicts
+            if wrong.isdisjoint(conflict.options)
+        )
+
+
+@functools.cache
+def declared(model: type[BaseModel], separator: str) -> Mapping[str, Declared]:
+    """The options of *model* by name, in the order of declaration; a name is the attribute with *separator* for `_`."""
+    options = {}
+    for attribute, declaration in model.model_fields.items():
+        option = next((part for part in declaration.metadata if isinstance(part, Option)), None)
+        if option is None:
+            continue
+        name = option.name or attribute.replace("_", separator)
+        options[name] = Declared(
+            name=name,
+            attribute=attribute,
+            environment=PREFIX + name.upper().replace(".", "_"),
+            kind=option.parser.kind,
+            required=declaration.is_required(),
+            default=None if declaration.is_required() else declaration.default,
+            importance=option.importance,
+            group=option.group,
+            documentation=option.doc,
+            choices=option.parser.choices,
+            bounds=option.parser.bounds,
+            available=option.available,
+            path=option.parser.path,
+            parse=option.parser.parse,
+        )
+    return options
+
+
+def environment_names(options: Iterable[Declared]) -> set[str]:
+    """Every variable that *options* can be set with."""
+    names = set()
+    for option in options:
+        names.add(option.environment)
+        if option.secret:
+            names.add(option.environment + FILE_SUFFIX)
+    return names
+
+
+def given_by(environ: Mapping[str, str], options: Iterable[Declared], directory: Path) -> Given:
+    """The *options* that *environ* sets; an empty variable sets nothing, a secret becomes a reference."""
+    texts, spelled, problems = {}, {}, []
+    for option in options:
+        variable, file_variable = option.environment, option.environment + FILE_SUFFIX
+        spelled[option.name] = variable
+        text = environ.get(variable, "")
+        path = environ.get(file_variable, "") if option.secret else ""
+        if text.strip() and path.strip():
+            problems.append(Problem(option.name, f"{variable} and {file_variable} are both set: keep one of them."))
+        elif path.strip():
+            texts[option.name] = f"${{file:{directory / path.strip()}}}"
+            spelled[option.name] = file_variable
+        elif text.strip():
+            texts[option.name] = f"${{env:{variable}}}" if option.secret else text
+    return Given(texts=texts, environ=environ, directory=directory, spelled=spelled, problems=tuple(problems))
+
+
+def draft(model: type[Model], options: Iterable[Declared], given: Given) -> Draft[Model]:
+    """Read all texts of *given*, and gather the problems."""
+    problems = list(given.problems)
+    unread = {problem.option for problem in problems}
+    values: dict[str, Any] = {}
+    for option in options:
+        values[option.attribute] = option.default
+        if option.name in unread:
+            continue
+        try:
+            if given.has(option.name):
+                values[option.attribute] = _value(option, given)
+            elif option.required:
+                raise Unfit(f"is required: {option.documentation}")  # noqa: TRY301  # one way to become a sentence
+        except Unfit as unfit:
+            problems += [Problem(option.name, f"{given.name(option.name)} {rest}") for rest in unfit.rests]
+    return Draft(model=model.model_construct(**values), problems=tuple(problems))
+
+
+def _value(option: Declared, given: Given) -> object:
+    if not option.available:
+        raise Unfit("is not available in this version: remove it.")
+    text = given.texts[option.name]
+    if option.secret:
+        text = resolve(_utf8(text), given.environ, given.directory)
+    elif option.path:
+        text = str(given.directory / text.strip())
+    return option.parse(_utf8(text) if option.secret else _utf8(text).strip())
+
+
+def resolve(text: str, environ: Mapping[str, str], directory: Path) -> str:
+    """
+    The secret that *text* refers to, or is.
+
+    `${env:NAME}` reads a variable of ours and `${file:PATH}` a whole file without its last line end.
+
+    Raises:
+        Unfit: there is no such variable or file, or *text* is what is shown in place of a secret.
+    """
+    secret = _referred(text, environ, directory)
+    if secret in _MASKS:
+        raise Unfit(f"is {secret}, which stands for a secret and is none: give the secret or a reference to it.")
+    return secret
+
+
+def _referred(text: str, environ: Mapping[str, str], directory: Path) -> str:
+    reference = _REFERENCE.fullmatch(text)
+    if reference is None:
+        if text.startswith("${"):
+            raise Unfit("is a reference of an unknown form: use ${env:CONNECTOR_...} or ${file:/path}.")
+        return text
+    provider, key = reference.groups()
+    if provider == "file":
+        return _secret_in(str(directory / key))
+    # Only our own variables: whoever may configure a connector must not read the rest of the environment.
+    if not key.startswith(PREFIX):
+        raise Unfit(f"may refer only to variables that begin with {PREFIX}.")
+    if not environ.get(key, "").strip():
+        raise Unfit(f"refers to {key}, which is not set where this worker runs.")
+    return environ[key]
+
+
+def is_reference(text: str) -> bool:
+    return _REFERENCE.fullmatch(text) is not None
+
+
+def _secret_in(path: str) -> str:
+    secret = read_text(path, limit=SECRET_BYTES_MAX).removesuffix("\n").removesuffix("\r")
+    if not secret.strip():
+        raise Unfit(f"names {path}, which is empty.")
+    return secret
+
+
+def read_text(path: str, *, limit: int) -> str:
+    """
+    The text of a file of at most *limit* bytes.
+
+    Raises:
+        Unfit: it is missing, unreadable, too long or not UTF-8.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(limit + 1)
+    except FileNotFoundError:
+        raise Unfit(f"names {path}, which does not exist.") from None
+    except OSError as error:
+        raise Unfit(f"names {path}, which cannot be read: {error.strerror}.") from None
+    except ValueError:  # a null character
+        raise Unfit(f"names {path!r}, which is no path.") from None
+    if len(content) > limit:
+        raise Unfit(f"names {path}, which is longer than {limit} bytes.")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise Unfit(f"names {path}, which is not UTF-8 text.") from None
+
+
+# The parsers
+
+
+def text(check: Callable[[str], object] = str) -> Parser:
+    """Any text that *check* lets pass."""
+    return Parser(kind="STRING", parse=check)
+
+
+def file(check: Callable[[str], object]) -> Parser:
+    """The path of a file; *check* gets it absolute."""
+    return Parser(kind="STRING", parse=check, path=True)
+
+
+def secret(check: Callable[[str], str] = str) -> Parser:
+    """A text that is never shown; *check* must not show it either."""
+    return Parser(kind="PASSWORD", parse=lambda text: SecretStr(check(text)))
+
+
+def whole(*, minimum: int, maximum: int | None = None, besides: int | None = None, kind: Kind = "INT") -> Parser:
+    """A whole number in a range, or the one number *besides*."""
+    bounds = _bounds(minimum, maximum, besides)
+    most = maximum if maximum is not None else LONG_MAX if kind == "LONG" else INT_MAX
+
+    def parse(text: str) -> int:
+        if not _WHOLE.fullmatch(text):
+            raise Unfit(f"must be a whole number, not {shown(text)}.")
+        # More digits than any limit has; `int` refuses very long ones.
+        number = int(text) if len(text) < len(str(LONG_MAX)) + 2 else -LONG_MAX if text[0] == "-" else LONG_MAX + 1
+        if number != besides and not minimum <= number <= most:
+            raise Unfit(f"must be {bounds if number < minimum or maximum else f'at most {most}'}, not {shown(text)}.")
+        return number
+
+    return Parser(kind=kind, parse=parse, bounds=bounds)
+
+
+def number(*, minimum: float, maximum: float | None = None) -> Parser:
+    """A number in a range."""
+    bounds = _bounds(minimum, maximum, None)
+
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise Unfit(f"must be a number, not {shown(text)}.")
+        if number < minimum or (maximum is not None and number > maximum):
+            raise Unfit(f"must be {bounds}, not {shown(text)}.")
+        return number
+
+    return Parser(kind="DOUBLE", parse=parse, bounds=bounds)
+
+
+def boolean() -> Parser:
+    """`true` or `false`, and the words people use for them."""
+    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+    def parse(text: str) -> bool:
+        if text.lower() not in words:
+            raise Unfit(f"must be true or false, not {shown(text)}.")
+        return words[text.lower()]
+
+    return Parser(kind="BOOLEAN", parse=parse, choices=("true", "false"))
+
+
+def choice(*choices: str, refused: Mapping[str, str] | None = None, kind: Kind = "STRING") -> Parser:
+    """One of *choices*, in any case; *refused* holds the reason for words that one might expect here."""
+    by_lower = {choice.lower(): choice for choice in choices}
+
+    def parse(text: str) -> str:
+        if text.lower() in by_lower:
+            return by_lower[text.lower()]
+        reason = (refused or {}).get(text.lower(), "")
+        raise Unfit(f"cannot be {shown(text)}{reason and f', {reason}'}: use {either(choices)}.")
+
+    return Parser(kind=kind, parse=parse, choices=choices)
+
+
+def names(*known: str, refused: Mapping[str, str] | None = None) -> Parser:
+    """Some of the *known* names, comma-separated; *refused* holds the reason for names one might expect here."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        chosen = tuple(dict.fromkeys(items(text)))
+        rests = []
+        for name in chosen:
+            if refused and name in refused:
+                rests.append(f"cannot have {name}: {refused[name]}.")
+            elif name not in known:
+                near = nearest(name, known)
+                rests.append(
+                    f"does not know {shown(name)}: {f'did you mean {near}?' if near else f'use {either(known)}.'}"
+                )
+        if rests:
+            raise Unfit(*rests)
+        return chosen
+
+    return Parser(kind="LIST", parse=parse, choices=known)
+
+
+# Words
+
+
+def items(text: str) -> list[str]:
+    """The parts of a comma-separated list."""
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def shown(text: str) -> str:
+    """*text* in quotes, and not more of it than helps."""
+    return repr(text if len(text) <= _SHOWN_CHARACTERS_MAX else text[:_SHOWN_CHARACTERS_MAX] + "…")
+
+
+def either(choices: Sequence[str]) -> str:
+    """`a, b or c`."""
+    return " or ".join(filter(None, [", ".join(choices[:-1]), choices[-1]]))
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The one of *known* that *name* is probably meant to be."""
+    # A prefix that all share would make all alike.
+    prefix = PREFIX if name.startswith(PREFIX) else ""
+    rests = sorted(other.removeprefix(prefix) for other in known)
+    near = difflib.get_close_matches(name.removeprefix(prefix), rests, n=1, cutoff=0.75)
+    return prefix + near[0] if near else None
+
+
+def as_text(value: object) -> str | None:
+    """*value* as a user would write it; None for nothing."""
+    match value:
+        case None | ():
+            return None
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:g}"
+        case tuple():
+            return ",".join(str(item) for item in value)
+        case _:
+            return str(value)
+
+
+def _bounds(minimum: float, maximum: float | None, besides: int | None) -> str:
+    words = f"at least {as_text(minimum)}" if maximum is None else f"from {as_text(minimum)} to {as_text(maximum)}"
+    return words if besides is None else f"{besides} or {words}"
+
+
+def _utf8(text: str) -> str:
+    # Bytes of the environment that are no UTF-8 come as lone surrogates.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Unfit("is not valid UTF-8: write it again.") from None
+    return text

@@ -1,0 +1,97 @@
+"""
+What is in a line of X?
+
+`head_of` finds a post's id without decoding the rest, for the path that every post takes.  `Post` is the typed
+channel's value, for those who read the topic.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import faust
+import msgspec
+
+from connector import snowflake
+from connector.errors import BadRecord
+
+MAX_ID = 2**63 - 1
+
+
+class _Data(msgspec.Struct):
+    id: str
+
+
+class _Head(msgspec.Struct):
+    data: _Data
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
+
+
+def head_of(line: bytes) -> int:
+    """
+    Return the id of the post in *line*; the whole line has been checked to be JSON.
+
+    Raises:
+        BadRecord: *line* is not JSON, or holds no post with an id.
+    """
+    try:
+        post_id = _decode_head(line).data.id
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise BadRecord(f"A line of {len(line)} bytes is no post: {exc}") from exc
+    if not (post_id.isascii() and post_id.isdigit() and 0 < int(post_id) <= MAX_ID):
+        raise BadRecord(f"A line of {len(line)} bytes has the post id {post_id[:32]!r}, which is no number of 63 bits")
+    return int(post_id)
+
+
+class MatchingRule(faust.Record, include_metadata=False):
+    """A rule that a post matched; an untagged one has the tag `""`."""
+
+    id: str
+    tag: str = ""
+
+
+class Post(faust.Record, include_metadata=False, coerce=True):
+    """
+    A post, as far as most readers need it; what X sent beyond that is in the record's bytes.
+
+    *text* is X's, cut for long posts; `full_text` is not.  *created_at* comes from the id where X was not asked for it.
+    """
+
+    id: str
+    text: str
+    created_at: datetime
+    author_id: str | None = None
+    lang: str | None = None
+    note_text: str | None = None
+    matching_rules: list[MatchingRule] = []  # noqa: RUF012  # Faust's models copy their defaults
+
+    @property
+    def full_text(self) -> str:
+        """The whole text, also of posts longer than 280 characters."""
+        return self.note_text or self.text
+
+
+def to_fields(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a `Post` from a decoded line of X."""
+    data = line["data"]
+    return {
+        "id": data["id"],
+        "text": data.get("text", ""),
+        "created_at": data.get("created_at") or snowflake.to_iso(snowflake.created_ms(int(data["id"]))),
+        "author_id": data.get("author_id"),
+        "lang": data.get("lang"),
+        "note_text": data.get("note_tweet", {}).get("text"),
+        "matching_rules": [{"id": rule["id"], "tag": rule.get("tag", "")} for rule in line.get("matching_rules", [])],
+    }
+
+
+def to_line(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the line of X that `to_fields` would read back."""
+    data = {key: fields[key] for key in ("id", "text", "author_id", "lang") if fields.get(key) is not None}
+    created_at = fields["created_at"]
+    data["created_at"] = created_at if isinstance(created_at, str) else created_at.isoformat()
+    if fields.get("note_text"):
+        data["note_tweet"] = {"text": fields["note_text"]}
+    return {"data": data, "matching_rules": list(fields.get("matching_rules", ()))}

@@ -1,0 +1,195 @@
+"""
+How does the process start, stop and exit?
+
+    start:  web ─▶ wait for Kafka ─▶ producer, statuses, offsets ─▶ tasks ─▶ consumer group
+    stop:   stop reading ─▶ tasks drain, side by side ─▶ leave the group ─▶ the rest, all within the stop timeout
+
+Exit codes: 0 stopped, or the time limit reached; 1 fatal at run time, or a stop that was cut short; 78 configuration.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from itertools import chain
+from typing import Any, NoReturn
+
+import faust
+from faust.app.base import BootStrategy
+from mode import ServiceT
+from mode.utils.futures import maybe_cancel
+
+from connector import logs
+from connector.cluster.herder import Herder
+from connector.errors import ConfigError, FatalError
+from connector.events import Event, StopTimedOut, WorkerFailed, WorkerReady, WorkerStopped, WorkerStopping
+
+EX_OK, EX_FATAL, EX_CONFIG = 0, 1, 78
+
+
+class Boot(BootStrategy):
+    """Faust's services, with the web first and Kafka awaited before whatever needs it."""
+
+    def server(self) -> Iterable[ServiceT]:
+        """Return the services of a worker in the order of their start."""
+        app = self.app
+        return chain(
+            self.sensors(),
+            self.web_server(),
+            app.before_kafka,  # type: ignore[attr-defined]  # the app is a ConnectorApp
+            self.kafka_producer(),
+            app.after_producer,  # type: ignore[attr-defined]
+            self.kafka_consumer(),
+            self.agents(),
+            self.kafka_conductor(),
+            self.tables(),
+        )
+
+
+class ConnectorApp(faust.App):
+    """A Faust application with the connector's own services in its order of start and stop."""
+
+    mundane_level = "debug"  # our events say what an operator wants to know
+
+    BootStrategy = Boot
+    before_kafka: tuple[ServiceT, ...] = ()
+    after_producer: tuple[ServiceT, ...] = ()
+    herder: Herder
+    emit: Callable[[Event], None]
+    log_format: str
+    log_level: str
+    stop_timeout_secs: float
+    unconfigured: tuple[str, ...] = ()
+    """Why a worker cannot run, although other commands can."""
+    leave: Callable[[int], None]
+    """Ends the worker with an exit code, drained."""
+    announce: Callable[[], None]
+    """Says what the worker runs."""
+
+    async def on_stop(self) -> None:
+        """Drain the tasks while producer and group membership are still there."""
+        await self.herder.stop()
+        await super().on_stop()
+
+
+class Watchdog:
+    """Ends the process *secs* after `start`, whatever still waits; in a thread, as the event loop may hang, too."""
+
+    def __init__(self, secs: float, fire: Callable[[], NoReturn]) -> None:
+        self._timer = threading.Timer(secs, fire)
+        self._timer.daemon = True
+
+    def start(self) -> None:
+        self._timer.start()
+
+    def cancel(self) -> None:
+        self._timer.cancel()
+
+
+class ConnectorWorker(faust.Worker):
+    """Faust's worker with our log, signals and exit codes."""
+
+    app: ConnectorApp
+
+    def __init__(self, app: ConnectorApp, *services: ServiceT, **kwargs: Any) -> None:
+        if app.unconfigured:
+            exit_misconfigured(ConfigError(app.unconfigured))
+        super().__init__(app, *services, **kwargs)
+        self.spinner = None  # it would write between the log's lines
+        app.leave = self.leave
+        self._exit_code = EX_OK
+        self._stop_reason = ""
+        self._watchdog = Watchdog(app.stop_timeout_secs, self._cut_short)
+
+    def _setup_logging(self) -> None:
+        logs.configure(self.app.log_level, self.app.log_format)
+        self.app.announce()
+
+    async def on_startup_finished(self) -> None:
+        self.app.emit(WorkerReady())
+        await self.maybe_start_blockdetection()
+
+    # -- stopping
+
+    def leave(self, exit_code: int) -> None:
+        """Stop, drained, and exit with *exit_code*."""
+        self._exit_code = exit_code
+        self._begin_stop("all tasks are over")
+
+    def _on_sigint(self) -> None:
+        if self._stop_reason:
+            self._cut_short("a second Ctrl-C")
+        self._begin_stop("Ctrl-C")
+
+    def _on_sigterm(self) -> None:
+        self._begin_stop("SIGTERM")
+
+    def _begin_stop(self, reason: str) -> None:
+        if self._stop_reason:
+            return
+        self._stop_reason = reason
+        self.app.emit(WorkerStopping(reason=reason))
+        self._watchdog.start()
+        self.app.herder.begin_stop()
+        self._shutdown_immediately = True
+        self._schedule_shutdown(signal.SIGTERM)
+
+    def _cut_short(self, reason: str = "") -> NoReturn:
+        self.app.emit(
+            StopTimedOut(
+                reason=reason or f"not drained within CONNECTOR_STOP_TIMEOUT_SECS={self.app.stop_timeout_secs:g}",
+                undelivered_posts=self.app.herder.undelivered_posts,
+                exit_code=EX_FATAL,
+            )
+        )
+        sys.stdout.flush()
+        os._exit(EX_FATAL)  # whatever still waits for Kafka or X would wait on
+
+    # -- running
+
+    def execute_from_commandline(self) -> NoReturn:
+        """Run until stopped; mode's own prints a stack for what is an operator's error."""
+        self._starting_fut = None
+        try:
+            self._starting_fut = asyncio.ensure_future(self.start(), loop=self.loop)
+            self.loop.run_until_complete(self._starting_fut)
+        except asyncio.CancelledError:
+            pass
+        except Exception as exc:  # noqa: BLE001  # it is told, and the exit code says so
+            self._tell_failure(exc)
+        finally:
+            maybe_cancel(self._starting_fut)
+            self._watchdog_for_the_rest()
+        try:
+            self.stop_and_shutdown()
+        except Exception as exc:  # noqa: BLE001  # likewise: mode raises the reason of a crash here
+            self._tell_failure(exc)
+        self._watchdog.cancel()
+        self.app.emit(WorkerStopped(exit_code=self._exit_code))
+        raise SystemExit(self._exit_code)
+
+    def _watchdog_for_the_rest(self) -> None:
+        if not self._stop_reason:
+            self._stop_reason = "failed"
+            self._watchdog.start()
+
+    def _tell_failure(self, exc: Exception) -> None:
+        if self._exit_code == EX_FATAL and self.crash_reason is exc:
+            return
+        self._exit_code = EX_FATAL
+        expected = isinstance(exc, FatalError | OSError)
+        if not expected:
+            self.log.log(logging.ERROR, "The worker failed unexpectedly", exc_info=exc)
+        for sentence in str(exc).splitlines() or [type(exc).__name__]:
+            self.app.emit(WorkerFailed(error=type(exc).__name__, reason=sentence))
+
+
+def exit_misconfigured(error: ConfigError) -> NoReturn:
+    """Print all problems, one a line, and exit with 78 (EX_CONFIG)."""
+    count = len(error.problems)
+    head = "The configuration has a problem:" if count == 1 else f"The configuration has {count} problems:"
+    print(head, *(f"  - {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
+    raise SystemExit(EX_CONFIG)

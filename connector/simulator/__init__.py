@@ -1,0 +1,56 @@
+"""
+A stand-in for the X API v2: for the demo, the tests and users without an account.
+
+    async with Simulator(SimulatorSettings(rate=100)) as sim:
+        ...  # sim.url, sim.settings.token, sim.rules, sim.emissions, sim.connections
+
+`SimulatorThread` runs it beside blocking clients, `python -m connector.simulator`
+in a process of its own.  Read the package in this order:
+
+`settings`, `plans`       every switch, and what each plan allows
+`simulator`               the one place that wires; `SimulatorThread`
+`wire`, `answers`         HTTP/1.1 on a bare transport; header sets
+`api`, `problems`         routes in the order of X's checks; the errors
+`auth`, `limits`          tokens; rate windows and the meter of money
+`streams`, `connection`   the way of a post to a socket; `framing`, `pacing`
+`grammar`, `matching`     what a rule says, which posts it matches; `text`, `rules`
+`generator`, `posts`      what is posted; `recipes`, `lexicon`, `rendering`, `samples`
+`store`, `search`         what was posted; `account`, `tokens`, `snowflakes`, `clock`
+`faults`, `gate`          what goes wrong
+`emissions`               what was written to whom: the truth for tests
+`feed`                    prepared bytes for benchmarks
+`control`, `command`      steering from outside; the command line
+
+Control endpoints, on the same address as the API and without a token:
+
+`GET /control/state`            counts, live connections, money, rate, faults
+`GET /control/emissions?since=` the log of emissions from a number on, a JSON line each
+`GET /control/connections`      the log of connections, a JSON line each
+`POST /control/rate`            {"rate": posts per second}
+`POST /control/emit`            {"count": n}: generated posts, now
+`POST /control/post`            {"text", "lang"?, "author"?, "kind"?}: this post, through the rules;
+                                or {"sample": kind}: a recorded shape with a new id
+`GET /control/faults`           the faults there are, with their arguments
+`POST /control/faults`          {"fault": name, ...}: run it now (`faults` says what each does)
+`DELETE /control/faults`        take back all that lasts
+"""
+
+from connector.simulator.clock import ManualClock
+from connector.simulator.emissions import ConnectionRecord, Emission, EmissionLog
+from connector.simulator.faults import UnknownFault
+from connector.simulator.grammar import InvalidRule
+from connector.simulator.settings import Burst, SimulatorSettings
+from connector.simulator.simulator import Simulator, SimulatorThread
+
+__all__ = [
+    "Burst",
+    "ConnectionRecord",
+    "Emission",
+    "EmissionLog",
+    "InvalidRule",
+    "ManualClock",
+    "Simulator",
+    "SimulatorSettings",
+    "SimulatorThread",
+    "UnknownFault",
+]

@@ -1,0 +1,59 @@
+"""What time is it for X?  The real time, or a time that a test moves by hand."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Wall time; rate windows, billing days, ids and search freshness follow it."""
+
+    def now(self) -> float:
+        """Return the time in seconds since the epoch."""
+        ...
+
+
+class SystemClock:
+    """The time of this machine."""
+
+    def now(self) -> float:
+        return time.time()
+
+
+@dataclass(slots=True, kw_only=True)
+class ManualClock:
+    """A clock that stands still until it is moved; paging and freshness need no wait."""
+
+    time: float
+
+    def now(self) -> float:
+        return self.time
+
+    def advance(self, seconds: float) -> None:
+        self.time += seconds
+
+
+def rfc3339(seconds: float) -> str:
+    """Render a time as X does in rule answers: milliseconds and `Z`."""
+    moment = datetime.fromtimestamp(seconds, tz=UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def rfc3339_second(seconds: float) -> str:
+    """Render a time as X does in posts: the milliseconds are always zero."""
+    return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%dT%H:%M:%S}.000Z"
+
+
+def parse_time(text: str) -> float:
+    """
+    Read `YYYY-MM-DDTHH:mm:ssZ`, with or without a fraction.
+
+    Raises:
+        ValueError: the text is no such time.
+    """
+    if not text.endswith("Z"):
+        raise ValueError(f"{text!r} does not end in Z")
+    return datetime.fromisoformat(text).timestamp()

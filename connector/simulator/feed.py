@@ -1,0 +1,218 @@
+"""
+How fast can lines be written?  Prepared bytes for benchmarks.
+
+A block of lines is one chunk, prepared once for each connection.  Before it is
+sent again the ids in it are overwritten in place, so each line is a new post.
+Nothing is matched, billed or logged one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from connector.simulator.clock import rfc3339_second
+from connector.simulator.framing import chunk
+from connector.simulator.lexicon import WORDS
+from connector.simulator.rendering import Selection
+from connector.simulator.snowflakes import first_id
+
+if TYPE_CHECKING:
+    from connector.simulator.connection import StreamConnection
+    from connector.simulator.simulator import Simulator
+
+PADDING_WORDS = tuple(word for word in WORDS["en"] if word.isalnum())
+
+DIFFERENT_BLOCKS = 16
+"""Blocks a feed goes through in turn: about a megabyte of different lines."""
+
+BLOCKS_AT_ONCE = 8
+"""Blocks written before other connections and requests get their turn."""
+
+FEED_SELECTION = Selection(
+    tweet=frozenset(
+        {
+            "author_id",
+            "conversation_id",
+            "created_at",
+            "entities",
+            "lang",
+            "public_metrics",
+            "possibly_sensitive",
+            "edit_controls",
+            "context_annotations",
+        }
+    ),
+    expansions=frozenset({"author_id"}),
+    user=frozenset({"created_at", "description", "public_metrics", "username", "verified"}),
+)
+
+
+class FeedIds:
+    """Consecutive snowflakes of the current time, shared by all connections."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def take(self, count: int) -> int:
+        """Return the first of `count` ids that nobody else gets."""
+        first = max(first_id(int(time.time() * 1000)), self._next)
+        self._next = first + count
+        return first
+
+
+class Block:
+    """Lines of one chunk, and where their ids and times stand."""
+
+    def __init__(self, lines: list[bytes], ids: list[int]) -> None:
+        payload = b"".join(line + b"\r\n" for line in lines)
+        self.count = len(lines)
+        self.payload_bytes = len(payload)
+        self._bytes = bytearray(chunk(payload))
+        self._places: list[tuple[int, int]] = []
+        text = bytes(self._bytes)
+        for number, post_id in enumerate(ids):
+            quoted = re.escape(b"%d" % post_id)
+            self._places += [(number, match.start()) for match in re.finditer(quoted, text)]
+        self._times = [match.start(1) for match in re.finditer(rb'"created_at":"(20\d\d-[^"]{20})"', text)]
+        self._second = -1
+
+    def fill(self, first: int, second: int) -> bytes:
+        """Return the chunk with ids from `first` on, created in that second."""
+        buffer = self._bytes
+        digits = [b"%d" % post_id for post_id in range(first, first + self.count)]
+        for number, at in self._places:
+            buffer[at : at + 19] = digits[number]
+        if second != self._second:
+            self._second = second
+            stamp = rfc3339_second(second).encode()
+            for at in self._times:
+                buffer[at : at + 24] = stamp
+        return bytes(buffer)
+
+
+class FeedWriter:
+    """The feed of one connection: writes while the socket takes it."""
+
+    def __init__(self, connection: StreamConnection, blocks: list[Block], feed: Feed) -> None:
+        self._connection = connection
+        self._blocks = itertools.cycle(blocks)
+        self._per_block = blocks[0].count
+        self._feed = feed
+        self._left = feed.lines
+        self._loop = asyncio.get_running_loop()
+        self._handle: asyncio.Handle | None = None
+        self._stopped = False
+        self._schedule()
+
+    def resumed(self) -> None:
+        self._schedule()
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _schedule(self) -> None:
+        if self._handle is None and not self._stopped:
+            self._handle = self._loop.call_soon(self._write)
+
+    def _write(self) -> None:
+        self._handle = None
+        connection = self._connection
+        for _ in range(BLOCKS_AT_ONCE):
+            if self._stopped or not connection.open:
+                return
+            if self._left is not None and self._left < self._per_block:
+                self._last_lines()
+                return
+            block = next(self._blocks)
+            first = self._feed.ids.take(block.count)
+            connection.raw(block.fill(first, int(time.time())), payload=block.payload_bytes)
+            self._count(first, block.count)
+            if connection.backlog:
+                return  # `resumed` goes on
+        self._schedule()
+
+    def _last_lines(self) -> None:
+        """Write what is left of a bounded feed, and idle or close."""
+        left, self._left = self._left or 0, 0
+        if left:
+            block = self._feed.block(left)
+            first = self._feed.ids.take(left)
+            self._connection.raw(block.fill(first, int(time.time())), payload=block.payload_bytes)
+            self._count(first, left)
+        self.stop()
+        if self._feed.closes:
+            self._connection.finish("feed_done")
+
+    def _count(self, first: int, count: int) -> None:
+        record = self._connection.record
+        record.posts += count
+        record.first_id = record.first_id or str(first)
+        record.last_id = str(first + count - 1)
+        self._feed.written += count
+        if self._left is not None:
+            self._left -= count
+
+
+class Feed:
+    """Prepares lines, and starts a writer for each connection."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+        settings = simulator.settings
+        self.lines = settings.feed_lines
+        self.closes = settings.feed_end == "close"
+        self.ids = FeedIds()
+        self.written = 0
+        self._random = random.Random(settings.seed)
+        self._per_block = max(settings.feed_chunk_bytes // (settings.line_bytes + 2), 1)
+        opened = simulator.streams.on_opened
+
+        def begin(connection: StreamConnection) -> None:
+            opened(connection)
+            blocks = [self.block(self._per_block) for _ in range(DIFFERENT_BLOCKS)]
+            connection.writer = FeedWriter(connection, blocks, self)
+
+        simulator.streams.on_opened = begin
+
+    def block(self, count: int) -> Block:
+        """Return a block of `count` lines of exactly `line_bytes` bytes, ends included."""
+        lines, ids = [], []
+        for _ in range(count):
+            line, post_id = self._line()
+            lines.append(line)
+            ids.append(post_id)
+        return Block(lines, ids)
+
+    def _line(self) -> tuple[bytes, int]:
+        sim = self._simulator
+        size = sim.settings.line_bytes - 2
+        rules = sim.rules.active()[:1]
+        for selection in (FEED_SELECTION, Selection()):
+            for _ in range(50):
+                post = sim.generator.post(sim.clock.now())
+                line = sim.streams.line(post, selection, rules)
+                if len(line) <= size and post.data["text"] and b'"text"' in line:
+                    return _padded(line, size, self._random), post.id
+        raise ValueError(f"a line of {size + 2} bytes is too short for a post")
+
+    def state(self) -> dict[str, Any]:
+        return {"lines": self.written, "per_chunk": self._per_block}
+
+
+def _padded(line: bytes, size: int, rng: random.Random) -> bytes:
+    """Return the line, its text made longer by words so that it has `size` bytes."""
+    missing = size - len(line)
+    # Words by chance, not one word over and over: compression must stay realistic.
+    padding = "".join(f" {word}" for word in rng.choices(PADDING_WORDS, k=missing // 2 + 1)).encode()[:missing]
+    # The first text is the post's own; it ends at the first bare quote.
+    start = line.index(b'"text":"') + len(b'"text":"')
+    end = re.compile(rb'(?<!\\)"').search(line, start)
+    at = end.start() if end is not None else start
+    return line[:at] + padding + line[at:]

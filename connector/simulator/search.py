@@ -1,0 +1,233 @@
+"""What was posted?  Recent search, archive search and counts over the store."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from connector.simulator.clock import Clock, parse_time, rfc3339_second
+from connector.simulator.grammar import InvalidRule, Node, parse, terms
+from connector.simulator.matching import matches
+from connector.simulator.posts import Object, Post, facts
+from connector.simulator.problems import Refused, invalid_parameter
+from connector.simulator.rendering import Selection, Spelling, respell, select, selection
+from connector.simulator.snowflakes import first_id
+from connector.simulator.tokens import decode_page, encode_page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from connector.simulator.limits import Meter
+    from connector.simulator.settings import SimulatorSettings
+    from connector.simulator.store import PostStore
+    from connector.simulator.wire import Request
+
+PAGE_TOKEN_LENGTH = 45
+DAYS = 7
+GRANULARITIES: Mapping[str, int] = {"minute": 60, "hour": 3600, "day": 86400}
+EXCLUSIVE = (("start_time", "since_id"), ("end_time", "until_id"), ("next_token", "pagination_token"))
+KEYWORDS = frozenset({"keyword", "phrase", "near", "emoji", "hashtag", "cashtag"})
+"""Queries with one of these find no retweets since 2026-05-04."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A search request, checked: the tree, and ids from `low` up to, not including, `high`."""
+
+    node: Node
+    low: int
+    high: int
+    begin: float
+    end: float
+    retweets: bool
+
+
+def _bad(name: str, value: str, reason: str) -> Refused:
+    message = f"The `{name}` query parameter value [{value}] {reason}"
+    return Refused(invalid_parameter(name, [value], message))
+
+
+def _number(request: Request, name: str, default: int, low: int, high: int) -> int:
+    text = request.param(name)
+    if text is None:
+        return default
+    if not text.isdecimal() or not low <= int(text) <= high:
+        raise _bad(name, text, f"is not between {low} and {high}")
+    return int(text)
+
+
+class Search:
+    """
+    Answers over the posts in the store.
+
+    A post is found when it is `search_freshness_s` old, not before: a client
+    that asks too early gets an incomplete answer, as from X.
+    """
+
+    def __init__(self, settings: SimulatorSettings, *, clock: Clock, store: PostStore, meter: Meter) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._store = store
+        self._meter = meter
+        self._spelling = Spelling(
+            shuffled=settings.key_order == "shuffled",
+            astral_escaped=settings.astral == "escaped",
+            seed=settings.seed,
+        )
+
+    def find(self, request: Request, *, archive: bool) -> tuple[bytes, list[int], int]:
+        """
+        Return a page, the ids in it, and how many users came with it.
+
+        Raises:
+            Refused: a parameter is wrong.
+        """
+        chosen = selection(request.query, stream=False)
+        query = self._query(request, archive=archive)
+        size = _number(request, "max_results", 10, 10, 500 if archive else 100)
+        scope = _scope(request)
+        high = query.high
+        for name in ("next_token", "pagination_token"):
+            token = request.param(name)
+            if token is not None:
+                last = decode_page(token, scope, length=PAGE_TOKEN_LENGTH)
+                if last is None:
+                    raise _bad(name, token, "is not valid")
+                high = min(high, last)
+        found: list[Post] = []
+        more = False
+        for post in self._matching(query, high):
+            if len(found) == size:
+                more = True
+                break
+            found.append(post)
+        page = self._page(found, chosen)
+        meta: Object = {"result_count": len(found)}
+        if found:
+            meta = {"newest_id": str(found[0].id), "oldest_id": str(found[-1].id), **meta}
+        if more:
+            meta["next_token"] = encode_page(found[-1].id, scope, length=PAGE_TOKEN_LENGTH)
+        page["meta"] = meta
+        users = len(found) if chosen.bills_users else 0
+        answer = respell(page) if chosen.post_spelling else page
+        return self._spelling.encode(answer), [post.id for post in found], users
+
+    def count(self, request: Request, *, archive: bool) -> Object:
+        """
+        Return how many posts there were, by minute, hour or day.
+
+        Raises:
+            Refused: a parameter is wrong.
+        """
+        granularity = request.param("granularity") or "hour"
+        if granularity not in GRANULARITIES:
+            raise _bad("granularity", granularity, "is not one of [minute,hour,day]")
+        query = self._query(request, archive=archive)
+        step = GRANULARITIES[granularity]
+        edges = _edges(query.begin, query.end, step)
+        totals = [0] * (len(edges) - 1)
+        first = math.floor(query.begin / step)
+        for post in self._matching(query, query.high):
+            slot = math.floor(post.time_ms / 1000 / step) - first
+            totals[slot] += 1
+        buckets = [
+            {"end": rfc3339_second(end), "start": rfc3339_second(begin), "tweet_count": count}
+            for begin, end, count in zip(edges, edges[1:], totals, strict=False)
+        ]
+        return {"data": buckets, "meta": {"total_tweet_count": sum(totals)}}
+
+    def _matching(self, query: Query, high: int) -> Iterator[Post]:
+        switch = self._settings.keyword_matches_hashtag
+        for post in self._store.newest_first(query.low, high):
+            if post.is_retweet and not query.retweets:
+                continue
+            if matches(query.node, facts(post, product="search", keyword_matches_hashtag=switch)):
+                yield post
+
+    def _query(self, request: Request, *, archive: bool) -> Query:
+        for one, other in EXCLUSIVE:
+            if request.param(one) is not None and request.param(other) is not None:
+                raise _bad(one, request.param(one) or "", f"cannot be combined with `{other}`")
+        text = request.param("query")
+        if not text:
+            raise Refused(invalid_parameter("query", [], "The `query` query parameter can not be empty"))
+        node = self._parse(text, archive=archive)
+        now = self._clock.now()
+        fresh = now - self._settings.search_freshness_s
+        oldest = now - DAYS * 86400
+        begin = self._time(request, "start_time", oldest)
+        end = self._time(request, "end_time", fresh)
+        if begin < oldest - 60 and not archive:
+            raise _bad("start_time", request.param("start_time") or "", "must be within the last 7 days")
+        if begin > end and request.param("start_time") is not None:
+            raise _bad("start_time", request.param("start_time") or "", "must be before `end_time`")
+        low = max(first_id(math.ceil(begin * 1000)), self._id(request, "since_id", -1) + 1)
+        high = min(first_id(math.ceil(min(end, fresh) * 1000)), self._id(request, "until_id", 1 << 63))
+        keyword = any(term.operator in KEYWORDS for term, _ in terms(node))
+        return Query(
+            node=node,
+            low=low,
+            high=high,
+            begin=begin,
+            end=end,
+            retweets=self._settings.search_retweets or not keyword,
+        )
+
+    def _parse(self, text: str, *, archive: bool) -> Node:
+        profile = self._settings.profile
+        limit = profile.archive_query_length if archive else profile.search_query_length
+        if len(text) > limit:
+            raise _bad("query", text, f"is longer than {limit} characters")
+        try:
+            return parse(text, max_length=limit, product="search")
+        except InvalidRule as error:
+            message = f"There were errors processing your request: {', '.join(error.details)}"
+            raise Refused(invalid_parameter("query", [text], message)) from None
+
+    def _time(self, request: Request, name: str, default: float) -> float:
+        text = request.param(name)
+        if text is None:
+            return default
+        try:
+            return parse_time(text)
+        except ValueError:
+            raise _bad(name, text, "is not a valid RFC3339 date-time") from None
+
+    def _id(self, request: Request, name: str, default: int) -> int:
+        text = request.param(name)
+        if text is None:
+            return default
+        if not text.isdecimal() or len(text) > 19:  # noqa: PLR2004 - ^[0-9]{1,19}$
+            raise _bad(name, text, "is not a valid post id")
+        return int(text)
+
+    def _page(self, found: list[Post], chosen: Selection) -> Object:
+        data: list[Object] = []
+        includes: dict[str, dict[str, Object]] = {}
+        ids = {str(post.id) for post in found}
+        for post in found:
+            main, others = select(post, chosen)
+            data.append(self._spelling.order(main, post.id))
+            # On REST an included post is one that the page does not hold itself.
+            others["tweets"] = [t for t in others.get("tweets", []) if t["id"] not in ids]
+            for kind, objects in others.items():
+                for inner in objects:
+                    key = inner.get("id") or inner["media_key"]
+                    includes.setdefault(kind, {})[key] = inner
+        page: Object = {"data": data} if data else {}
+        if includes:
+            page["includes"] = {kind: list(objects.values()) for kind, objects in includes.items()}
+        return page
+
+
+def _scope(request: Request) -> str:
+    """Return what a page token belongs to: the request without page and size."""
+    names = ("query", "start_time", "end_time", "since_id", "until_id")
+    return "\n".join(f"{name}={request.param(name)}" for name in names)
+
+
+def _edges(begin: float, end: float, step: int) -> list[float]:
+    """Return the limits of the buckets: the first and the last may be short."""
+    inner = range((math.floor(begin / step) + 1) * step, math.ceil(end), step)
+    return [begin, *map(float, inner), end]

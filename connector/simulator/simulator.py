@@ -1,0 +1,381 @@
+"""
+The simulator, put together.
+
+    async with Simulator(SimulatorSettings(rate=100)) as sim:
+        ...  # sim.url, sim.settings.token
+
+In a synchronous test, or beside a blocking client, `SimulatorThread` runs it in
+a thread with an event loop of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from connector.simulator.account import Account
+from connector.simulator.answers import Answers
+from connector.simulator.api import Api
+from connector.simulator.auth import Tokens
+from connector.simulator.clock import Clock, SystemClock
+from connector.simulator.control import Control
+from connector.simulator.emissions import ConnectionRecord, EmissionLog
+from connector.simulator.faults import Faults
+from connector.simulator.feed import Feed
+from connector.simulator.gate import Gate
+from connector.simulator.generator import Generator
+from connector.simulator.limits import Meter, RateWindows
+from connector.simulator.pacing import Pacer
+from connector.simulator.recipes import Recipe, recipe_for
+from connector.simulator.rules import Rule, RuleStore
+from connector.simulator.samples import stamped
+from connector.simulator.search import Search
+from connector.simulator.settings import SimulatorSettings
+from connector.simulator.store import PostStore
+from connector.simulator.streams import Streams
+from connector.simulator.wire import Request, Response, Silence, Takeover, Wires
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from types import TracebackType
+
+    from connector.simulator.posts import Post
+
+STOP_TIMEOUT_S = 2.0
+TRIES = 8
+"""Posts made for one that must match; the others are posted too, and match nothing."""
+
+T = TypeVar("T")
+
+
+class Simulator:
+    """
+    A stand-in for the X API v2 on a port of this machine.
+
+    Methods belong to the event loop that entered it.
+    """
+
+    def __init__(self, settings: SimulatorSettings | None = None, *, clock: Clock | None = None) -> None:
+        self.settings = settings = settings or SimulatorSettings()
+        self.clock = clock = clock or SystemClock()
+        self.emissions = EmissionLog(kept=settings.emissions_kept, path=settings.emissions_log)
+        self.rules = RuleStore(settings, clock)
+        self.meter = Meter(settings, clock)
+        self.windows = RateWindows(settings, clock)
+        self.tokens = Tokens(settings)
+        self.gate = Gate(absent=set(settings.absent))
+        self.store = PostStore(capacity=settings.store_posts, days=settings.store_days)
+        self.generator = Generator(settings)
+        self._random = random.Random(settings.seed)
+        self.streams = Streams(
+            settings=settings, clock=clock, rules=self.rules, store=self.store, meter=self.meter, log=self.emissions
+        )
+        self.faults = Faults(
+            schedule=tuple(settings.faults),
+            streams=self.streams,
+            gate=self.gate,
+            tokens=self.tokens,
+            rules=self.rules,
+            meter=self.meter,
+            listener=self,
+            problem_host=settings.problem_host,
+            absent=settings.absent,
+            seed=settings.seed,
+        )
+        answers = Answers(settings)
+        self._api = Api(
+            settings=settings,
+            clock=clock,
+            answers=answers,
+            gate=self.gate,
+            tokens=self.tokens,
+            windows=self.windows,
+            meter=self.meter,
+            rules=self.rules,
+            streams=self.streams,
+            search=Search(settings, clock=clock, store=self.store, meter=self.meter),
+            account=Account(settings, clock=clock, streams=self.streams, log=self.emissions, meter=self.meter),
+        )
+        self._control = Control(self)
+        self._pacer = Pacer(self._emit_due, rate=settings.rate, bursts=settings.bursts)
+        self.feed = Feed(self) if settings.feed else None
+        self._wires = Wires(handler=self._handle, send_bytes=settings.socket_send_bytes)
+        self._server: asyncio.Server | None = None
+        self._reopening: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = settings.port
+
+    # Life.
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """
+        Listen, and begin to post.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        await self._listen()
+        self.emissions.open()
+        if self.feed is None:
+            self._pacer.start()
+        self.faults.start()
+
+    async def stop(self) -> None:
+        """End all connections and leave nothing running; may be called again."""
+        self._pacer.stop()
+        self.faults.stop()
+        if self._reopening is not None:
+            self._reopening.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self.streams.stop()
+        for wire in list(self._wires.open):
+            wire.close()
+        try:
+            await asyncio.wait_for(self._wires.idle.wait(), STOP_TIMEOUT_S)
+        except TimeoutError:
+            # A client that does not read: what it was sent stays behind.
+            for wire in list(self._wires.open):
+                wire.abort()
+            await self._wires.idle.wait()
+        self.emissions.close()
+
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._wires.accept, self.settings.host, self.port, reuse_address=True)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.settings.host}:{self.port}"
+
+    @property
+    def connections(self) -> list[ConnectionRecord]:
+        """All stream connections there were, oldest first."""
+        return self.emissions.connections
+
+    def _handle(self, request: Request) -> Response | Takeover | Silence:
+        if request.path.startswith("/control/"):
+            return self._control.handle(request)
+        return self._api.handle(request)
+
+    # Posts.
+
+    @property
+    def rate(self) -> float:
+        """Posts a second; with `match_rules`, those that match a rule held."""
+        return self._pacer.rate
+
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        self._pacer.rate = rate
+
+    def _emit_due(self) -> None:
+        self.emit_one()
+
+    def emit_one(self) -> Post:
+        """
+        Post one; with `match_rules` and rules held, one that matches if that is easy.
+
+        Posts on the way to it that match nothing are posted as well.
+        """
+        following = self.settings.match_rules and len(self.rules) > 0
+        post, rules = self._next()
+        for _ in range(TRIES):
+            if rules or not following:
+                break
+            self.streams.emit(post, rules)
+            post, rules = self._next()
+        self.streams.emit(post, rules)
+        return post
+
+    def _next(self) -> tuple[Post, list[Rule]]:
+        recipe: Recipe | None = None
+        if self.settings.match_rules and self._random.random() < self.settings.match_share:
+            held = self.rules.active()
+            recipe = recipe_for(self._random.choice(held).node, self._random) if held else None
+        post = self.generator.post(self.clock.now(), recipe)
+        return post, self.streams.matching(post)
+
+    def make_post(self) -> Post:
+        """Return a post that matches a rule held if that is easy; it is not posted."""
+        for _ in range(TRIES):
+            post, rules = self._next()
+            if rules:
+                break
+        return post
+
+    async def emit(self, count: int = 1) -> list[str]:
+        """Post `count` posts now; return the ids of those that matter to `rate`."""
+        ids = []
+        for number in range(count):
+            ids.append(str(self.emit_one().id))
+            if number % 100 == 99:  # noqa: PLR2004 - let connections write
+                await asyncio.sleep(0)
+        return ids
+
+    def emit_post(self, text: str, *, lang: str = "en", author: str | None = None, kind: str | None = None) -> str:
+        """Post a given text; return its id.  Entities in it are recognised, rules decide who gets it."""
+        recipe = Recipe(text=text, lang=lang, author=author, kind=kind)
+        post = self.generator.post(self.clock.now(), recipe)
+        self.streams.emit(post)
+        return str(post.id)
+
+    def emit_sample(self, kind: str) -> str:
+        """
+        Write a recorded shape to all filtered streams, with a new id; return the id.
+
+        Raises:
+            UnknownSample: there is no such kind.
+        """
+        now = self.clock.now()
+        post_id = self.generator.new_id(now)
+        rules = self.rules.active()
+        line = stamped(kind, post_id=post_id, at=now, rules=[rule.matching() for rule in rules])
+        self.streams.write_line(post_id, line, rules)
+        return str(post_id)
+
+    # Faults.
+
+    async def fault(self, name: str, **arguments: Any) -> None:
+        """
+        Run a fault now.
+
+        Raises:
+            UnknownFault: there is none of that name.
+        """
+        self.faults.run({"fault": name, **arguments})
+        await asyncio.sleep(0)
+
+    def clear_faults(self) -> None:
+        self.faults.clear()
+
+    def refuse(self, seconds: float) -> None:
+        """Refuse TCP connections for a while, and reset those that are open."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        for connection in self.streams.live():
+            connection.reset("refuse_tcp")
+        for wire in list(self._wires.open):
+            wire.reset()
+        loop = asyncio.get_running_loop()
+        self._reopening = loop.call_later(seconds, self._reopen)
+
+    def _reopen(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._listen())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class SimulatorThread:
+    """
+    A simulator in a thread of its own, for blocking clients.
+
+    All methods may be called from any thread.
+    """
+
+    def __init__(self, settings: SimulatorSettings | None = None, *, clock: Clock | None = None) -> None:
+        self.simulator = Simulator(settings, clock=clock)
+        self._ready = threading.Event()
+        self._failed: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="simulator", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait()
+        if self._failed is not None:
+            self._thread.join()
+            raise self._failed
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join(STOP_TIMEOUT_S * 5)
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        try:
+            await self.simulator.start()
+        except OSError as error:
+            self._failed = error
+            return
+        finally:
+            self._ready.set()
+        await self._stopping.wait()
+        await self.simulator.stop()
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run a function in the simulator's loop; return what it returns."""
+
+        async def run() -> T:
+            return function()
+
+        return self.wait_for(run())
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, T], timeout: float = 30) -> T:
+        """Run a coroutine in the simulator's loop; return what it returns."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout)
+
+    @property
+    def url(self) -> str:
+        return self.simulator.url
+
+    @property
+    def settings(self) -> SimulatorSettings:
+        return self.simulator.settings
+
+    @property
+    def emissions(self) -> EmissionLog:
+        return self.simulator.emissions
+
+    @property
+    def connections(self) -> list[ConnectionRecord]:
+        return list(self.simulator.connections)
+
+    @property
+    def rate(self) -> float:
+        return self.simulator.rate
+
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        self.call(lambda: setattr(self.simulator, "rate", rate))
+
+    def add_rule(self, value: str, tag: str | None = None) -> Rule:
+        return self.call(lambda: self.simulator.rules.add(value, tag))
+
+    def clear_rules(self) -> int:
+        return self.call(self.simulator.rules.clear)
+
+    def emit(self, count: int = 1) -> list[str]:
+        return self.wait_for(self.simulator.emit(count))
+
+    def emit_post(self, text: str, *, lang: str = "en", author: str | None = None, kind: str | None = None) -> str:
+        return self.call(lambda: self.simulator.emit_post(text, lang=lang, author=author, kind=kind))
+
+    def fault(self, name: str, **arguments: Any) -> None:
+        self.wait_for(self.simulator.fault(name, **arguments))
+
+    def clear_faults(self) -> None:
+        self.call(self.simulator.clear_faults)

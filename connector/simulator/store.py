@@ -1,0 +1,89 @@
+"""Which posts exist?  Seven days of them, bounded by count, for search and repair."""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_left, insort
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from connector.simulator.posts import Object, Post
+from connector.simulator.snowflakes import first_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+FRESH = 2048
+"""So many posts are kept as objects; older ones are packed."""
+
+
+def _pack(post: Post) -> bytes:
+    parts: dict[str, Any] = {
+        "data": post.data,
+        "references": post.references,
+        "media": post.media,
+        "polls": post.polls,
+        "places": post.places,
+    }
+    return zlib.compress(orjson.dumps(parts), 1)
+
+
+def _unpack(post_id: int, packed: bytes, users: Mapping[str, Object]) -> Post:
+    parts = orjson.loads(zlib.decompress(packed))
+    return Post(
+        id=post_id,
+        data=parts["data"],
+        references=tuple(parts["references"]),
+        media=tuple(parts["media"]),
+        polls=tuple(parts["polls"]),
+        places=tuple(parts["places"]),
+        users=users,
+    )
+
+
+class PostStore:
+    """Posts by id, which is by time."""
+
+    def __init__(self, *, capacity: int, days: float) -> None:
+        self._capacity = capacity
+        self._seconds = days * 86400
+        self._ids: list[int] = []
+        self._fresh: dict[int, Post] = {}
+        self._packed: dict[int, tuple[bytes, Mapping[str, Object]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def add(self, post: Post, now: float) -> None:
+        """Keep a post; the oldest go when there are too many or they are too old."""
+        if not self._ids or post.id > self._ids[-1]:
+            self._ids.append(post.id)
+        else:
+            insort(self._ids, post.id)
+        self._fresh[post.id] = post
+        if len(self._fresh) > FRESH:
+            oldest = next(iter(self._fresh))
+            leaving = self._fresh.pop(oldest)
+            self._packed[oldest] = _pack(leaving), leaving.users
+        self._trim(now)
+
+    def _trim(self, now: float) -> None:
+        kept_from = first_id(int((now - self._seconds) * 1000))
+        gone = max(len(self._ids) - self._capacity, 0)
+        while gone < len(self._ids) and self._ids[gone] < kept_from:
+            gone += 1
+        for post_id in self._ids[:gone]:
+            self._fresh.pop(post_id, None)
+            self._packed.pop(post_id, None)
+        del self._ids[:gone]
+
+    def newest_first(self, low: int, high: int) -> Iterator[Post]:
+        """Yield posts with ids from `low` up to, not including, `high`; the newest first."""
+        for at in range(bisect_left(self._ids, high) - 1, bisect_left(self._ids, low) - 1, -1):
+            yield self.get(self._ids[at])
+
+    def get(self, post_id: int) -> Post:
+        """Return a post that is kept."""
+        post = self._fresh.get(post_id)
+        return post if post is not None else _unpack(post_id, *self._packed[post_id])

@@ -1,0 +1,260 @@
+"""
+One connection of one stream, by tweepy's `StreamingClient` without its retries.
+
+    read ─▶ tweepy's _connect ─▶ GET ─▶ head ─▶ _on_head ──(not 200)──▶ classify ─▶ raise
+                                                   │ 200: the answer's `iter_lines` becomes `_arrivals`
+                                                   ▼
+               put ◀── on_data ◀── tweepy's loop over `iter_lines`, one arrival with many lines at a time
+                                                   │ closed, broken, silent, error line, stop
+                                                   ▼
+                                                 raise, and tweepy's loop ends
+
+Three things of tweepy are in the way of a connector, and this is what is done about each:
+
+* It reconnects by itself, without a pause after a clean close, and forgets our offset.  Every hook raises, and
+  `on_exception` lets the error leave; so its loop runs once.
+* It hands out the status of a refusal but not the body, in which a second connection, a rate limit and a used-up cap
+  differ (all 429).  requests calls a *response hook* before tweepy sees the answer; ours reads the body and raises.
+* It iterates `response.iter_lines(chunk_size)`, which joins and splits strings every 512 bytes and invents empty lines
+  where CR LF is cut in two.  The hook replaces `iter_lines` *of this one answer* by `_arrivals`, which yields whole
+  arrivals; so one turn of tweepy's loop moves as many posts as one read of the socket brought.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, NoReturn
+
+import requests
+from tweepy.streaming import BaseStream, StreamingClient
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.response import HTTPResponse
+
+from connector.errors import ConnectionLost, ConnectorError, Disconnected, OutOfCredit
+from connector.records import Arrival, Connected
+from connector.sources.api import (
+    CONNECT_TIMEOUT_SECS,
+    HTTP_OK,
+    USER_AGENT,
+    KeepHeader,
+    classify,
+    network_error,
+    parse_problem,
+    redacted,
+)
+from connector.sources.lines import LineSplitter, LineTooLong, is_whole, sort
+from connector.sources.wire import PIECE_BYTES, Wire, WireAdapter
+
+SILENCE_SECS = 25.0
+"""
+X sends something every 20 s, give or take more than 1 s (docs.x.com: consuming-streaming-data); longer silence means a
+dead connection.
+"""
+
+MAX_LINE_BYTES = 16 * 1024 * 1024
+"""64 times the largest post that X's limits allow for: a line that grows beyond is not one."""
+
+MAX_ERROR_BYTES = 64 * 1024
+"""How much of an error's body is read."""
+
+DATE_RESOLUTION_SECS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """When a connection counts as dead, and what is too long for a post."""
+
+    silence_secs: float = SILENCE_SECS
+    max_line_bytes: int = MAX_LINE_BYTES
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class Connection(StreamingClient):
+    """
+    One connection to the stream at *url* with *parameters*; used once.
+
+    With the parameter `end_time` the stream is finite: X closes it after the interval, and `read` returns.
+
+    *date* is X's clock (UNIX seconds, whole) when it answered, if it did.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        parameters: Mapping[str, str | int],
+        *,
+        wire: Wire | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        super().__init__(token)
+        self.date: float | None = None
+        self.user_agent = USER_AGENT
+        self.session.auth = KeepHeader()
+        # not what else may be installed: these are the ones that are tested
+        self.session.headers["Accept-Encoding"] = "gzip, deflate"
+        self.session.hooks["response"].append(self._on_head)
+        self._wire = wire or Wire()
+        for scheme in ("http://", "https://"):
+            self.session.mount(scheme, WireAdapter(self._wire))
+        self._url = url
+        self._parameters = dict(parameters)
+        self._limits = limits
+        self._put: Callable[[Arrival], None]
+        self._connected: Callable[[Connected], None]
+
+    def read(self, put: Callable[[Arrival], None], connected: Callable[[Connected], None]) -> None:
+        """
+        Connect, and *put* what arrives until the connection ends.  Reader thread, which also makes both calls.
+
+        *connected* is called once, when X has accepted.  Lines that arrived before the end are put before it is
+        raised.  A last line that is complete but for its line end is put, a cut one is not, and named in the message.
+        The socket is closed in any case, because X counts an open one as a connection.
+
+        Returns when `stop` was called, or after the interval of `end_time`.
+
+        Raises:
+            ConnectorError: how the connection ended, or why there is none.
+        """
+        self._put = put
+        self._connected = connected
+        try:
+            if not self._wire.is_cut:
+                self._connect("GET", self._url, params=self._parameters)
+        except ConnectorError:
+            if not self._wire.is_cut:
+                raise
+        finally:
+            self._wire.hang_up()
+
+    def stop(self) -> None:
+        """End `read` at once, whatever it is at; a blocked `put` is its owner's to free.  Any thread; idempotent."""
+        self.running = False  # for tweepy's loop, after a `put` that was blocked
+        self._wire.cut()
+
+    # -- tweepy's side, all in the reader thread
+
+    def _connect(self, method: str, url: str, **kwargs: Any) -> None:
+        """Do what `StreamingClient._connect` does, whose host and paths are fixed, with ours."""
+        self.session.headers["Authorization"] = f"Bearer {self.bearer_token}"
+        BaseStream._connect(self, method, url, timeout=(CONNECT_TIMEOUT_SECS, self._limits.silence_secs), **kwargs)  # noqa: SLF001 - the method that it overrides
+
+    def on_connect(self) -> None:
+        """Tell the task that X has accepted."""
+        now = time.time()
+        # X's clock says whole seconds: on average half a second more has passed
+        skew = 0.0 if self.date is None else self.date + DATE_RESOLUTION_SECS / 2 - now
+        self._connected(Connected(at=now, skew_secs=skew))
+        if self._wire.is_cut:
+            self.running = False
+
+    def on_data(self, raw_data: Arrival) -> None:
+        """Put what one read of the socket brought; blocks while the buffer is full."""
+        self._put(raw_data)
+        if self._wire.is_cut:
+            self.running = False
+
+    def on_closed(self, response: requests.Response) -> None:
+        """End here: `_arrivals` has already raised, unless the stream was finite and is over."""
+        self.running = False
+
+    def on_connection_error(self) -> NoReturn:
+        """End here instead of waiting and connecting again.  tweepy calls this from its `except`."""
+        error = sys.exception()
+        if isinstance(error, requests.ReadTimeout):
+            raise ConnectionLost(f"X did not answer the connect within {self._limits.silence_secs:g} s")
+        raise network_error(error)
+
+    def on_request_error(self, status_code: int) -> NoReturn:
+        """End here; `_on_head` has already raised something better."""
+        raise classify(status_code, {}, b"")
+
+    def on_exception(self, exception: Exception) -> NoReturn:
+        """Let the error leave, which tweepy would log."""
+        if isinstance(exception, requests.RequestException | HTTPError | OSError):
+            raise network_error(exception) from None
+        raise exception
+
+    def on_disconnect(self) -> None:
+        """Say nothing: the error that leaves says it."""
+
+    # -- our side
+
+    def _on_head(self, response: requests.Response, **_: Any) -> None:
+        if response.status_code != HTTP_OK:
+            with response:
+                body = _error_body(response.raw)
+            raise classify(response.status_code, response.headers, redacted(body, self.bearer_token))
+        self.date = _date(response.headers.get("date", ""))
+        response.iter_lines = lambda **_: self._arrivals(response.raw)  # type: ignore[method-assign]  # the trick
+
+    def _arrivals(self, raw: HTTPResponse) -> Iterator[Arrival]:
+        splitter = LineSplitter(self._limits.max_line_bytes)
+        # a limit costs a copy, and only a compressed piece can be larger than what was read
+        limit = PIECE_BYTES if "content-encoding" in raw.headers else None
+        while True:
+            try:
+                piece = raw.read1(limit, decode_content=True)
+            except ReadTimeoutError:
+                how = f"Nothing was heard for {self._limits.silence_secs:g} s"
+                break
+            except (HTTPError, OSError) as error:
+                how = str(network_error(error))
+                break
+            if not piece:
+                how = "" if "end_time" in self._parameters else "X closed the stream"
+                break
+            at = time.time()
+            try:
+                lines = splitter.split(piece)
+            except LineTooLong:
+                raise ConnectionLost(
+                    f"X sent a line of over {self._limits.max_line_bytes:,} bytes, which is no post"
+                ) from None
+            if lines:
+                yield from _arrival(lines, at)
+        rest = splitter.rest
+        if rest and is_whole(rest):
+            yield from _arrival([rest], time.time())
+        elif rest:
+            how = f"{how or 'X closed the stream'}; {len(rest):,} bytes of an unfinished line were dropped"
+        if how:
+            raise ConnectionLost(how)
+
+
+def _arrival(lines: Sequence[bytes], at: float) -> Iterator[Arrival]:
+    # Posts first, then the reason: an error line never overtakes what came with it.
+    posts, error = sort(lines)
+    yield Arrival(lines=posts, at=at, size=sum(map(len, posts)))
+    if error is not None:
+        raise stream_error(error)
+
+
+def stream_error(line: bytes) -> ConnectorError:
+    """
+    Return what an error *line* means (docs.x.com: handling-disconnections).
+
+    Rules that became invalid (InvalidRules) are a disconnect like the others: the next connect says more.
+    """
+    problem = parse_problem(line)
+    words = " ".join(filter(None, [problem.disconnect_type, problem.words])) or "without saying why"
+    kind = OutOfCredit if problem.is_about_credit else Disconnected
+    return kind(f"X ended the stream: {words}", title=problem.title, detail=problem.detail)
+
+
+def _error_body(raw: HTTPResponse) -> bytes:
+    try:
+        return raw.read(MAX_ERROR_BYTES, decode_content=True)
+    except (HTTPError, OSError):  # the status alone must do
+        return b""
+
+
+def _date(header: str) -> float | None:
+    try:
+        return parsedate_to_datetime(header).timestamp()
+    except ValueError:
+        return None

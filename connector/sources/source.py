@@ -1,0 +1,233 @@
+"""What does a task read?  One part of one stream: token, rules, connection and account behind one interface."""
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from connector.errors import ConnectorError, RulesMissing, TokenRejected
+from connector.events import Event, FeatureUnavailable, RulesChanged, TokenFetched
+from connector.records import Arrival, Connected, SourcePartition
+from connector.sources import rules
+from connector.sources.account import Account, find_own
+from connector.sources.api import Api
+from connector.sources.connection import DEFAULT_LIMITS, Connection, Limits
+from connector.sources.credentials import Credentials
+from connector.sources.streams import Stream
+from connector.sources.wire import Wire
+
+
+@dataclass(kw_only=True, eq=False)
+class StreamSource:
+    """
+    The X end of one source partition; each `read` is one connection.
+
+    `stop` is for good: who wants to read again makes a new source.
+    """
+
+    connector: str
+    """The name that begins the tags of our rules."""
+    stream: Stream
+    partition: SourcePartition
+    url: str
+    credentials: Credentials = field(repr=False)
+    parameters: Mapping[str, str]
+    """
+    What the connect asks for: fields and expansions, each a comma-separated list, and for a replay of an interval
+    `start_time` and `end_time`.
+    """
+    wanted: Mapping[str, str]
+    """The rules, value to label; without meaning for a stream that has none."""
+    emit: Callable[[Event], None] = field(repr=False)
+    """Called from any thread."""
+    limits: Limits = DEFAULT_LIMITS
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _wires: set[Wire] = field(default_factory=set, init=False, repr=False)
+    _stopped: bool = field(default=False, init=False, repr=False)
+    _connected_at: float | None = field(default=None, init=False, repr=False)  # X's clock
+    _said: set[object] = field(default_factory=set, init=False, repr=False)  # what need not be said twice
+
+    def prepare(self) -> None:
+        """
+        Get a token, and bring the rules to what they should be.  Executor thread.
+
+        Raises:
+            ConnectorError: X refuses, or cannot be reached; `ConnectionLost` also after `stop`.
+        """
+        with self._rest() as api:
+            api.token()
+            self._apply_rules(api)
+
+    def read(
+        self,
+        put: Callable[[Arrival], None],
+        connected: Callable[[Connected], None],
+        *,
+        backfill_minutes: int | None = None,
+    ) -> None:
+        """
+        Make one connection and put what arrives, until it ends.  Reader thread.
+
+        A refusal that has an immediate cure is answered here by a second connect, once: a token from a key pair that X
+        does not know any more is fetched again, rules that have vanished are put back.
+
+        Returns only when stopped, or when the interval of `end_time` is over.
+
+        Raises:
+            TokenRejected: X refuses the token, a new one too.
+            RulesMissing: X has no rules, and putting them back did not help.
+            ConnectorError: how the connection ended, or why there was none.
+        """
+        try:
+            self._read(self._query(backfill_minutes), put, connected)
+        except ConnectorError:
+            if not self._stopped:
+                raise
+
+    def stop(self) -> None:
+        """End `read` and `prepare` at once, whatever they are doing.  Any thread; idempotent."""
+        with self._lock:
+            self._stopped = True
+            for wire in self._wires:
+                wire.cut()
+
+    def find_connection(self) -> str | None:
+        """
+        Return X's id of the connection now open, None where X does not say or it is not certain.  Executor thread.
+
+        Raises:
+            ConnectorError: X cannot be reached.
+        """
+        if (at := self._connected_at) is None:
+            return None
+        with self._rest(after_stop=True) as api:
+            held = Account(api, self._unavailable).connections(self.stream.endpoint)
+        return find_own(held, at) if held else None
+
+    def release(self, ids: Collection[str]) -> int:
+        """
+        End those of the connections *ids* that X still holds; return how many.  Executor thread.
+
+        Raises:
+            ConnectorError: X cannot be reached.
+        """
+        if not ids:
+            return 0
+        with self._rest(after_stop=True) as api:
+            account = Account(api, self._unavailable)
+            held = account.connections(self.stream.endpoint) or []
+            ours = {connection.id for connection in held} & set(ids)
+            return (account.end(ours) or 0) if ours else 0
+
+    # -- inside
+
+    def _query(self, backfill_minutes: int | None) -> dict[str, str | int]:
+        query: dict[str, str | int] = dict(self.parameters)
+        if "partition" in self.partition:
+            query["partition"] = self.partition["partition"]
+        if backfill_minutes and self.stream.has_backfill:
+            query["backfill_minutes"] = backfill_minutes
+        return query
+
+    def _read(
+        self,
+        query: Mapping[str, str | int],
+        put: Callable[[Arrival], None],
+        connected: Callable[[Connected], None],
+    ) -> None:
+        cured: set[type[ConnectorError]] = set()
+        while not self._stopped:
+            token = ""
+            try:
+                with self._rest() as api:
+                    token = api.token()
+                self._read_once(token, query, put, connected)
+            except (TokenRejected, RulesMissing) as error:
+                if type(error) in cured or not self._cure(error, token):
+                    raise
+                cured.add(type(error))
+            else:
+                return
+
+    def _read_once(
+        self,
+        token: str,
+        query: Mapping[str, str | int],
+        put: Callable[[Arrival], None],
+        connected: Callable[[Connected], None],
+    ) -> None:
+        with self._wire() as wire:
+            connection = Connection(
+                self.url.rstrip("/") + self.stream.path, token, query, wire=wire, limits=self.limits
+            )
+
+            def on_connected(now: Connected) -> None:
+                self._connected_at = connection.date
+                connected(now)
+
+            try:
+                connection.read(put, on_connected)
+            finally:
+                self._connected_at = None
+
+    def _cure(self, error: TokenRejected | RulesMissing, token: str) -> bool:
+        with self._rest() as api:
+            return api.renew_token(token) if isinstance(error, TokenRejected) else self._apply_rules(api)
+
+    def _apply_rules(self, api: Api) -> bool:
+        if not self.stream.has_rules:
+            return False
+        account = Account(api, self._unavailable)
+
+        def room() -> int | None:
+            counts = account.rule_counts()
+            return counts.room if counts else None
+
+        change = rules.apply(api, self.wanted, self.connector, room=room)
+        is_news = self._is_new(change.held_elsewhere)
+        if change or is_news:
+            self.emit(
+                RulesChanged(
+                    connector=self.connector,
+                    added=len(change.add),
+                    deleted=len(change.delete),
+                    held_elsewhere=change.held_elsewhere or None,
+                )
+            )
+        return True
+
+    def _unavailable(self, feature: str, reason: str) -> None:
+        if self._is_new(feature):
+            self.emit(FeatureUnavailable(connector=self.connector, feature=feature, reason=reason))
+
+    def _is_new(self, word: object) -> bool:
+        # An empty collection is nothing to say.
+        if not word or word in self._said:
+            return False
+        self._said.add(word)
+        return True
+
+    @contextmanager
+    def _rest(self, *, after_stop: bool = False) -> Iterator[Api]:
+        def fetched() -> None:
+            self.emit(TokenFetched(connector=self.connector))
+
+        with (
+            self._wire(after_stop=after_stop) as wire,
+            Api(self.url, self.credentials, token_fetched=fetched, wire=wire) as api,
+        ):
+            yield api
+
+    @contextmanager
+    def _wire(self, *, after_stop: bool = False) -> Iterator[Wire]:
+        wire = Wire()
+        with self._lock:
+            if self._stopped and not after_stop:
+                wire.cut()
+            self._wires.add(wire)
+        try:
+            yield wire
+        finally:
+            with self._lock:
+                self._wires.discard(wire)
+            wire.hang_up()

@@ -1,0 +1,234 @@
+"""
+How does a stop from another thread end a read that blocks?  By shutting down the socket under it.
+
+A blocked `connect`, TLS handshake, wait for the head or read of the body notices neither a flag nor a closed file;
+it does notice a `shutdown` of its socket, at once.  requests hides the socket until the head has arrived, so the
+connection classes here report it to a `Wire` as soon as it exists, before it connects.  The one thing that cannot be
+cut is a name lookup (`getaddrinfo`).  Proxies of HTTP work alike; a SOCKS proxy has connection classes of its own,
+so there a stop waits for the next byte.
+
+The second matter is speed: http.client reads a chunked body chunk by chunk, and X sends about one chunk per post.
+`_BulkResponse` takes all whole chunks out of one `recv` instead.
+"""
+
+import contextlib
+import http.client
+import socket
+import sys
+import threading
+from functools import partial
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import ConnectionPool, HTTPConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+PIECE_BYTES = 128 * 1024
+"""How much one read takes from the socket at most, some forty posts.  Measured: twice as much is no faster."""
+
+MAX_CHUNK_HEAD_BYTES = 64 * 1024
+"""As in http.client: a longer chunk head, or trailer, is no HTTP."""
+
+
+class Wire:
+    """
+    The sockets of one source; `cut` ends whatever blocks on them, now and later.
+
+    Each socket is held as a duplicate of its descriptor: TLS wraps and replaces the original, but a shutdown
+    through any descriptor shuts the connection itself.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+        self._is_cut = False
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether somebody wants an end.  Any thread."""
+        return self._is_cut
+
+    def attach(self, sock: socket.socket) -> None:
+        """
+        Remember *sock*, which may not be connected yet.  Reader thread.
+
+        Raises:
+            OSError: the wire is cut.
+        """
+        with self._lock:
+            if self._is_cut:
+                raise OSError("stopped")
+            self._sockets.append(sock.dup())
+
+    def cut(self) -> None:
+        """End every read, write and connect on these sockets, and refuse new ones.  Any thread; idempotent."""
+        with self._lock:
+            self._is_cut = True
+            self._shut_all()
+
+    def hang_up(self) -> None:
+        """Close what is still open, so that X frees the slot at once; the wire can be used again.  Reader thread."""
+        with self._lock:
+            self._shut_all()
+            for sock in self._sockets:
+                sock.close()
+            self._sockets.clear()
+
+    def _shut_all(self) -> None:
+        for sock in self._sockets:
+            with contextlib.suppress(OSError):  # not connected (any more)
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+class WireAdapter(HTTPAdapter):
+    """An adapter of requests whose connections report their sockets to *wire*."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        super().__init__(max_retries=0)
+
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> ConnectionPool:
+        """Return requests' own pool, made to create our connections (requests offers this method for subclasses)."""
+        pool = super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
+        if isinstance(pool, HTTPConnectionPool):
+            if pool.ConnectionCls is HTTPConnection:
+                pool.ConnectionCls = partial(_PlainConnection, self._wire)  # type: ignore[assignment]  # it is only called
+            elif pool.ConnectionCls is HTTPSConnection:
+                pool.ConnectionCls = partial(_TLSConnection, self._wire)  # type: ignore[assignment]  # it is only called
+        return pool
+
+
+class _BulkResponse(http.client.HTTPResponse):
+    """An answer whose `read1` takes every whole chunk that one `recv` brings."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._left = 0  # bytes of the current chunk that are still to come
+        self._inside = False  # a chunk was begun, so its line end is still to come
+        self._head = b""  # the begin of a chunk head that arrived in parts
+        self._broken: http.client.HTTPException | None = None  # raised once what came before it was returned
+
+    def read1(self, n: int = -1) -> bytes:
+        """
+        Return what is there, at most *n* bytes; wait if nothing is.  Empty at the end of the body.
+
+        Raises:
+            HTTPException: the peer closed before the last chunk, or sent something that is no chunk.
+        """
+        if not self.chunked or self.fp is None:
+            return super().read1(n)
+        limit = PIECE_BYTES if n < 0 else n
+        while self._broken is None:
+            received = self.fp.read1(limit)
+            if not received:
+                self._broken = http.client.IncompleteRead(b"")
+                break
+            body = self._take_chunks(self._head + received if self._head else received)
+            if body or self.fp is None:
+                return body
+        self._close_conn()  # type: ignore[attr-defined]  # http.client's own name for it
+        raise self._broken
+
+    def _take_chunks(self, data: bytes) -> bytes:
+        parts: list[bytes] = []
+        at, end = 0, len(data)
+        left, inside = self._left, self._inside
+        self._head = b""
+        while at < end:
+            if left:
+                part = data[at : at + left]
+                parts.append(part)
+                at += len(part)
+                left -= len(part)
+                continue
+            # the line end of the chunk before (if any), then `<hex size>[;extension]\r\n`
+            start = at + 2 if inside else at
+            line_end = data.find(b"\r\n", start)
+            if line_end < 0 and end - at <= MAX_CHUNK_HEAD_BYTES:
+                self._head = data[at:]
+                break
+            size = _chunk_size(data[start:line_end])
+            if size is None or line_end < 0 or (inside and not data.startswith(b"\r\n", at)):
+                self._broken = http.client.HTTPException(f"{data[at : at + 20]!r} is no chunk head")
+                break
+            if not size:  # the last chunk; trailers mean nothing to us, and the connection is not used again
+                self._close_conn()  # type: ignore[attr-defined]  # http.client's own name for it
+                break
+            left = size
+            at = line_end + 2
+            inside = True
+        self._left, self._inside = left, inside
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _chunk_size(head: bytes) -> int | None:
+    digits = head.partition(b";")[0].strip()
+    try:
+        return int(digits, 16) if digits.isalnum() else None  # `int` alone would take signs and underscores
+    except ValueError:
+        return None
+
+
+class _PlainConnection(HTTPConnection):
+    """A connection that reports its socket before it connects."""
+
+    response_class = _BulkResponse
+
+    def __init__(self, wire: Wire, *args: Any, **kwargs: Any) -> None:
+        self._wire = wire
+        super().__init__(*args, **kwargs)
+
+    def _new_conn(self) -> socket.socket:
+        return _connect(self, self._wire)
+
+
+class _TLSConnection(HTTPSConnection):
+    """The same over TLS."""
+
+    response_class = _BulkResponse
+
+    def __init__(self, wire: Wire, *args: Any, **kwargs: Any) -> None:
+        self._wire = wire
+        super().__init__(*args, **kwargs)
+
+    def _new_conn(self) -> socket.socket:
+        return _connect(self, self._wire)
+
+
+def _connect(connection: HTTPConnection, wire: Wire) -> socket.socket:
+    # urllib3's `_new_conn` with one more line: urllib3 creates and connects the socket in one call, and a stop needs
+    # the socket in between.
+    host = connection._dns_host  # noqa: SLF001 - what urllib3's own `_new_conn` looks up
+    try:
+        addresses = socket.getaddrinfo(host, connection.port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise NameResolutionError(connection.host, connection, error) from error
+    failure: OSError = OSError("the name has no address")
+    for family, kind, protocol, _, address in addresses:
+        sock = socket.socket(family, kind, protocol)
+        try:
+            for option in connection.socket_options or ():
+                sock.setsockopt(*option)
+            if isinstance(connection.timeout, int | float):
+                sock.settimeout(connection.timeout)
+            if connection.source_address:
+                sock.bind(connection.source_address)
+            wire.attach(sock)
+            sock.connect(address)
+        except OSError as error:
+            sock.close()
+            failure = error
+            if wire.is_cut:
+                break
+        else:
+            sys.audit("http.client.connect", connection, connection.host, connection.port)
+            return sock
+    if isinstance(failure, TimeoutError):
+        raise ConnectTimeoutError(
+            connection, f"Connection to {connection.host} timed out. (connect timeout={connection.timeout})"
+        ) from failure
+    raise NewConnectionError(connection, f"Failed to establish a new connection: {failure}") from failure

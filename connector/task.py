@@ -1,0 +1,601 @@
+"""
+One task: poll, deliver, commit, and start over from the committed offset when Kafka leaves that in doubt.
+
+    assigned ─▶ open the sink ─▶ read the offset ─▶ connect ─▶ ( drain, convert, deliver and commit )* ─▶ stopped
+                  (fences)              ▲                                    │
+                                        └── pause ◀── outcome unknown ───────┘
+
+While one batch is being committed the next is built.  A batch is held until Kafka has confirmed it; after a doubtful
+commit the offsets topic says whether it is in, and only what is not is delivered again.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from mode import Service
+
+from connector.buffer import Buffer
+from connector.console import Console
+from connector.converter import Converted, Converter
+from connector.coverage import Coverage
+from connector.errors import (
+    BadRecord,
+    BrokerAway,
+    ConnectorError,
+    DeliveryFailed,
+    FatalError,
+    Fenced,
+    OutOfCredit,
+    Superseded,
+    ToleranceExceeded,
+)
+from connector.events import (
+    BatchDelivered,
+    DeliveryDelayed,
+    DeliveryResumed,
+    DuplicatesDropped,
+    Event,
+    RecordDropped,
+    TaskFailed,
+    TaskFenced,
+    TaskRestarting,
+    TaskResumed,
+    TaskStarted,
+    TaskStopped,
+    TimeLimitReached,
+)
+from connector.reader import Owner, Reader, Source
+from connector.records import Arrival, Batch, DeadLetter, OffsetWrite, SourcePartition, SourceRecord, TaskId
+from connector.snowflake import to_iso
+from connector.status import State, TaskStatus
+
+RESTART_PAUSE_SECS = 3.0
+"""A worker that was paused hears about 1.5 s after it wakes that its tasks have moved; until then it must not fence."""
+
+MAX_FAILED_DELIVERIES = 5
+"""Failures in a row, without a commit between, after which a person has to look; an absent broker does not count."""
+
+DELAYED_SECS = 5.0
+"""A delivery that takes longer is said, and said again as often."""
+
+COMMIT_PROVES_SECS = 5.0
+"""A commit as recent proves that no other worker owns the task: it takes a longer silence to lose one."""
+
+PROOF_POLL_SECS = 0.05
+
+IDLE_COMMIT_SECS = 5.0
+"""Without posts the offset is committed at most this often; keep-alives come every 20 s."""
+
+
+class CommittedOffsets(Protocol):
+    """What the offsets topic says of one task."""
+
+    @property
+    def latest(self) -> Mapping[bytes, bytes]:
+        """The last committed value of each key."""
+
+    @property
+    def seen(self) -> Collection[tuple[bytes, bytes | None]]:
+        """Every key and value on the way to the last."""
+
+
+class Sink(Protocol):
+    """The Kafka end of one task."""
+
+    max_record_bytes: int
+    """The largest key and value together that the topic takes; known once open."""
+    max_dead_letter_bytes: int
+    """The largest value that the dead letter topic takes; known once open."""
+
+    async def open(self) -> CommittedOffsets:
+        """
+        Fence the task's previous owner, then read what is committed.
+
+        Raises:
+            DeliveryFailed: Kafka does not answer, or does not let us.
+        """
+
+    def offset_key(self, partition: SourcePartition) -> bytes:
+        """Return the key of *partition*'s source offset."""
+
+    def encode(self, batch: Batch) -> Any:
+        """Build what goes over the wire for *batch*; nothing is sent yet."""
+
+    async def deliver(self, batch: Batch, encoded: Any) -> None:
+        """
+        Write *batch* with its offsets and return once it is committed.
+
+        Raises:
+            DeliveryFailed: the outcome is unknown.
+        """
+
+    async def close(self) -> None:
+        """Let go of the producer, in bounded time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSettings:
+    """What a task is configured with."""
+
+    task: TaskId
+    poll_interval_secs: float
+    batch_max_records: int
+    buffer_max_bytes: int
+    settle_secs: float
+    time_limit_secs: float | None
+    dead_letter_topic: str | None
+    tolerate_bad_records: bool
+    billed: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Pending:
+    """A batch that Kafka has not confirmed, and what is to be told when it has."""
+
+    batch: Batch
+    encoded: Any
+    waits: tuple[tuple[float, float, int], ...]
+    """For each arrival: when it came (local UNIX seconds), when a post of it was made (X's), and how many posts."""
+
+
+class SourceTask(Service):
+    """
+    The running copy of source to topic, on the worker that owns it.
+
+    *ended* is set when the task is over: its status then says STOPPED at the time limit (`finished`), FAILED, or
+    UNASSIGNED when another owner has fenced it or it was stopped.
+    """
+
+    mundane_level = "debug"  # our events say what an operator wants to know
+
+    def __init__(
+        self,
+        settings: TaskSettings,
+        sources: Sequence[Source],
+        sink: Sink,
+        executor: Executor,
+        *,
+        emit: Callable[[Event], None],
+        on_status: Callable[[TaskStatus], None],
+        ghosts: Collection[str] = (),
+        console: Console | None = None,
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.status = TaskStatus(state=State.UNASSIGNED)
+        self.readers: list[Reader] = []
+        self.ended = asyncio.Event()
+        self.finished = False
+        self.delayed_since: float | None = None
+        self._sources, self._sink, self._executor = sources, sink, executor
+        self._emit, self._on_status, self._ghosts = emit, on_status, ghosts
+        self._converter = Converter(
+            dead_letters=settings.tolerate_bad_records and settings.dead_letter_topic is not None,
+            connector=settings.task.connector,
+        )
+        self._console = console
+        self._loop_of_turns = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._pending: list[Pending] = []
+        self._commit: asyncio.Task[None] | None = None
+        self._committed: dict[bytes, bytes | None] = {}
+        self._committed_at = time.monotonic()
+        self._commits = 0
+        self._proof_wanted = False
+        self._said_at = 0.0
+        self._main: asyncio.Task[Any] | None = None
+        self._runs: list[asyncio.Task[None]] = []
+        self._deadline: float | None = None
+
+    # -- life
+
+    @Service.task
+    async def _run(self) -> None:
+        self._main = asyncio.current_task()
+        self._emit(TaskStarted(of=self.settings.task))
+        status = TaskStatus(state=State.UNASSIGNED)
+        try:
+            await self._live()
+        except (Fenced, Superseded):
+            self._emit(TaskFenced(of=self.settings.task, dropped_posts=self.undelivered_posts))
+        except FatalError as exc:
+            self._emit(TaskFailed(of=self.settings.task, error=exc.name, reason=str(exc)))
+            status = TaskStatus(state=State.FAILED, trace=f"{exc.name}: {exc}")
+        except Exception as exc:
+            self.log.exception("Task %s failed unexpectedly", self.settings.task)
+            self._emit(TaskFailed(of=self.settings.task, error=type(exc).__name__, reason=str(exc)))
+            status = TaskStatus(state=State.FAILED, trace=f"{type(exc).__name__}: {exc}")
+        finally:
+            self.begin_stop()
+            for run in self._runs:
+                run.cancel()
+            if self._commit is not None:
+                self._commit.cancel()
+            with contextlib.suppress(DeliveryFailed):
+                await self._sink.close()
+            self._emit(TaskStopped(of=self.settings.task, posts=sum(reader.coverage.posts for reader in self.readers)))
+            self._set(status)
+            self.ended.set()
+
+    async def _live(self) -> None:
+        failures = 0
+        while True:
+            commits = self._commits
+            try:
+                await self._open()
+                await self._work()
+            except DeliveryFailed as exc:
+                if self._stopping and isinstance(exc, Fenced):
+                    raise
+                failures = 0 if self._commits > commits else failures + (not isinstance(exc, BrokerAway))
+                if failures >= MAX_FAILED_DELIVERIES:
+                    raise FatalError(f"{failures} deliveries failed without a commit between: {exc}") from exc
+                self._emit(
+                    TaskRestarting(
+                        of=self.settings.task, error=exc.name, reason=str(exc), retry_in_secs=RESTART_PAUSE_SECS
+                    )
+                )
+                await self._discard()
+                await asyncio.sleep(RESTART_PAUSE_SECS)
+            else:
+                return
+
+    async def on_stop(self) -> None:
+        """Stop reading, deliver what was read, commit; whoever calls bounds the time."""
+        self.begin_stop()
+        await self.ended.wait()
+
+    def abandon(self) -> None:
+        """Give up what is not delivered; the committed offset says where the next owner begins."""
+        if self._main is not None:
+            self._main.cancel()
+
+    def begin_stop(self) -> None:
+        """Stop reading at once; what has been read is still delivered."""
+        if not self._stopping:
+            self._stopping = True
+            for reader in self.readers:
+                reader.stop()
+            self._wake.set()
+
+    @property
+    def undelivered_posts(self) -> int:
+        """Posts read and not confirmed by Kafka."""
+        held = sum(len(pending.batch.records) for pending in self._pending)
+        return held + sum(reader.buffer.posts for reader in self.readers)
+
+    @property
+    def covered_to_ms(self) -> int | None:
+        """The creation time up to which everything read is committed, over all source partitions (UNIX ms)."""
+        values = [value for value in self._committed.values() if value is not None]
+        covered = [Coverage.decode(value).covered_to_ms for value in values]
+        return min((ms for ms in covered if ms is not None), default=None)
+
+    @property
+    def unready(self) -> str | None:
+        """Why this task does not do its work at the moment, or None."""
+        if self.status.state is not State.RUNNING:
+            return f"{self.status.state}: {self.status.trace or self.status.detail or 'not running'}"
+        if self.delayed_since is not None:
+            return f"Kafka has not confirmed a delivery for {time.monotonic() - self.delayed_since:.0f} s"
+        for reader in self.readers:
+            if reader.connected is None:
+                return f"not connected: {reader.error or 'connecting'}"
+        return None
+
+    # -- from the sink to the readers
+
+    async def _open(self) -> None:
+        committed = await self._sink.open()
+        self._committed_at = time.monotonic()  # to initialise the transactional id is proof, too
+        self._resolve(committed)
+        if not self.readers:
+            self._start_reading(committed)
+        for pending in self._pending:  # built for the producer that is gone
+            pending.encoded = self._sink.encode(pending.batch)
+
+    def _resolve(self, committed: CommittedOffsets) -> None:
+        """Drop from the pending batches those that are in the topic after all."""
+        if not self.readers:
+            return
+        while self._pending and all(
+            (offset.key, offset.value) in committed.seen for offset in self._pending[0].batch.offsets
+        ):
+            self._confirm(self._pending.pop(0))
+        if any(committed.latest.get(key) != value for key, value in self._committed.items()):
+            raise Superseded("Another owner has delivered since")
+
+    def _start_reading(self, committed: CommittedOffsets) -> None:
+        owner = Owner(
+            task=self.settings.task,
+            prove=self._prove,
+            emit=self._emit,
+            changed=self._changed,
+        )
+        for source in self._sources:
+            key = self._sink.offset_key(source.partition)
+            value = committed.latest.get(key)
+            self._committed[key] = value
+            buffer = Buffer(
+                self.settings.buffer_max_bytes // len(self._sources),
+                self._wake_loop,
+                full_posts=self.settings.batch_max_records,
+            )
+            coverage = Coverage() if value is None else Coverage.decode(value)
+            reader = Reader(source, buffer, owner, self._executor, coverage=coverage, ghosts=self._ghosts)
+            self.readers.append(reader)
+            self._emit(
+                TaskResumed(
+                    of=self.settings.task,
+                    covered_to=None if coverage.covered_to_ms is None else to_iso(coverage.covered_to_ms),
+                    posts=coverage.posts,
+                )
+            )
+        for reader in self.readers:
+            run = asyncio.create_task(reader.run())
+            run.add_done_callback(lambda _: self._wake.set())
+            self._runs.append(run)
+        if self._stopping:
+            for reader in self.readers:
+                reader.stop()
+        self._changed()
+
+    # -- turns
+
+    async def _work(self) -> None:
+        """
+        Take turns until stopped and drained.
+
+        Raises:
+            DeliveryFailed: a commit's outcome is unknown.
+            FatalError: a reader or a bad record ends the task, once what was read before is delivered.
+        """
+        for pending in tuple(self._pending):  # left over from a producer that failed
+            self._commit = self._start(pending)
+            await self._confirmed()
+        while True:
+            over = self._readers_over()  # asked before the turn: what they put before they ended is drained by it
+            self._keep_time_limit()
+            if await self.poll() or any(reader.buffer.posts for reader in self.readers):
+                continue
+            if over:
+                await self._confirmed()
+                self._raise_reader_error()
+                return
+            await self._woken(self.settings.poll_interval_secs)
+
+    async def poll(self) -> bool:
+        """One turn: drain, convert, hand to Kafka.  Return whether there was anything."""
+        await self._confirmed(unless_full=True)
+        self._wake.clear()
+        drained = [(reader, reader.buffer.drain(self.settings.batch_max_records)) for reader in self.readers]
+        pending, fatal = self._convert([(reader, arrivals) for reader, arrivals in drained if arrivals])
+        if pending is not None:
+            await self._confirmed()
+            self._pending.append(pending)
+            self._commit = self._start(pending)
+        if fatal is not None:
+            await self._confirmed()
+            raise fatal
+        return pending is not None
+
+    def _wake_loop(self) -> None:
+        """Let the next turn begin.  Reader thread."""
+        self._loop_of_turns.call_soon_threadsafe(self._wake.set)
+
+    async def _woken(self, timeout_secs: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), timeout_secs)
+
+    def _keep_time_limit(self) -> None:
+        if self._deadline is not None and time.monotonic() >= self._deadline and not self._stopping:
+            self._emit(TimeLimitReached(of=self.settings.task, time_limit_secs=self.settings.time_limit_secs or 0.0))
+            self.finished = True
+            self.begin_stop()
+
+    def _convert(
+        self, drained: Sequence[tuple[Reader, list[Arrival]]]
+    ) -> tuple[Pending | None, ToleranceExceeded | None]:
+        self._converter.max_record_bytes = self._sink.max_record_bytes
+        self._converter.max_dead_letter_bytes = self._sink.max_dead_letter_bytes
+        records: list[SourceRecord] = []
+        letters: list[DeadLetter] = []
+        waits: list[tuple[float, float, int]] = []
+        offsets: dict[Reader, OffsetWrite] = {}
+        error: BadRecord | None = None
+        for reader, arrivals in drained:
+            result = self._converter.convert(arrivals)
+            records += result.records
+            letters += result.dead_letters
+            waits += result.waits
+            self._tell(result)
+            coverage = self._coverage_after(reader, arrivals, result)
+            if result.records or result.dead_letters or self._offset_due:
+                reader.coverage = coverage
+                offsets[reader] = self._offset_of(reader)
+            if error := result.error:
+                break
+        if self._proof_wanted:
+            offsets = {reader: self._offset_of(reader) for reader in self.readers} | offsets
+        fatal = None if error is None else ToleranceExceeded(f"{error}; errors.tolerance=all would keep it aside")
+        if not (records or letters or offsets):
+            return None, fatal
+        batch = Batch(records=tuple(records), dead_letters=tuple(letters), offsets=tuple(offsets.values()))
+        return Pending(batch=batch, encoded=self._sink.encode(batch), waits=tuple(waits)), fatal
+
+    @property
+    def _offset_due(self) -> bool:
+        return self._stopping or time.monotonic() - self._committed_at >= IDLE_COMMIT_SECS
+
+    def _offset_of(self, reader: Reader) -> OffsetWrite:
+        value = None if reader.coverage == Coverage() else reader.coverage.encode()
+        return OffsetWrite(key=self._sink.offset_key(reader.source.partition), value=value)
+
+    def _coverage_after(self, reader: Reader, arrivals: Sequence[Arrival], result: Converted) -> Coverage:
+        connected = reader.last_connected
+        if connected is None:
+            raise RuntimeError("An arrival without a connection")
+        if result.error is not None:  # the offset stays before the line that ends the task
+            return replace(reader.coverage, posts=reader.coverage.posts + len(result.records))
+        skew = connected.skew_secs
+        return reader.coverage.after(
+            posts=len(result.records),
+            heard_ms=int((arrivals[-1].at + skew) * 1000),
+            connected_ms=int((connected.at + skew) * 1000),
+            settle_ms=int(self.settings.settle_secs * 1000),
+        )
+
+    def _tell(self, result: Converted) -> None:
+        for error, reason, size in result.dropped:
+            self._emit(
+                RecordDropped(
+                    of=self.settings.task,
+                    error=error,
+                    reason=reason,
+                    dead_letter_topic=self.settings.dead_letter_topic or "",
+                    size_bytes=size,
+                )
+            )
+        if result.duplicates:
+            self._emit(DuplicatesDropped(of=self.settings.task, posts=result.duplicates))
+
+    # -- commits
+
+    def _start(self, pending: Pending) -> "asyncio.Task[None]":
+        commit = asyncio.create_task(self._deliver(pending))
+        commit.add_done_callback(lambda _: self._wake.set())
+        return commit
+
+    async def _deliver(self, pending: Pending) -> None:
+        await self._sink.deliver(pending.batch, pending.encoded)
+        self._confirm(pending)
+        if self._console is not None and not await self._console.show(pending.batch.records):
+            self._console = None
+
+    def _confirm(self, pending: Pending) -> None:
+        """Kafka has it: remember that, and tell."""
+        self._committed |= {offset.key: offset.value for offset in pending.batch.offsets}
+        self._committed_at = time.monotonic()
+        self._commits += 1
+        self._proof_wanted = False
+        if pending.batch.records:
+            for reader in self.readers:
+                reader.delivered()
+        now = time.time()
+        self._emit(
+            BatchDelivered(
+                of=self.settings.task,
+                posts=len(pending.batch.records),
+                waits=tuple((max(now - at, 0.0), max(now - made, 0.0), posts) for at, made, posts in pending.waits),
+                billed=self.settings.billed,
+            )
+        )
+
+    async def _confirmed(self, *, unless_full: bool = False) -> None:
+        """
+        Wait until the commit in flight is through, or (*unless_full*) the next full batch could be built meanwhile.
+
+        Says so every few seconds if it takes long.
+
+        Raises:
+            DeliveryFailed: the commit's outcome is unknown; its batch stays pending.
+        """
+        commit = self._commit
+        if commit is None:
+            return
+        while not commit.done():
+            if unless_full and any(reader.buffer.full for reader in self.readers):
+                return
+            self._wake.clear()
+            await self._woken(max(self._said_at + DELAYED_SECS - time.monotonic(), 0.1))
+            self._say_delayed()
+        if self.delayed_since is not None:
+            waited = time.monotonic() - self.delayed_since
+            self.delayed_since = None
+            self._emit(DeliveryResumed(of=self.settings.task, waited_secs=round(waited, 1)))
+        self._commit = None
+        commit.result()
+        self._pending.pop(0)
+
+    def _say_delayed(self) -> None:
+        now = time.monotonic()
+        if self._commit is None or self._commit.done() or now - max(self._said_at, self._committed_at) < DELAYED_SECS:
+            return
+        self._said_at = now
+        self.delayed_since = self.delayed_since or self._committed_at
+        self._emit(
+            DeliveryDelayed(
+                of=self.settings.task,
+                waiting_secs=round(now - self.delayed_since, 1),
+                undelivered_posts=self.undelivered_posts,
+                buffer_bytes=sum(reader.buffer.size_bytes for reader in self.readers),
+            )
+        )
+
+    async def _discard(self) -> None:
+        """Let go of the producer; the pending batches stay."""
+        commit, self._commit = self._commit, None
+        if commit is not None:
+            commit.cancel()
+            await asyncio.wait({commit})
+        await self._sink.close()
+
+    async def _prove(self) -> None:
+        """
+        Return once this task is known to be owned here: a transaction went through lately.
+
+        A paused worker that wakes must not connect, let alone end the connection of the worker that took over.
+        """
+        while time.monotonic() - self._committed_at >= COMMIT_PROVES_SECS and not self._stopping:
+            self._proof_wanted = True
+            self._wake.set()
+            await asyncio.sleep(PROOF_POLL_SECS)
+
+    # -- the outside
+
+    def _readers_over(self) -> bool:
+        """Whether nothing more will be put; one reader that failed stops the others."""
+        if any(self._error_of(run) for run in self._runs):
+            self.begin_stop()
+        return all(run.done() for run in self._runs)
+
+    @staticmethod
+    def _error_of(run: "asyncio.Task[None]") -> BaseException | None:
+        return run.exception() if run.done() and not run.cancelled() else None
+
+    def _raise_reader_error(self) -> None:
+        for run in self._runs:
+            if error := self._error_of(run):
+                raise error
+
+    def _changed(self) -> None:
+        """A reader's connection, error or wait has changed."""
+        if self._deadline is None and self.settings.time_limit_secs and any(r.connected for r in self.readers):
+            self._deadline = time.monotonic() + self.settings.time_limit_secs
+        broken = [reader.error for reader in self.readers if reader.error is not None]
+        paused = bool(broken) and all(isinstance(error, OutOfCredit) for error in broken)
+        details = [self._detail_of(reader) for reader in self.readers if reader.error is not None]
+        self._set(
+            TaskStatus(
+                state=State.PAUSED if paused and len(broken) == len(self.readers) else State.RUNNING,
+                detail="; ".join(details) or None,
+                connections=tuple(reader.connection_id for reader in self.readers if reader.connection_id),
+            )
+        )
+
+    def _detail_of(self, reader: Reader) -> str:
+        error: ConnectorError | None = reader.error
+        when = "" if reader.retry_at is None else f" (next try in {max(reader.retry_at - time.time(), 0):.0f} s)"
+        where = "" if reader.partition is None else f"partition {reader.partition}: "
+        return f"{where}{error.name if error else ''}: {error}{when}"
+
+    def _set(self, status: TaskStatus) -> None:
+        if status != self.status:
+            self.status = status
+            self._on_status(status)

@@ -1,0 +1,37 @@
+"""
+Threads that never keep the process alive.
+
+`concurrent.futures` joins its threads at exit; one that is blocked in a socket would hold up a stop.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class DaemonExecutor(Executor):
+    """An executor with a daemon thread for each call; for few and long calls."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run *fn* in a thread of its own."""
+        future: Future[T] = Future()
+        threading.Thread(target=_run, args=(future, fn, args, kwargs), name=self._name, daemon=True).start()
+        return future
+
+
+def _run(future: "Future[Any]", fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = fn(*args, **kwargs)
+    except BaseException as exc:  # noqa: BLE001  # whoever awaits the future acts on it
+        future.set_exception(exc)
+    else:
+        future.set_result(result)

@@ -1,0 +1,19 @@
+"""
+What a worker shows over HTTP, as Faust web views.
+
+`rest`     Connect's routes
+`health`   /ping, /ready, /metrics
+`guard`    logins, and every error as JSON
+"""
+
+import faust
+
+from connector.cluster.overview import Overview
+from connector.metrics import Metrics
+from connector.web import health, rest
+
+
+def register(app: faust.App, overview: Overview, metrics: Metrics) -> None:
+    """Add all views to *app*."""
+    health.register(app, overview, metrics)
+    rest.register(app, overview)

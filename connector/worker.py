@@ -1,0 +1,367 @@
+"""The one place that wires: settings in, a Faust application out."""
+
+import os
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import faust
+from aiokafka.admin import AIOKafkaAdminClient
+from faust.types import TP
+from prometheus_client.core import Metric
+
+from connector import __version__, cli, web
+from connector.cluster.assignment import SlotAssignor
+from connector.cluster.herder import Herder
+from connector.cluster.overview import Overview
+from connector.cluster.statuses import Statuses
+from connector.config import ConnectorConfig, Loaded, load
+from connector.console import Console
+from connector.errors import ConfigError
+from connector.events import Event, Noticed, WorkerStarting
+from connector.kafka import topics
+from connector.kafka.broker import BrokerGate, Capabilities
+from connector.kafka.cluster import KafkaCluster
+from connector.kafka.delivery import DeliverySettings, TopicSink
+from connector.kafka.log import CompactedLog
+from connector.kafka.offsets import OffsetTable
+from connector.kafka.topic import Destination, PostsTopic
+from connector.logs import Emitter
+from connector.metrics import Metrics, gauge
+from connector.process import ConnectorApp, ConnectorWorker, exit_misconfigured
+from connector.records import TaskId
+from connector.settings import WorkerSettings, load_dotenv_into
+from connector.sources.connection import Limits
+from connector.sources.credentials import BearerToken, Credentials, KeyPair
+from connector.sources.source import StreamSource
+from connector.sources.streams import STREAMS, spread
+from connector.status import State, TaskStatus
+from connector.task import SourceTask, TaskSettings
+from connector.threads import DaemonExecutor
+from connector.web.guard import middlewares
+
+REQUEST_TIMEOUT_SECS = 30.0
+MAX_DEAD_LETTER_BYTES = 20 * 1024 * 1024
+
+
+def create_app() -> ConnectorApp:
+    """
+    Build the application from the process's environment and the `.env` of the working directory.
+
+    Wrong settings end the process with all problems on standard error and exit code 78.
+    """
+    directory = Path.cwd()
+    try:
+        load_dotenv_into(os.environ, directory)
+        loaded = load(os.environ, directory)
+    except ConfigError as error:
+        exit_misconfigured(error)
+    loaded.worker.export_to(os.environ)
+    return wire(loaded)
+
+
+def main() -> None:
+    """Run Faust's command line on our application."""
+    from connector import app
+
+    app.main()
+
+
+def wire(loaded: Loaded) -> ConnectorApp:
+    """Build the application that *loaded* describes; nothing is opened yet."""
+    settings, config = loaded.worker, loaded.connector
+    metrics = Metrics()
+    emit = Emitter(metrics)
+    slots = {} if config is None else {slot: TaskId(config.name, slot) for slot in range(config.tasks)}
+    tasks_topic = f"{settings.group_id}-tasks"
+    app = _faust_app(settings, _assignor(tasks_topic, slots.keys()))
+    app.emit, app.stop_timeout_secs = emit, settings.stop_timeout_secs
+    app.log_level, app.log_format = settings.log_level, settings.log_format
+    if config is None:
+        app.unconfigured = ("CONNECTOR_TOPIC is required: Kafka topic that receives the posts.",)
+
+    cluster = _cluster(settings)
+    statuses = Statuses(app, f"{settings.group_id}-statuses", _worker_id(settings), emit)
+    offsets = OffsetTable()
+    gate = BrokerGate(cluster, settings.group_id, _preparation(settings, config, emit), emit)
+    followed = {f"{settings.group_id}-statuses": statuses.apply, f"{settings.group_id}-offsets": offsets.apply}
+    logs = tuple(
+        CompactedLog(cluster, topic, apply, trust_end_offsets=lambda: gate.transactions)
+        for topic, apply in followed.items()
+    )
+    builder = None if config is None else _TaskBuilder(app, cluster, settings, config, gate, emit)
+    herder = Herder(slots, builder, statuses, emit=emit, over=lambda code: app.leave(code))
+    app.herder, app.before_kafka, app.after_producer = herder, (gate,), (*logs, statuses, herder)
+    _follow_assignment(app, tasks_topic, herder)
+
+    overview = Overview(
+        declared={} if config is None else {config.name: loaded.declared},
+        tasks={} if config is None else {config.name: tuple(slots.values())},
+        herder=herder,
+        statuses=statuses,
+        offsets=offsets,
+        logs=logs,
+        rebalancing=lambda: bool(app.rebalancing),
+    )
+    metrics.watch(lambda: _gauges(herder))
+    web.register(app, overview, metrics)
+    cli.register(app)
+    app.announce = lambda: _announce(loaded, emit)
+    return app
+
+
+def _faust_app(settings: WorkerSettings, assignor: type[SlotAssignor]) -> ConnectorApp:
+    return ConnectorApp(
+        settings.group_id,
+        broker=settings.broker_url.split(";"),
+        broker_credentials=_cluster(settings).credentials(),
+        broker_session_timeout=settings.broker_session_timeout,
+        broker_heartbeat_interval=settings.broker_heartbeat_interval,
+        broker_request_timeout=max(REQUEST_TIMEOUT_SECS, settings.broker_session_timeout + 5),
+        broker_rebalance_timeout=max(REQUEST_TIMEOUT_SECS, settings.broker_session_timeout),
+        producer_request_timeout=REQUEST_TIMEOUT_SECS,
+        producer_compression_type=None if settings.compression == "none" else settings.compression,
+        env_prefix="CONNECTOR_",
+        store="memory://",
+        table_standby_replicas=1,  # 0 would select Faust's round robin instead of our assignor
+        PartitionAssignor=assignor,
+        Worker=ConnectorWorker,
+        topic_disable_leader=True,
+        worker_redirect_stdouts=False,  # `print` goes to the console, not into the log
+        web_bind=settings.web_bind,
+        web_port=settings.web_port,
+        web_router_enabled=False,
+        web_tables_enabled=False,
+        web_graph_enabled=False,
+        web_stats_enabled=False,
+        web_metrics_enabled=False,
+        web_application_options={
+            "middlewares": middlewares({user.name: user.password.get_secret_value() for user in settings.web_users})
+        },
+    )
+
+
+def _assignor(topic: str, used: Collection[int]) -> type[SlotAssignor]:
+    class GroupAssignor(SlotAssignor):
+        tasks_topic = topic
+        slots_in_use = staticmethod(lambda: set(used))
+
+    return GroupAssignor
+
+
+def _follow_assignment(app: ConnectorApp, tasks_topic: str, herder: Herder) -> None:
+    slots = app.topic(tasks_topic, partitions=topics.TASK_SLOTS, internal=True, key_type=bytes, value_type=bytes)
+
+    @app.agent(slots)
+    async def hold_slots(stream: faust.StreamT[Any]) -> None:
+        async for _ in stream:
+            pass  # the topic stays empty; consuming it is what makes Faust hand out its partitions
+
+    # Not `on_partitions_revoked`: each rebalance revokes everything for a moment.
+    @app.on_partitions_assigned.connect(weak=False)
+    async def assign(_: faust.App, assigned: set[TP], **__: Any) -> None:
+        herder.assign({tp.partition for tp in assigned if tp.topic == tasks_topic})
+
+
+def _cluster(settings: WorkerSettings) -> KafkaCluster:
+    context = None
+    if settings.kafka_security_protocol.endswith("SSL"):
+        ca, cert, key = settings.kafka_ssl_ca_file, settings.kafka_ssl_cert_file, settings.kafka_ssl_key_file
+        context = ssl.create_default_context(cafile=ca)
+        if cert is not None:
+            context.load_cert_chain(cert, key)
+    password = settings.kafka_sasl_password
+    return KafkaCluster(
+        servers=settings.bootstrap_servers,
+        security_protocol=settings.kafka_security_protocol,
+        ssl_context=context,
+        sasl_mechanism=settings.kafka_sasl_mechanism,
+        sasl_username=settings.kafka_sasl_username,
+        sasl_password=None if password is None else password.get_secret_value(),
+    )
+
+
+def _worker_id(settings: WorkerSettings) -> str:
+    host = settings.web_bind if settings.web_bind.startswith("127.") else socket.gethostname()
+    return f"{host}:{settings.web_port}"
+
+
+def _preparation(
+    settings: WorkerSettings, config: ConnectorConfig | None, emit: Callable[[Event], None]
+) -> Callable[[AIOKafkaAdminClient, Capabilities], Any]:
+    specs: list[topics.TopicSpec] = []
+    specs += topics.internal_topics(settings.group_id, replication=settings.internal_replication_factor)
+    if config is not None:
+        specs += _connector_topics(config)
+
+    async def prepare(admin: AIOKafkaAdminClient, capabilities: Capabilities) -> None:
+        if config is not None:
+            capabilities.check(config.delivery)
+        await topics.declare(admin, specs, emit)
+
+    return prepare
+
+
+def _connector_topics(config: ConnectorConfig) -> Sequence[topics.TopicSpec]:
+    retention = config.topic_creation_default_retention_ms
+    output = topics.TopicSpec(
+        name=config.topic,
+        partitions=config.topic_creation_default_partitions,
+        replication=config.topic_creation_default_replication_factor,
+        settings={"cleanup.policy": config.topic_creation_default_cleanup_policy}
+        | ({} if retention is None else {"retention.ms": str(retention)}),
+    )
+    if config.dead_letter_topic is None:
+        return [output]
+    letters = topics.TopicSpec(
+        name=config.dead_letter_topic,
+        partitions=1,
+        replication=config.topic_creation_default_replication_factor,
+        settings={"cleanup.policy": "delete", "max.message.bytes": str(MAX_DEAD_LETTER_BYTES)},
+    )
+    return [output, letters]
+
+
+class _TaskBuilder:
+    """Builds the tasks of one connector (`connector.cluster.herder.BuildTask`)."""
+
+    def __init__(
+        self,
+        app: ConnectorApp,
+        cluster: KafkaCluster,
+        settings: WorkerSettings,
+        config: ConnectorConfig,
+        gate: BrokerGate,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self._app, self._cluster, self._settings, self._config = app, cluster, settings, config
+        self._gate, self._emit = gate, emit
+        self._credentials = _credentials(config)
+        self._posts = PostsTopic(app, topic=config.topic, value_format=config.value_format)
+        self._executor = DaemonExecutor("reader")
+
+    def __call__(
+        self, task: TaskId, slot: int, *, on_status: Callable[[TaskStatus], None], ghosts: Collection[str]
+    ) -> SourceTask:
+        config = self._config
+        return SourceTask(
+            TaskSettings(
+                task=task,
+                poll_interval_secs=config.poll_interval_ms / 1000,
+                batch_max_records=config.batch_max_records,
+                buffer_max_bytes=config.buffer_max_bytes,
+                settle_secs=config.settle_secs,
+                time_limit_secs=config.time_limit_secs,
+                dead_letter_topic=config.dead_letter_topic,
+                tolerate_bad_records=config.errors_tolerance == "all",
+                billed=config.plan == "pay_per_use",
+            ),
+            self._sources(task),
+            self._sink(task, slot),
+            self._executor,
+            emit=self._emit,
+            on_status=on_status,
+            ghosts=ghosts,
+            console=Console(sys.stdout) if config.print_posts else None,
+        )
+
+    def _sources(self, task: TaskId) -> list[StreamSource]:
+        config = self._config
+        return [
+            StreamSource(
+                connector=config.name,
+                stream=STREAMS[config.stream],
+                partition=partition,
+                url=config.x_api_url,
+                credentials=self._credentials,
+                parameters=config.stream_params,
+                wanted={rule.value: rule.label for rule in config.rules},
+                emit=self._emit,
+                limits=Limits(silence_secs=config.silence_timeout_secs),
+            )
+            for partition in spread(STREAMS[config.stream], config.tasks)[task.number]
+        ]
+
+    def _sink(self, task: TaskId, slot: int) -> TopicSink:
+        exactly_once = self._config.delivery == "exactly_once"
+        group = self._settings.group_id
+        return TopicSink(
+            self._app,
+            self._cluster,
+            self._posts,
+            Destination(
+                offsets_topic=f"{group}-offsets",
+                offsets_partition=slot,
+                dead_letter_topic=self._config.dead_letter_topic,
+            ),
+            DeliverySettings(
+                connector=task.connector,
+                transactional_id=f"{group}-{task}" if exactly_once else None,
+                idempotent=self._gate.idempotence,
+                transaction_timeout_secs=self._settings.transaction_timeout_secs,
+                trust_end_offsets=self._gate.transactions,
+            ),
+        )
+
+
+def _credentials(config: ConnectorConfig) -> Credentials:
+    if config.bearer_token is not None:
+        return BearerToken(config.bearer_token.get_secret_value())
+    if config.consumer_key is None or config.consumer_secret is None:
+        raise ConfigError(["x.bearer.token, or x.consumer.key and x.consumer.secret, is required"])
+    return KeyPair(config.consumer_key.get_secret_value(), config.consumer_secret.get_secret_value())
+
+
+def _gauges(herder: Herder) -> Iterable[Metric]:
+    tasks = list(herder.tasks.values())
+    readers = [reader for task in tasks for reader in task.readers]
+    covered = [task.covered_to_ms for task in tasks]
+    known = [ms / 1000 for ms in covered if ms is not None]
+    heard = [reader.heard_at for reader in readers if reader.heard_at is not None]
+    yield gauge(
+        "connector_covered_to_timestamp_seconds",
+        "Creation time up to which everything read is committed, of the task furthest behind on this worker.",
+        [({}, min(known))] if known else [],
+    )
+    yield gauge(
+        "connector_heard_timestamp_seconds",
+        "When the last line or keep-alive arrived, on the connection silent the longest.",
+        [({}, min(heard))] if heard else [],
+    )
+    yield gauge(
+        "connector_buffer_bytes",
+        "Bytes read and not yet drained.",
+        [({}, float(sum(reader.buffer.size_bytes for reader in readers)))],
+    )
+    yield gauge(
+        "connector_task_state",
+        "1 for the state in which a task of this worker is, 0 for the others.",
+        [
+            (
+                {"connector": task.settings.task.connector, "task": str(task.settings.task.number), "state": state},
+                float(task.status.state is state),
+            )
+            for task in tasks
+            for state in State
+        ],
+    )
+
+
+def _announce(loaded: Loaded, emit: Callable[[Event], None]) -> None:
+    settings, config = loaded.worker, loaded.connector
+    emit(
+        WorkerStarting(
+            version=__version__,
+            broker=settings.broker_url_redacted,
+            group=settings.group_id,
+            web=f"http://{settings.web_bind}:{settings.web_port}",
+            connector=config and config.name,
+            topic=config and config.topic,
+            delivery=config and config.delivery,
+        )
+    )
+    for notice in loaded.notices:
+        emit(Noticed(notice=notice))

@@ -1,0 +1,132 @@
+"""
+A real Apache Kafka broker (KRaft, one node) for tests, from Maven Central's jars.
+
+`python -m tests.brokers PORT` starts one in the foreground, to try things by hand.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+JARS = HERE.parent / "build" / "kafka"
+START_SECS = 60.0
+PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+controller.listener.names=CONTROLLER
+log.dirs={folder}/data
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def why_not() -> str | None:
+    """Return why no broker can be started here, or None."""
+    if shutil.which("java") is None:
+        return "no `java` on the PATH (Java 17 or later runs the broker)"
+    if not list(JARS.glob("kafka_2.13-*.jar")) and shutil.which("mvn") is None:
+        return f"no jars in {JARS.name} and no `mvn` on the PATH to get them"
+    return None
+
+
+def fetch_jars() -> None:
+    """Copy the broker's jars into build/kafka, once."""
+    if list(JARS.glob("kafka_2.13-*.jar")):
+        return
+    command = ["mvn", "-q", "-B", "-f", str(HERE / "kafka" / "pom.xml")]
+    command += ["dependency:copy-dependencies", f"-DoutputDirectory={JARS}"]
+    subprocess.run(command, check=True, timeout=600)
+
+
+class KafkaBroker:
+    """One broker on a folder of its own; `kill` and `start` again keep the data."""
+
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        fetch_jars()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._properties = folder / "server.properties"
+        self._properties.write_text(PROPERTIES.format(port=self.port, controller=free_port(), folder=folder))
+        format_ = ["kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAA", "-c", str(self._properties)]
+        subprocess.run(self._java(*format_), check=True, capture_output=True, timeout=60)
+
+    def _java(self, *arguments: str) -> list[str]:
+        quiet = f"-Dlog4j2.configurationFile={HERE / 'kafka' / 'log4j2.yaml'}"
+        return ["java", "-Xmx1g", quiet, "-cp", f"{JARS}/*", *arguments]
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"kafka://{self.address}"
+
+    def start(self) -> None:
+        """Start the broker and wait until it answers."""
+        log = (self.folder / "broker.log").open("ab")
+        command = self._java("kafka.Kafka", str(self._properties))
+        self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        end = time.monotonic() + START_SECS
+        while time.monotonic() < end:
+            if self._process.poll() is not None:
+                raise RuntimeError(f"The broker ended: see {log.name}\n{Path(log.name).read_text()[-2000:]}")
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"The broker did not answer within {START_SECS} s")
+
+    def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """SIGKILL; `start` recovers from the folder."""
+        self._signal(signal.SIGKILL)
+        self._process.wait(timeout=30)
+        self._process = None
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self.kill()
+
+    def _signal(self, number: signal.Signals) -> None:
+        os.kill(self._process.pid, number)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as root:
+        broker = KafkaBroker(Path(root) / "broker", int(sys.argv[1]))
+        broker.start()
+        print(broker.url, flush=True)
+        try:
+            broker._process.wait()
+        except KeyboardInterrupt:
+            broker.stop()

@@ -1,0 +1,259 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.errors import InvalidRequest, RateLimited
+from connector.sources import rules
+from connector.sources.rules import Rule, difference
+
+NAME = "posts"
+values = st.sampled_from(["#a", "#b", "#c", "#d", "cat has:images"])
+labels = st.sampled_from(["a", "b", "c"])
+tags = st.sampled_from(["posts/a", "posts/b", "posts/c", "posts", "posts2/a", "other", ""])
+
+
+class RuleStore:
+    """X's rules behind the methods of `Api`: it identifies a rule by its value, and has a cap."""
+
+    def __init__(self, held=(), *, cap=1000, page=2, invalid=(), same=lambda value: value):
+        self.rules = {}
+        self.cap, self.page, self.invalid, self.same = cap, page, invalid, same
+        self.posts = []
+        self.next_id = 1
+        for value, tag in held:
+            self._store(value, tag)
+
+    def _store(self, value, tag):
+        rule = {"id": str(self.next_id), "value": value}
+        if tag:
+            rule["tag"] = tag
+        self.rules[rule["id"]] = rule
+        self.next_id += 1
+        return rule
+
+    @property
+    def held(self):
+        return {(rule["value"], rule.get("tag", "")) for rule in self.rules.values()}
+
+    def get(self, path, params):
+        assert path == rules.RULES_PATH
+        start = int(params.get("pagination_token", 0))
+        listed = list(self.rules.values())
+        meta = {"sent": "2026-11-01T00:00:00.000Z"}
+        if start + self.page < len(listed):
+            meta["next_token"] = str(start + self.page)
+        return {"data": listed[start : start + self.page], "meta": meta} if listed else {"meta": meta}
+
+    def post(self, path, json):
+        self.posts.append(json)
+        return self._add(json["add"]) if "add" in json else self._delete(json["delete"]["ids"])
+
+    def _add(self, asked):
+        if len(self.rules) + len(asked) > self.cap:
+            raise InvalidRequest("cap", title="RulesCapExceeded", status=422)
+        data, errors = [], []
+        for rule in asked:
+            known = {self.same(held["value"]): held["id"] for held in self.rules.values()}
+            if rule["value"] in self.invalid:
+                words = ["Rules must contain a non-negation term (at position 1)"]
+                errors.append({"value": rule["value"], "details": words, "title": "UnprocessableEntity"})
+            elif self.same(rule["value"]) in known:
+                held_id = known[self.same(rule["value"])]
+                errors.append({"value": rule["value"], "id": held_id, "title": "DuplicateRule"})
+            else:
+                data.append(self._store(rule["value"], rule["tag"]))
+        return {key: found for key, found in (("data", data), ("errors", errors)) if found}
+
+    def _delete(self, ids):
+        unknown = {"errors": [{"parameters": {}, "message": "Rule does not exist"}]}
+        errors = [unknown for rule_id in ids if self.rules.pop(rule_id, None) is None]
+        return {"errors": errors} if errors else {}
+
+
+def at_x(held):
+    return [Rule(value=value, tag=tag, id=str(number)) for number, (value, tag) in enumerate(held.items())]
+
+
+@given(st.dictionaries(values, tags), st.dictionaries(values, labels))
+def test_the_difference_makes_what_is_held_what_is_wanted(held, wanted):
+    """After it X holds the wanted rules and those of others, and no value twice."""
+    change = difference(at_x(held), wanted, NAME)
+    result = dict(held)
+    for rule in change.delete:
+        del result[rule.value]
+    for rule in change.add:
+        assert rule.value not in result
+        result[rule.value] = rule.tag
+
+    foreign = {value: tag for value, tag in held.items() if not tag.startswith("posts/")}
+    assert {value: f"posts/{label}" for value, label in wanted.items()} | foreign == result
+    assert set(change.held_elsewhere) == set(wanted) & set(foreign)
+    assert not set(change.delete) & {rule for rule in at_x(held) if rule.value in foreign}
+    assert not difference(at_x(result), wanted, NAME)
+
+
+@given(st.dictionaries(values, tags), st.dictionaries(values, labels))
+def test_applying_it_does_the_same_at_x(held, wanted):
+    """`apply` brings X there in calls that X accepts, and a second one changes nothing."""
+    x = RuleStore(held.items())
+
+    change = rules.apply(x, wanted, NAME)
+    calls = len(x.posts)
+
+    foreign = {(value, tag) for value, tag in held.items() if not tag.startswith("posts/")}
+    elsewhere = {value for value, _ in foreign}
+    assert x.held == foreign | {(v, f"posts/{label}") for v, label in wanted.items() if v not in elsewhere}
+    assert set(change.held_elsewhere) == set(wanted) & elsewhere
+    assert not rules.apply(x, wanted, NAME)
+    assert calls == len(x.posts)
+
+
+def test_rules_of_others_are_never_deleted():
+    """Not even those without a tag, or with a tag that begins like ours."""
+    held = [("a", ""), ("b", "posts"), ("c", "posts2/c"), ("d", "other/d"), ("e", "posts/e")]
+    x = RuleStore(held)
+
+    change = rules.apply(x, {}, NAME)
+
+    assert ["e"] == [rule.value for rule in change.delete]
+    assert set(held[:4]) == x.held
+
+
+def test_new_rules_are_added_before_old_ones_are_deleted():
+    """At no moment does X hold fewer rules than it did, so a change loses no post."""
+    x = RuleStore([("#a", "posts/a"), ("#b", "posts/b")])
+
+    rules.apply(x, {"#c": "c", "#d": "d"}, NAME)
+
+    assert ["add", "delete"] == [next(iter(post)) for post in x.posts]
+
+
+def test_calls_are_of_bounded_size():
+    """1,000 rules are ten calls of the hundred that X allows in 15 minutes."""
+    x = RuleStore(page=1000)
+
+    rules.apply(x, {f"#t{number}": f"t{number}" for number in range(1000)}, NAME)
+
+    assert [100] * 10 == [len(post["add"]) for post in x.posts]
+
+
+@pytest.mark.parametrize("room", [lambda: 0, lambda: None])
+def test_without_room_the_old_rules_go_first(room):
+    """Known from the counts or from X's refusal, it is cured by deleting first."""
+    x = RuleStore([("#a", "posts/a"), ("#x", "other")], cap=2)
+
+    change = rules.apply(x, {"#b": "b"}, NAME, room=room)
+
+    assert {("#b", "posts/b"), ("#x", "other")} == x.held
+    assert (1, 1) == (len(change.add), len(change.delete))
+    assert ("delete" in x.posts[0]) == (room() == 0)
+
+
+def test_rules_that_never_fit_are_refused():
+    """With X's own words."""
+    with pytest.raises(InvalidRequest, match="cap"):
+        rules.apply(RuleStore([("#x", "other")], cap=1), {"#b": "b"}, NAME)
+
+
+def test_the_counts_are_only_asked_where_they_matter():
+    """No request more for a first start or a plain deletion."""
+
+    def room():
+        raise AssertionError
+
+    rules.apply(RuleStore(), {"#a": "a"}, NAME, room=room)
+    rules.apply(RuleStore([("#a", "posts/a")]), {}, NAME, room=room)
+
+
+def test_refused_rules_are_all_named_with_xs_words():
+    """HTTP 200 does not mean that a rule exists; valid rules of the batch stay, and nothing was deleted."""
+    x = RuleStore([("#old", "posts/old")], invalid={"-a", "-b"})
+
+    with pytest.raises(InvalidRequest, match=r"'-a': Rules must contain a non-negation.*'-b': Rules must") as caught:
+        rules.apply(x, {"-a": "a", "#new": "new", "-b": "b"}, NAME)
+
+    assert "UnprocessableEntity" == caught.value.title
+    assert {("#old", "posts/old"), ("#new", "posts/new")} == x.held
+
+
+def test_a_rule_that_x_neither_creates_nor_refuses_is_an_error():
+    """An answer that does not mention a rule is not taken for success."""
+    x = RuleStore()
+    x._add = lambda _: {"meta": {}}
+
+    with pytest.raises(InvalidRequest, match="did not create it"):
+        rules.apply(x, {"#a": "a"}, NAME)
+
+
+def test_a_duplicate_that_somebody_added_meanwhile_is_held_elsewhere():
+    """It counts as present, and is named."""
+    x = RuleStore()
+    listed = x.get
+    x.get = lambda path, params: {} if not x.posts else listed(path, params)
+    x._store("#a", "other")
+
+    change = rules.apply(x, {"#a": "a"}, NAME)
+
+    assert ("#a",) == change.held_elsewhere
+    assert () == change.add
+
+
+def test_a_rule_that_x_takes_for_an_old_one_of_ours_is_added_after_it_is_gone():
+    """A change of case in a hashtag does not end in no rule at all."""
+    x = RuleStore([("#Tag", "posts/Tag")], same=str.casefold)
+
+    change = rules.apply(x, {"#tag": "tag"}, NAME)
+
+    assert {("#tag", "posts/tag")} == x.held
+    assert () == change.held_elsewhere
+
+
+def test_a_rule_that_is_already_gone_counts_as_deleted():
+    """X says so in an error inside a 200; what is held then decides, not its words."""
+    x = RuleStore([("#a", "posts/a")])
+    post = x.post
+
+    def meanwhile(path, json):
+        x.rules.clear()
+        return post(path, json)
+
+    x.post = meanwhile
+
+    assert 1 == len(rules.apply(x, {}, NAME).delete)
+
+
+def test_a_rule_that_x_does_not_delete_is_an_error():
+    """It would go on delivering, and costing."""
+    x = RuleStore([("#a", "posts/a")])
+    x._delete = lambda _: {"errors": [{"title": "Invalid Request", "detail": "no"}]}
+
+    with pytest.raises(InvalidRequest, match="does not delete 1 rule"):
+        rules.apply(x, {}, NAME)
+
+
+def test_what_was_created_before_an_error_is_used():
+    """After a rate limit the next call goes on from there."""
+    x = RuleStore(page=1000)
+    post = x.post
+
+    def limited(path, json):
+        if len(x.posts) == 2:
+            raise RateLimited("later")
+        return post(path, json)
+
+    x.post = limited
+    wanted = {f"#t{number}": f"t{number}" for number in range(250)}
+    with pytest.raises(RateLimited):
+        rules.apply(x, wanted, NAME)
+    x.post = post
+
+    rules.apply(x, wanted, NAME)
+
+    assert [100, 100, 50] == [len(post["add"]) for post in x.posts]
+
+
+def test_a_rule_without_a_tag_is_read():
+    """X leaves the key out; tweepy's reader would die of it in a post."""
+    x = RuleStore([("#a", ""), ("#b", "posts/b"), ("#c", "")])
+
+    assert [("#a", ""), ("#b", "posts/b"), ("#c", "")] == [(rule.value, rule.tag) for rule in rules.held_rules(x)]
