@@ -16,7 +16,7 @@ from connector.events import Event
 from connector.metrics import Metrics
 
 if TYPE_CHECKING:
-    from structlog.typing import Processor
+    from structlog.typing import EventDict, Processor
 
 CHATTY = ("aiokafka", "kafka", "faust.transport", "asyncio")
 """Libraries that repeat themselves while a broker is away: some 100 lines a second."""
@@ -66,7 +66,7 @@ def configure(level: str, log_format: str, stream: TextIO | None = None) -> None
     ]
     end: list[Processor]
     if log_format == "json":
-        end = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        end = [structlog.processors.format_exc_info, _head_first, structlog.processors.JSONRenderer(ensure_ascii=False)]
     else:
         end = [structlog.dev.ConsoleRenderer(colors=out.isatty(), pad_event_to=24)]
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -90,6 +90,12 @@ def configure(level: str, log_format: str, stream: TextIO | None = None) -> None
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+
+
+def _head_first(_logger: object, _method: str, fields: "EventDict") -> "EventDict":
+    """Begin each line with what people look for first."""
+    head = {key: fields.pop(key) for key in ("timestamp", "level", "event") if key in fields}
+    return head | dict(fields)
 
 
 class Emitter:

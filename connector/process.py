@@ -8,6 +8,7 @@ Exit codes: 0 stopped, or the time limit reached; 1 fatal at run time, or a stop
 """
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -19,6 +20,7 @@ from typing import Any, NoReturn
 
 import faust
 from faust.app.base import BootStrategy
+from faust.app.base import logger as faust_logger
 from mode import ServiceT
 from mode.utils.futures import maybe_cancel
 
@@ -26,6 +28,7 @@ from connector import logs
 from connector.cluster.herder import Herder
 from connector.errors import ConfigError, FatalError
 from connector.events import Event, StopTimedOut, WorkerFailed, WorkerReady, WorkerStopped, WorkerStopping
+from connector.settings import is_loopback
 
 EX_OK, EX_FATAL, EX_CONFIG = 0, 1, 78
 
@@ -64,6 +67,8 @@ class ConnectorApp(faust.App):
     stop_timeout_secs: float
     unconfigured: tuple[str, ...] = ()
     """Why a worker cannot run, although other commands can."""
+    web_needs_loopback: bool
+    """Whether the web has no users, and so must not be reached from outside."""
     leave: Callable[[int], None]
     """Ends the worker with an exit code, drained."""
     announce: Callable[[], None]
@@ -73,6 +78,9 @@ class ConnectorApp(faust.App):
         """Drain the tasks while producer and group membership are still there."""
         await self.herder.stop()
         await super().on_stop()
+
+
+ConnectorApp.logger = faust_logger  # mode names a class's logger after its module, and ours is not for Faust's steps
 
 
 class Watchdog:
@@ -95,8 +103,11 @@ class ConnectorWorker(faust.Worker):
     app: ConnectorApp
 
     def __init__(self, app: ConnectorApp, *services: ServiceT, **kwargs: Any) -> None:
-        if app.unconfigured:
-            exit_misconfigured(ConfigError(app.unconfigured))
+        problems = list(app.unconfigured)
+        if app.conf.web_enabled and app.web_needs_loopback and not is_loopback(app.conf.web_bind):
+            problems.append(f"--web-bind {app.conf.web_bind} opens the web to others and needs CONNECTOR_WEB_USERS.")
+        if problems:
+            exit_misconfigured(ConfigError(problems))
         super().__init__(app, *services, **kwargs)
         self.spinner = None  # it would write between the log's lines
         app.leave = self.leave
@@ -183,7 +194,10 @@ class ConnectorWorker(faust.Worker):
         expected = isinstance(exc, FatalError | OSError)
         if not expected:
             self.log.log(logging.ERROR, "The worker failed unexpectedly", exc_info=exc)
-        for sentence in str(exc).splitlines() or [type(exc).__name__]:
+        reason = str(exc)
+        if isinstance(exc, OSError) and exc.errno == errno.EADDRINUSE:
+            reason = f"Port {self.app.conf.web_port} is taken: set CONNECTOR_WEB_PORT to a free one."
+        for sentence in reason.splitlines() or [type(exc).__name__]:
             self.app.emit(WorkerFailed(error=type(exc).__name__, reason=sentence))
 
 
@@ -191,5 +205,5 @@ def exit_misconfigured(error: ConfigError) -> NoReturn:
     """Print all problems, one a line, and exit with 78 (EX_CONFIG)."""
     count = len(error.problems)
     head = "The configuration has a problem:" if count == 1 else f"The configuration has {count} problems:"
-    print(head, *(f"  - {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
+    sys.stderr.write("\n".join([head, *(f"  - {problem}" for problem in error.problems), ""]))
     raise SystemExit(EX_CONFIG)

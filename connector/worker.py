@@ -60,7 +60,10 @@ def create_app() -> ConnectorApp:
     except ConfigError as error:
         exit_misconfigured(error)
     loaded.worker.export_to(os.environ)
-    return wire(loaded)
+    app = wire(loaded)
+    if loaded.connector is None:
+        app.unconfigured = _missing(directory)
+    return app
 
 
 def main() -> None:
@@ -68,6 +71,15 @@ def main() -> None:
     from connector import app
 
     app.main()
+
+
+def _missing(directory: Path) -> tuple[str, ...]:
+    """Return what a worker needs that declares no connector: all that a connector named only by its name would."""
+    try:
+        load({**os.environ, "CONNECTOR_NAME": "posts"}, directory)
+    except ConfigError as error:
+        return error.problems
+    return ()
 
 
 def wire(loaded: Loaded) -> ConnectorApp:
@@ -79,9 +91,8 @@ def wire(loaded: Loaded) -> ConnectorApp:
     tasks_topic = f"{settings.group_id}-tasks"
     app = _faust_app(settings, _assignor(tasks_topic, slots.keys()))
     app.emit, app.stop_timeout_secs = emit, settings.stop_timeout_secs
+    app.web_needs_loopback = not settings.web_users
     app.log_level, app.log_format = settings.log_level, settings.log_format
-    if config is None:
-        app.unconfigured = ("CONNECTOR_TOPIC is required: Kafka topic that receives the posts.",)
 
     cluster = _cluster(settings)
     statuses = Statuses(app, f"{settings.group_id}-statuses", _worker_id(settings), emit)
@@ -92,8 +103,9 @@ def wire(loaded: Loaded) -> ConnectorApp:
         CompactedLog(cluster, topic, apply, trust_end_offsets=lambda: gate.transactions)
         for topic, apply in followed.items()
     )
+    statuses.follow(logs[0])
     builder = None if config is None else _TaskBuilder(app, cluster, settings, config, gate, emit)
-    herder = Herder(slots, builder, statuses, emit=emit, over=lambda code: app.leave(code))
+    herder = Herder(slots, builder, statuses, emit=emit, over=lambda code: app.leave(code))  # noqa: PLW0108  # the worker sets `leave` later
     app.herder, app.before_kafka, app.after_producer = herder, (gate,), (*logs, statuses, herder)
     _follow_assignment(app, tasks_topic, herder)
 
@@ -358,9 +370,9 @@ def _announce(loaded: Loaded, emit: Callable[[Event], None]) -> None:
             broker=settings.broker_url_redacted,
             group=settings.group_id,
             web=f"http://{settings.web_bind}:{settings.web_port}",
-            connector=config and config.name,
-            topic=config and config.topic,
-            delivery=config and config.delivery,
+            connector=None if config is None else config.name,
+            topic=None if config is None else config.topic,
+            delivery=None if config is None else config.delivery,
         )
     )
     for notice in loaded.notices:

@@ -6,6 +6,7 @@ started afresh if its slot is still here; one that FAILED stays so until the wor
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
@@ -21,6 +22,7 @@ REVOKED_STOP_SECS = 10.0
 """How long a task whose slot has moved may drain; its new owner fences it anyway."""
 
 FLUSH_SECS = 2.0
+CATCH_UP_SECS = 10.0
 
 
 class BuildTask(Protocol):
@@ -110,6 +112,8 @@ class Herder(Service):
     async def _run(self, slot: int) -> None:
         """Run the slot's task, again and again while it is assigned here and another owner fenced it."""
         name = self.slots[slot]
+        with contextlib.suppress(TimeoutError):  # then a connection that its last owner left at X has to time out there
+            await asyncio.wait_for(self._statuses.caught_up(), CATCH_UP_SECS)
         while slot in self.assigned and not self._leaving and self._build is not None:
             shared = self._statuses.of(name)
             task = self._build(
@@ -127,7 +131,7 @@ class Herder(Service):
                 return
             if slot in self.assigned and not self._leaving:
                 await asyncio.sleep(RESTART_PAUSE_SECS)
-        del self.tasks[slot]
+        self.tasks.pop(slot, None)
 
     def _crash_on_error(self, run: "asyncio.Task[None]") -> None:
         """A task that cannot even be built is our own error, and ends the worker."""
@@ -135,7 +139,9 @@ class Herder(Service):
             self.add_future(self.crash(error))
 
     def _stop_soon(self, slot: int) -> None:
-        if task := self.tasks.get(slot):
+        if self._runs[slot].done():  # FAILED, or over
+            self.tasks.pop(slot, None)
+        elif task := self.tasks.get(slot):
             task.begin_stop()
             self.add_future(self._give_up_after(task, REVOKED_STOP_SECS))
 

@@ -48,7 +48,7 @@ class Overview:
         """
         Return Connect's status of a connector, or None for an unknown one.
 
-        A failing task does not change the connector, as in Connect; where no task has been told of yet it is UNASSIGNED.
+        A failing task does not change the connector, as in Connect; before any task was told of it is UNASSIGNED.
         """
         if name not in self.declared:
             return None

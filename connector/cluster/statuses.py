@@ -40,11 +40,17 @@ class Statuses(Service):
         self.worker_id = worker_id
         self.known: dict[bytes, SharedStatus] = {}
         self._app, self._topic, self._emit = app, topic, emit
+        self._log: CompactedLog | None = None
         self._queue: asyncio.Queue[tuple[TaskId, TaskStatus]] = asyncio.Queue()
 
     def follow(self, log: CompactedLog) -> None:
-        """Wait for *log* to be read before `of` is trusted."""
+        """Learn from *log* what was told; it calls `apply`."""
         self._log = log
+
+    async def caught_up(self) -> None:
+        """Wait until all that was told before this worker began is known; the caller bounds the time."""
+        if self._log is not None:
+            await self._log.caught_up.wait()
 
     def apply(self, key: bytes, value: bytes | None) -> None:
         """Take in a record of the topic."""

@@ -111,6 +111,7 @@ class BrokerGate(Service):
             else:
                 return
             await self.sleep(RETRY_SECS)
+        raise asyncio.CancelledError  # stopped while waiting: what comes after must not start
 
     async def _pass(self) -> None:
         admin = AIOKafkaAdminClient(**self._cluster.options(), request_timeout_ms=REQUEST_TIMEOUT_MS)

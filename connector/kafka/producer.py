@@ -7,6 +7,7 @@ from typing import Any
 
 import faust
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from faust.transport.drivers.aiokafka import Producer
 
 STOP_GRACE_SECS = 5.0
@@ -18,6 +19,8 @@ class TaskProducer(Producer):
 
     Starting it with a transactional id fences the id's previous owner and ends what that left open.
     """
+
+    mundane_level = "debug"
 
     def __init__(
         self,
@@ -52,7 +55,7 @@ class TaskProducer(Producer):
 
     async def on_stop(self) -> None:
         # aiokafka waits without end for a broker that is gone; what is cut off here, the successor aborts
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, KafkaError):
             await asyncio.wait_for(super().on_stop(), STOP_GRACE_SECS)
 
     @property

@@ -319,6 +319,7 @@ class Generator:
             cashtags=recipe.cashtags,
             links=recipe.links,
             lang=recipe.lang,
+            text=recipe.text,
         )
         original = self._original(self._before(at, 7200) / 1000, recipe=inner)
         author = self.users[original["author_id"]]

@@ -150,7 +150,7 @@ class Streams:
             remote=remote,
             opened_at=self._clock.now(),
         )
-        return StreamConnection(
+        connection = StreamConnection(
             wanted=wanted,
             record=record,
             head=head,
@@ -160,10 +160,12 @@ class Streams:
             opened=self._opened,
             lost=self._lost,
         )
+        # Before the head: whoever has read that finds the connection in the log.
+        self._live[connection.id] = connection
+        self._log.connections.append(record)
+        return connection
 
     def _opened(self, connection: StreamConnection) -> None:
-        self._live[connection.id] = connection
-        self._log.connections.append(connection.record)
         self._muted = False
         wanted = connection.wanted
         now = self._clock.now()

@@ -123,8 +123,7 @@ class Connection(StreamingClient):
         self._put = put
         self._connected = connected
         try:
-            if not self._wire.is_cut:
-                self._connect("GET", self._url, params=self._parameters)
+            self._connect("GET", self._url, params=self._parameters)
         except ConnectorError:
             if not self._wire.is_cut:
                 raise
@@ -159,7 +158,7 @@ class Connection(StreamingClient):
             self.running = False
 
     def on_closed(self, response: requests.Response) -> None:
-        """End here: `_arrivals` has already raised, unless the stream was finite and is over."""
+        """Say nothing: `_arrivals` has already raised, unless the stream was finite and is over."""
         self.running = False
 
     def on_connection_error(self) -> NoReturn:
@@ -224,6 +223,7 @@ class Connection(StreamingClient):
             how = f"{how or 'X closed the stream'}; {len(rest):,} bytes of an unfinished line were dropped"
         if how:
             raise ConnectionLost(how)
+        self.running = False  # the replay is over: no second turn of tweepy's loop
 
 
 def _arrival(lines: Sequence[bytes], at: float) -> Iterator[Arrival]:

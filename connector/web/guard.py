@@ -29,7 +29,7 @@ def middlewares(users: Mapping[str, str]) -> list[Callable[[web.Request, Handler
             if exc.status < 400:  # noqa: PLR2004  # a redirect
                 raise
             return _error(exc.status, f"HTTP {exc.status} {exc.reason}", exc.headers.get("Allow"))
-        except Exception:
+        except Exception:  # noqa: BLE001  # logged with its stack; the answer says nothing of our insides
             _log.exception("A request for %s failed", request.path)
             return _error(500, "HTTP 500 Internal Server Error")
 

@@ -28,7 +28,7 @@ def register(app: faust.App, overview: Overview) -> None:
     @page("/connectors")
     async def connectors(self: View, request: Request) -> Response:
         """The names of the connectors, or with `?expand=status&expand=info` all of that."""
-        wanted = request.query.getall("expand", [])
+        wanted = request.query.getall("expand", [])  # type: ignore[attr-defined]  # aiohttp's, a multi-map
         if not wanted:
             return self.json(overview.names())
         known: dict[str, Answer] = {"status": overview.status, "info": overview.info}

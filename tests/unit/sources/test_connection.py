@@ -78,6 +78,7 @@ def read(*script, parameters=None, limits=QUICK):
         ([raw(b"zz\r\n"), HOLD], "no chunk head"),
         ([raw(b"-5\r\nhello\r\n"), HOLD], "no chunk head"),
         ([raw(b"5\r\nhello!!\r\n"), HOLD], "no chunk head"),
+        ([raw(b"2\r\n\r\n!!2\r\n\r\n\r\n"), HOLD], "no chunk head"),
         ([raw(b"fffff\r\nhalf"), CUT], "broke the connection off"),
         ([HOLD], r"Nothing was heard for 0\.3 s"),
     ],

@@ -18,7 +18,7 @@ from connector.sources.credentials import BearerToken, KeyPair
 from connector.sources.source import StreamSource
 from connector.sources.streams import STREAMS
 
-from .scripted import CLEAN, DATE, HOLD, ScriptedServer, answer, silence, stream
+from .scripted import CLEAN, DATE, HOLD, ScriptedServer, answer, pause, silence, stream
 
 POST = b'{"data":{"id":"1","text":"a"}}'
 NO_RULES = answer(409, {"title": "ConnectionException", "connection_issue": "RuleConfigurationIssue"})
@@ -390,6 +390,30 @@ def test_stop_ends_a_read_wherever_it_is(script, credentials):
         assert not thread.is_alive()
         assert server.closed.wait(5)
     assert [] == errors
+
+
+def test_nothing_is_put_after_a_stop():
+    """What the kernel still holds stays there: its owner has let go of the bounds of the buffer."""
+    full, room = threading.Event(), threading.Event()
+    put = []
+
+    def block(arrival):
+        put.append(arrival)
+        full.set()
+        room.wait(5)
+
+    with ScriptedServer([stream(POST + b"\r\n", pause(0.1), POST + b"\r\n", HOLD)]) as server:
+        source = source_at(server.url, [])
+        thread = threading.Thread(target=source.read, args=(block, lambda _: None), daemon=True)
+        thread.start()
+        assert full.wait(5)
+        assert server.held.wait(5)
+        source.stop()
+        room.set()
+        thread.join(5)
+
+        assert not thread.is_alive()
+    assert 1 == len(put)
 
 
 def test_stop_ends_a_prepare():
