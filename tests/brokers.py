@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Protocol, Self
 
 HERE = Path(__file__).parent
 JARS = HERE.parent / "build" / "kafka"
@@ -37,7 +38,31 @@ group.min.session.timeout.ms=1000
 """
 
 
+class Broker(Protocol):
+    """Where tests find Kafka."""
+
+    @property
+    def address(self) -> str:
+        """`host:port`."""
+
+    @property
+    def url(self) -> str:
+        """As CONNECTOR_BROKER_URL has it."""
+
+
+class NamedBroker:
+    """A broker that somebody else started."""
+
+    def __init__(self, url: str) -> None:
+        self.address = url.removeprefix("kafka://")
+
+    @property
+    def url(self) -> str:
+        return f"kafka://{self.address}"
+
+
 def free_port() -> int:
+    """Return a port on which nothing listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -62,11 +87,12 @@ def fetch_jars() -> None:
 
 
 class KafkaBroker:
-    """One broker on a folder of its own; `kill` and `start` again keep the data."""
+    """One broker on a folder of its own; `kill` and `start` again keep the data.  As a context manager it runs."""
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
         self.port = port or free_port()
         self.folder = folder
+        self._frozen = False
         self._process: subprocess.Popen[bytes] | None = None
         fetch_jars()
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,6 +100,13 @@ class KafkaBroker:
         self._properties.write_text(PROPERTIES.format(port=self.port, controller=free_port(), folder=folder))
         format_ = ["kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAA", "-c", str(self._properties)]
         subprocess.run(self._java(*format_), check=True, capture_output=True, timeout=60)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def _java(self, *arguments: str) -> list[str]:
         quiet = f"-Dlog4j2.configurationFile={HERE / 'kafka' / 'log4j2.yaml'}"
@@ -89,22 +122,31 @@ class KafkaBroker:
 
     def start(self) -> None:
         """Start the broker and wait until it answers."""
-        log = (self.folder / "broker.log").open("ab")
-        command = self._java("kafka.Kafka", str(self._properties))
-        self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        log = self.folder / "broker.log"
+        with log.open("ab") as out:
+            command = self._java("kafka.Kafka", str(self._properties))
+            self._process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
         end = time.monotonic() + START_SECS
         while time.monotonic() < end:
             if self._process.poll() is not None:
-                raise RuntimeError(f"The broker ended: see {log.name}\n{Path(log.name).read_text()[-2000:]}")
+                raise RuntimeError(f"The broker ended: see {log}\n{log.read_text()[-2000:]}")
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
                 return
             time.sleep(0.1)
+        self.stop()
         raise RuntimeError(f"The broker did not answer within {START_SECS} s")
 
+    def tool(self, name: str, *arguments: str, feed: bytes = b"") -> None:
+        """Run one of Kafka's own tools by its class, with *feed* on standard input."""
+        subprocess.run(self._java(name, *arguments), input=feed, check=True, capture_output=True, timeout=60)
+
     def freeze(self) -> None:
+        """SIGSTOP: sockets stay open and nobody answers."""
+        self._frozen = True
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
+        self._frozen = False
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
@@ -112,21 +154,26 @@ class KafkaBroker:
         self._signal(signal.SIGKILL)
         self._process.wait(timeout=30)
         self._process = None
+        self._frozen = False
 
     def stop(self) -> None:
+        """End it, in whatever state it is; nobody needs its data any more."""
         if self._process is not None:
             self.kill()
+
+    def recover(self) -> None:
+        """Run again, whatever was done."""
+        if self._process is None:
+            self.start()
+        elif self._frozen:
+            self.thaw()
 
     def _signal(self, number: signal.Signals) -> None:
         os.kill(self._process.pid, number)
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as root:
-        broker = KafkaBroker(Path(root) / "broker", int(sys.argv[1]))
-        broker.start()
-        print(broker.url, flush=True)
-        try:
-            broker._process.wait()
-        except KeyboardInterrupt:
-            broker.stop()
+    with tempfile.TemporaryDirectory() as root, KafkaBroker(Path(root) / "broker", int(sys.argv[1])) as broker:
+        print(broker.url, flush=True)  # noqa: T201  # for whoever starts it
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()

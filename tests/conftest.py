@@ -1,0 +1,105 @@
+"""
+What all tests share: a scrubbed environment, a real broker, workers as processes, the simulator.
+
+`pytest` alone runs what needs neither broker nor process; `pytest -m broker` and `pytest -m e2e` run the rest.  They
+start Apache Kafka themselves (Java, jars from Maven Central in build/kafka), or use the one that
+CONNECTOR_TEST_BROKER_URL names; tests that freeze or kill a broker always start their own.  Without Java they are
+skipped, except where CI=true: there a skip is a failure.
+"""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from connector.simulator import SimulatorSettings, SimulatorThread
+from tests import brokers
+from tests.brokers import Broker, KafkaBroker, NamedBroker
+from tests.workers import Workers
+
+KEPT = ("CONNECTOR_TEST_BROKER_URL", "CONNECTOR_FAULT_MINUTES")
+"""Variables that steer the tests, not the connector."""
+
+LOGS = pytest.StashKey[list[Workers]]()
+
+
+@pytest.fixture(autouse=True)
+def scrubbed_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No CONNECTOR_* of the developer's shell, or of an earlier test, reaches a test."""
+    for name in list(os.environ):
+        if name.startswith("CONNECTOR_") and name not in KEPT:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def fresh() -> str:
+    """A name that no other test has: for groups, topics and connectors."""
+    return f"t{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """The broker that most tests share; nobody may stop it."""
+    if url := os.environ.get("CONNECTOR_TEST_BROKER_URL"):
+        yield NamedBroker(url)
+        return
+    with _own(tmp_path_factory.mktemp("broker")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def weak_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """A broker of one module's own, to be frozen and killed; it runs when a test begins."""
+    with _own(tmp_path_factory.mktemp("weak-broker")) as started:
+        yield started
+
+
+@pytest.fixture
+def frail_broker(weak_broker: KafkaBroker) -> Iterator[KafkaBroker]:
+    """The module's own broker, running again after whatever the test did to it."""
+    yield weak_broker
+    weak_broker.recover()
+
+
+def _own(folder: Path) -> KafkaBroker:
+    if reason := brokers.why_not():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI runs every test, but: {reason}", pytrace=False)
+        pytest.skip(reason)
+    return KafkaBroker(folder)
+
+
+@pytest.fixture
+def simulate() -> Iterator[Callable[..., SimulatorThread]]:
+    """Start simulators with the settings given, as `simulate(rate=100)`."""
+    running: list[SimulatorThread] = []
+
+    def start(**settings: object) -> SimulatorThread:
+        simulator = SimulatorThread(SimulatorSettings(**settings))
+        running.append(simulator.__enter__())
+        return simulator
+
+    yield start
+    for simulator in running:
+        simulator.__exit__(None, None, None)
+
+
+@pytest.fixture
+def workers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workers]:
+    """Starts workers, and leaves none behind."""
+    group = Workers(tmp_path)
+    request.node.stash.setdefault(LOGS, []).append(group)
+    yield group
+    group.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    """Show the ends of the workers' logs below a failure."""
+    report = yield
+    if report.failed:
+        for group in item.stash.get(LOGS, []):
+            report.sections += group.logs()
+    return report

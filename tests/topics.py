@@ -1,0 +1,190 @@
+"""What is in a topic, for a reader of committed records; and is it what the simulator wrote to the connections?"""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import orjson
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.structs import ConsumerRecord
+
+from connector.simulator import Emission
+from tests.brokers import Broker
+
+READ_SECS = 120.0
+Isolation = Literal["read_committed", "read_uncommitted"]
+
+
+async def records_of(
+    broker: Broker, topic: str, isolation: Isolation = "read_committed"
+) -> AsyncIterator[ConsumerRecord]:
+    """Yield what lies in *topic* now, up to the end that readers of *isolation* see."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=broker.address,
+        isolation_level=isolation,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        max_partition_fetch_bytes=4 * 1024 * 1024,
+    )
+    async with asyncio.timeout(READ_SECS):
+        await consumer.start()
+        try:
+            numbers = await _partitions(consumer, topic)
+            partitions = [TopicPartition(topic, number) for number in numbers]
+            consumer.assign(partitions)
+            ends = await consumer.end_offsets(partitions)
+            left = {tp for tp in partitions if ends[tp]}
+            while left:
+                for records in (await consumer.getmany(*left, timeout_ms=200)).values():
+                    for record in records:
+                        yield record
+                left = {tp for tp in left if await consumer.position(tp) < ends[tp]}
+        finally:
+            await consumer.stop()
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
+    await consumer._client.force_metadata_update()
+    consumer.subscribe([topic])
+    while not (numbers := consumer.partitions_for_topic(topic)):
+        await asyncio.sleep(0.05)
+        await consumer._client.force_metadata_update()
+    consumer.unsubscribe()
+    return sorted(numbers)
+
+
+def read(broker: Broker, topic: str, isolation: Isolation = "read_committed") -> list[ConsumerRecord]:
+    """Return what lies in *topic* now; for tests without an event loop."""
+
+    async def collect() -> list[ConsumerRecord]:
+        return [record async for record in records_of(broker, topic, isolation)]
+
+    return asyncio.run(collect())
+
+
+def ids(records: Iterable[ConsumerRecord]) -> list[str]:
+    """Return the keys of *records*, which are post ids."""
+    return [record.key.decode() for record in records]
+
+
+def offsets(broker: Broker, group: str) -> dict[str, dict[str, Any]]:
+    """Return the committed source offsets of *group*, by key."""
+    latest: dict[str, dict[str, Any]] = {}
+    for record in read(broker, f"{group}-offsets"):
+        latest[record.key.decode()] = orjson.loads(record.value)
+    return latest
+
+
+async def create(broker: Broker, topic: str, *, partitions: int = 1, **settings: str) -> None:
+    """Create *topic*; `cleanup_policy="compact"` is `cleanup.policy=compact`."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.address)
+    await admin.start()
+    try:
+        spelled = {key.replace("_", "."): value for key, value in settings.items()}
+        await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=spelled)])
+    finally:
+        await admin.close()
+
+
+@dataclass(slots=True, kw_only=True)
+class Place:
+    """Where a post lies in the topic."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Contents:
+    """The posts of a topic, by id; `doubled` are those that are there more than once."""
+
+    places: dict[str, Place] = field(default_factory=dict)
+    doubled: Counter[str] = field(default_factory=Counter)
+    strange: list[str] = field(default_factory=list)
+    """Ids whose record holds another post, or another time than the id's."""
+
+    @property
+    def records(self) -> int:
+        return len(self.places) + self.doubled.total()
+
+
+def contents(broker: Broker, topic: str) -> Contents:
+    """Read *topic* as a consumer of committed records does; the values are looked at, not kept."""
+
+    async def collect() -> Contents:
+        found = Contents()
+        async for record in records_of(broker, topic):
+            post_id = record.key.decode()
+            if b'"id":"%s"' % record.key not in record.value or record.timestamp != created_ms(post_id):
+                found.strange.append(post_id)
+            if post_id in found.places:
+                found.doubled[post_id] += 1
+            else:
+                found.places[post_id] = Place(
+                    partition=record.partition, offset=record.offset, timestamp_ms=record.timestamp
+                )
+        return found
+
+    return asyncio.run(collect())
+
+
+def created_ms(post_id: str) -> int:
+    """Return the time in a post id, by X's published recipe and not by the connector's code."""
+    return (int(post_id) >> 22) + 1288834974657
+
+
+@dataclass(slots=True, kw_only=True)
+class Carried:
+    """What one connection carried, and what of it is missing in the topic."""
+
+    connection: str
+    written: list[Emission]
+    missing: list[Emission]
+
+    @property
+    def is_tail(self) -> bool:
+        """Whether what is missing are the last posts written to this connection, and nothing else."""
+        return self.missing == self.written[len(self.written) - len(self.missing) :]
+
+
+def by_connection(emissions: Iterable[Emission], found: Contents) -> list[Carried]:
+    """Compare what was written to each connection with what was *found*."""
+    written: dict[str, list[Emission]] = defaultdict(list)
+    for emission in emissions:
+        if emission.complete and emission.connection is not None:
+            written[emission.connection].append(emission)
+    return [
+        Carried(connection=name, written=posts, missing=[post for post in posts if post.post_id not in found.places])
+        for name, posts in written.items()
+    ]
+
+
+def out_of_order(carried: Sequence[Carried], found: Contents) -> list[str]:
+    """Return the ids that lie, in their partition, before a post that was written to the same connection earlier."""
+    late = []
+    for connection in carried:
+        last: dict[int, int] = defaultdict(lambda: -1)
+        for post in connection.written:
+            if place := found.places.get(post.post_id):
+                if place.offset < last[place.partition]:
+                    late.append(post.post_id)
+                last[place.partition] = place.offset
+    return late
+
+
+def never_emitted(emissions: Iterable[Emission], found: Contents) -> set[str]:
+    """Return ids in the topic that the simulator knows nothing of."""
+    return found.places.keys() - {emission.post_id for emission in emissions}
+
+
+def summary(carried: Sequence[Carried], causes: Mapping[str, str]) -> str:
+    """Return a line for each connection: how it was cut, what it carried, what is missing."""
+    return "\n".join(
+        f"{causes.get(one.connection, '-'):>16}  written {len(one.written):>6}  missing {len(one.missing):>5}"
+        f"{'' if one.is_tail else '  NOT A TAIL'}"
+        for one in carried
+    )
