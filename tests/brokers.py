@@ -83,7 +83,7 @@ def fetch_jars() -> None:
         return
     command = ["mvn", "-q", "-B", "-f", str(HERE / "kafka" / "pom.xml")]
     command += ["dependency:copy-dependencies", f"-DoutputDirectory={JARS}"]
-    subprocess.run(command, check=True, timeout=600)
+    subprocess.run(command, check=True, timeout=600)  # noqa: S603  # our own arguments
 
 
 class KafkaBroker:
@@ -99,7 +99,7 @@ class KafkaBroker:
         self._properties = folder / "server.properties"
         self._properties.write_text(PROPERTIES.format(port=self.port, controller=free_port(), folder=folder))
         format_ = ["kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAA", "-c", str(self._properties)]
-        subprocess.run(self._java(*format_), check=True, capture_output=True, timeout=60)
+        subprocess.run(self._java(*format_), check=True, capture_output=True, timeout=60)  # noqa: S603  # likewise
 
     def __enter__(self) -> Self:
         self.start()
@@ -125,7 +125,7 @@ class KafkaBroker:
         log = self.folder / "broker.log"
         with log.open("ab") as out:
             command = self._java("kafka.Kafka", str(self._properties))
-            self._process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
+            self._process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)  # noqa: S603  # likewise
         end = time.monotonic() + START_SECS
         while time.monotonic() < end:
             if self._process.poll() is not None:
@@ -138,7 +138,7 @@ class KafkaBroker:
 
     def tool(self, name: str, *arguments: str, feed: bytes = b"") -> None:
         """Run one of Kafka's own tools by its class, with *feed* on standard input."""
-        subprocess.run(self._java(name, *arguments), input=feed, check=True, capture_output=True, timeout=60)
+        subprocess.run(self._java(name, *arguments), input=feed, check=True, capture_output=True, timeout=60)  # noqa: S603  # likewise
 
     def freeze(self) -> None:
         """SIGSTOP: sockets stay open and nobody answers."""

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 import orjson
@@ -188,3 +189,8 @@ def summary(carried: Sequence[Carried], causes: Mapping[str, str]) -> str:
         f"{'' if one.is_tail else '  NOT A TAIL'}"
         for one in carried
     )
+
+
+def iso_ms(text: str) -> int:
+    """Return UNIX milliseconds of a time in an offset."""
+    return round(datetime.fromisoformat(text).timestamp() * 1000)

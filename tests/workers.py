@@ -97,7 +97,7 @@ class Worker:
     def get(self, path: str) -> tuple[int, Any]:
         """Return status and decoded body of an answer; (0, reason) where nobody answers."""
         try:
-            with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:  # noqa: S310
+            with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
                 status, raw = response.status, response.read()
         except HTTPError as error:
             with error:

@@ -2,6 +2,9 @@
 
 import faust
 
+from connector.cli import simulate
+
 
 def register(app: faust.App) -> None:
     """Add all commands to *app*."""
+    simulate.register(app)

@@ -135,7 +135,7 @@ def run(values: Mapping[str, Any]) -> int:
     try:
         settings = read(values)
         simulator = Simulator(settings)
-    except (click.BadParameter, InvalidRule, UnknownFault) as error:
+    except (click.BadParameter, InvalidRule, UnknownFault, ValueError) as error:
         _say(f"The simulator cannot start: {error}")
         return 1
     return asyncio.run(_serve(simulator))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
 import re
 import time
@@ -23,12 +24,17 @@ from connector.simulator.snowflakes import first_id
 
 if TYPE_CHECKING:
     from connector.simulator.connection import StreamConnection
+    from connector.simulator.rules import Rule
     from connector.simulator.simulator import Simulator
 
 PADDING_WORDS = tuple(word for word in WORDS["en"] if word.isalnum())
 
-DIFFERENT_BLOCKS = 16
-"""Blocks a feed goes through in turn: about a megabyte of different lines."""
+DIFFERENT_LINES = 400
+"""Lines a feed goes through in turn: about a megabyte of them."""
+
+MIN_LINE_BYTES = 350
+RICH_LINE_BYTES = 1600
+"""From this size on lines have more than the default fields."""
 
 BLOCKS_AT_ONCE = 8
 """Blocks written before other connections and requests get their turn."""
@@ -171,15 +177,29 @@ class Feed:
         self.ids = FeedIds()
         self.written = 0
         self._random = random.Random(settings.seed)
-        self._per_block = max(settings.feed_chunk_bytes // (settings.line_bytes + 2), 1)
+        if settings.line_bytes < MIN_LINE_BYTES:
+            raise ValueError(f"line_bytes is at least {MIN_LINE_BYTES}: a post needs the room")
+        self._per_block = max(settings.feed_chunk_bytes // settings.line_bytes, 1)
+        self._selection = FEED_SELECTION if settings.line_bytes >= RICH_LINE_BYTES else Selection()
+        self._blocks: tuple[list[Rule], list[Block]] = ([], [])
         opened = simulator.streams.on_opened
 
         def begin(connection: StreamConnection) -> None:
             opened(connection)
-            blocks = [self.block(self._per_block) for _ in range(DIFFERENT_BLOCKS)]
-            connection.writer = FeedWriter(connection, blocks, self)
+            connection.writer = FeedWriter(connection, self.blocks(), self)
 
         simulator.streams.on_opened = begin
+
+    def blocks(self) -> list[Block]:
+        """Return the blocks that all connections share, prepared for the rules held now."""
+        rules = self._rules()
+        if self._blocks[0] != rules or not self._blocks[1]:
+            count = math.ceil(DIFFERENT_LINES / self._per_block)
+            self._blocks = rules, [self.block(self._per_block) for _ in range(count)]
+        return self._blocks[1]
+
+    def _rules(self) -> list[Rule]:
+        return self._simulator.rules.active()[:1]
 
     def block(self, count: int) -> Block:
         """Return a block of `count` lines of exactly `line_bytes` bytes, ends included."""
@@ -193,14 +213,13 @@ class Feed:
     def _line(self) -> tuple[bytes, int]:
         sim = self._simulator
         size = sim.settings.line_bytes - 2
-        rules = sim.rules.active()[:1]
-        for selection in (FEED_SELECTION, Selection()):
-            for _ in range(50):
-                post = sim.generator.post(sim.clock.now())
-                line = sim.streams.line(post, selection, rules)
-                if len(line) <= size and post.data["text"] and b'"text"' in line:
-                    return _padded(line, size, self._random), post.id
-        raise ValueError(f"a line of {size + 2} bytes is too short for a post")
+        rules = self._rules()
+        while True:
+            # Small enough is met soon: both sizes are above the mean of their selection.
+            post = sim.generator.post(sim.clock.now())
+            line = sim.streams.line(post, self._selection, rules)
+            if len(line) <= size:
+                return _padded(line, size, self._random), post.id
 
     def state(self) -> dict[str, Any]:
         return {"lines": self.written, "per_chunk": self._per_block}

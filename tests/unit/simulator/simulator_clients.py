@@ -37,9 +37,7 @@ class Client:
     def stream(self, path=STREAM, **params):
         """An open stream; `next_line` reads from it."""
         params = {name.replace("__", "."): value for name, value in params.items()}
-        with requests.get(
-            self.url + path, params=params, headers=self.headers, stream=True, timeout=5
-        ) as response:
+        with requests.get(self.url + path, params=params, headers=self.headers, stream=True, timeout=5) as response:
             response.lines = response.iter_lines(chunk_size=1, delimiter=b"\r\n")
             yield response
 

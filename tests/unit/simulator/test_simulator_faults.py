@@ -282,7 +282,12 @@ def test_a_429_may_lack_its_reset_header(sim):
     assert "x-rate-limit-reset" not in bare.headers
     assert full.headers["x-rate-limit-remaining"] == "0"
     assert int(full.headers["x-rate-limit-reset"]) > time.time()
-    assert full.json() == {"title": "Too Many Requests", "detail": "Too Many Requests", "type": "about:blank", "status": 429}
+    assert full.json() == {
+        "title": "Too Many Requests",
+        "detail": "Too Many Requests",
+        "type": "about:blank",
+        "status": 429,
+    }
 
 
 def test_the_money_errors_are_worded_as_recorded(sim):
@@ -437,7 +442,9 @@ def test_an_unknown_fault_is_refused_at_once(start, step):
 def test_a_recorded_shape_can_be_posted(sim):
     """`samples.jsonl` on the stream, with a new id in all its places; the tag stays missing where it was."""
     with Client(sim).stream() as response:
-        ids = [sim.call(lambda kind=kind: sim.simulator.emit_sample(kind)) for kind in ("plain", "japanese_media_no_tag")]
+        ids = [
+            sim.call(lambda kind=kind: sim.simulator.emit_sample(kind)) for kind in ("plain", "japanese_media_no_tag")
+        ]
         plain, labs = next_post(response), next_post(response)
 
     assert plain["data"]["id"] == plain["includes"]["tweets"][0]["id"] == ids[0]

@@ -110,7 +110,8 @@ def test_each_endpoint_has_its_own_window(sim):
 
 
 @pytest.mark.parametrize(
-    ("plan", "status"), [("ppu", 409), ("enterprise", 409), ("pro", 409), ("academic", 409), ("basic", 403), ("free", 403)]
+    ("plan", "status"),
+    [("ppu", 409), ("enterprise", 409), ("pro", 409), ("academic", 409), ("basic", 403), ("free", 403)],
 )
 def test_a_plan_has_the_stream_or_not(start, plan, status):
     """The legacy small plans have no filtered stream."""

@@ -174,9 +174,7 @@ def test_posts_can_be_made_for_easy_rules(generator):
     )  # fmt: skip
     for rule in rules:
         node = parse(rule)
-        made = [
-            generator.post(time.time(), recipe_for(node, generator._random)) for _ in range(10)
-        ]
+        made = [generator.post(time.time(), recipe_for(node, generator._random)) for _ in range(10)]
 
         hits = sum(matches(node, facts(one)) for one in made)
         # A negation is left to chance, everything else is certain.

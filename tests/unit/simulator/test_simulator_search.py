@@ -154,7 +154,11 @@ def test_counts_agree_with_search(sim, clock):
     found = client.get(SEARCH, query="#python", **bounds).json()
 
     assert [bucket["tweet_count"] for bucket in counted["data"]] == [0, 2, 2, 2, 1]
-    assert counted["data"][0] == {"end": f"{iso(NOON)[:-1]}.000Z", "start": f"{iso(NOON - 60)[:-1]}.000Z", "tweet_count": 0}
+    assert counted["data"][0] == {
+        "end": f"{iso(NOON)[:-1]}.000Z",
+        "start": f"{iso(NOON - 60)[:-1]}.000Z",
+        "tweet_count": 0,
+    }
     assert counted["meta"]["total_tweet_count"] == found["meta"]["result_count"] == 7
     week = client.get(COUNTS, query="#python").json()
     assert week["meta"]["total_tweet_count"] == 7

@@ -27,7 +27,9 @@ def test_the_head_comes_before_the_first_post(sim):
     assert head.startswith("HTTP/1.1 200 OK\r\ncache-control: no-cache, no-store, max-age=0\r\ndate: ")
     assert "\r\ntransfer-encoding: chunked\r\n" in head
     assert "content-length" not in head
-    assert re.search(r"\r\nx-rate-limit-limit: 50\r\nx-rate-limit-remaining: 49\r\nx-rate-limit-reset: \d{10}\r\n", head)
+    assert re.search(
+        r"\r\nx-rate-limit-limit: 50\r\nx-rate-limit-remaining: 49\r\nx-rate-limit-reset: \d{10}\r\n", head
+    )
 
 
 def test_a_post_is_one_line_with_its_default_fields(sim):
