@@ -14,7 +14,7 @@ in a process of its own.  Read the package in this order:
 `auth`, `limits`          tokens; rate windows and the meter of money
 `streams`, `connection`   the way of a post to a socket; `framing`, `pacing`
 `grammar`, `matching`     what a rule says, which posts it matches; `text`, `rules`
-`generator`, `posts`      what is posted; `recipes`, `lexicon`, `rendering`, `samples`
+`generator`, `posts`      what is posted; `people`, `drafts`, `lexicon`, `recipes`, `rendering`, `samples`
 `store`, `search`         what was posted; `account`, `tokens`, `snowflakes`, `clock`
 `faults`, `gate`          what goes wrong
 `emissions`               what was written to whom: the truth for tests

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from connector.simulator.clock import rfc3339_second
 from connector.simulator.problems import Refused, invalid_parameter
 from connector.simulator.tokens import decode_page, encode_page
 
@@ -138,8 +139,6 @@ class Account:
 
 
 def _second(moment: float) -> str:
-    from connector.simulator.clock import rfc3339_second
-
     return rfc3339_second(moment).replace(".000Z", "Z")
 
 

@@ -182,22 +182,26 @@ class StreamConnection:
 
     # What is written.
 
-    def post(self, message: Message) -> None:
-        """Write a post; it is logged when the kernel took it, or never will."""
+    def post(self, message: Message) -> bool:
+        """
+        Write a post; it is logged when the kernel took it, or never will.
+
+        Return whether it was accepted: neither too late nor too much.
+        """
         if not self.open:
             self._log_entry(message, "cut", 0)
-            return
+            return False
         if self.backlog + len(message.line) > self._settings.buffer_bytes:
             self._log_entry(message, "dropped", 0)
-            return
+            return False
         if self.stalled:
             self._held.append(message)
             self._held_bytes += len(message.line)
-            return
-        if self._cut_next is not None:
+        elif self._cut_next is not None:
             self._write_half(message)
-            return
-        self._write(message.line + b"\r\n", message)
+        else:
+            self._write(message.line + b"\r\n", message)
+        return True
 
     def line(self, raw: bytes) -> None:
         """Write a line that is no post."""

@@ -105,8 +105,12 @@ class Control:
         return _json({"faults": arguments})
 
     def _fault(self, request: Request) -> Response:
-        self._simulator.faults.run(_body(request))
-        return _json({"ran": _body(request)["fault"]})
+        body = _body(request)
+        try:
+            self._simulator.faults.run(body)
+        except (TypeError, ValueError) as error:
+            raise BadControl(f"fault {body['fault']}: {error}") from None
+        return _json({"ran": body["fault"]})
 
     def _clear_faults(self, _request: Request) -> Response:
         self._simulator.clear_faults()

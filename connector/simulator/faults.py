@@ -22,7 +22,7 @@ import orjson
 
 from connector.simulator.gate import Armed, Gate
 from connector.simulator.problems import PROBLEMS, disconnect_line
-from connector.simulator.rendering import HOSTILITIES
+from connector.simulator.rendering import HOSTILITIES, Selection
 from connector.simulator.rules import Refusal, RuleStore
 from connector.simulator.streams import FILTERED, Streams
 
@@ -253,7 +253,7 @@ class Faults:
         variant = arguments.get("variant", "not_json")
         if variant == "truncated":
             post = self._listener.make_post()
-            whole = self._streams.line(post, _everything(), self._streams.matching(post))
+            whole = self._streams.line(post, Selection(), self._streams.matching(post))
             raw = whole[: len(whole) // 2]
         elif variant in BAD_LINES:
             raw = BAD_LINES[variant]
@@ -321,12 +321,6 @@ class Faults:
 
     def _out_of_order(self, arguments: Arguments) -> None:
         self._streams.disorder.out_of_order_s = float(arguments.get("seconds", 1.0))
-
-
-def _everything() -> Any:
-    from connector.simulator.rendering import Selection
-
-    return Selection()
 
 
 def _partial(post: Post) -> Post:

@@ -21,6 +21,7 @@ from connector.simulator.framing import chunk
 from connector.simulator.lexicon import WORDS
 from connector.simulator.rendering import Selection
 from connector.simulator.snowflakes import first_id
+from connector.simulator.streams import FILTERED
 
 if TYPE_CHECKING:
     from connector.simulator.connection import StreamConnection
@@ -40,7 +41,7 @@ BLOCKS_AT_ONCE = 8
 """Blocks written before other connections and requests get their turn."""
 
 FEED_SELECTION = Selection(
-    tweet=frozenset(
+    post=frozenset(
         {
             "author_id",
             "conversation_id",
@@ -104,8 +105,10 @@ class Block:
 class FeedWriter:
     """The feed of one connection: writes while the socket takes it."""
 
-    def __init__(self, connection: StreamConnection, blocks: list[Block], feed: Feed) -> None:
+    def __init__(self, connection: StreamConnection, feed: Feed, *, filtered: bool) -> None:
+        blocks = feed.blocks(filtered=filtered)
         self._connection = connection
+        self._filtered = filtered
         self._blocks = itertools.cycle(blocks)
         self._per_block = blocks[0].count
         self._feed = feed
@@ -148,7 +151,7 @@ class FeedWriter:
         """Write what is left of a bounded feed, and idle or close."""
         left, self._left = self._left or 0, 0
         if left:
-            block = self._feed.block(left)
+            block = self._feed.block(left, filtered=self._filtered)
             first = self._feed.ids.take(left)
             self._connection.raw(block.fill(first, int(time.time())), payload=block.payload_bytes)
             self._count(first, left)
@@ -181,39 +184,41 @@ class Feed:
             raise ValueError(f"line_bytes is at least {MIN_LINE_BYTES}: a post needs the room")
         self._per_block = max(settings.feed_chunk_bytes // settings.line_bytes, 1)
         self._selection = FEED_SELECTION if settings.line_bytes >= RICH_LINE_BYTES else Selection()
-        self._blocks: tuple[list[Rule], list[Block]] = ([], [])
+        self._blocks: dict[bool, tuple[list[Rule] | None, list[Block]]] = {}
         opened = simulator.streams.on_opened
 
         def begin(connection: StreamConnection) -> None:
             opened(connection)
-            connection.writer = FeedWriter(connection, self.blocks(), self)
+            connection.writer = FeedWriter(connection, self, filtered=connection.wanted.endpoint == FILTERED)
 
         simulator.streams.on_opened = begin
 
-    def blocks(self) -> list[Block]:
-        """Return the blocks that all connections share, prepared for the rules held now."""
-        rules = self._rules()
-        if self._blocks[0] != rules or not self._blocks[1]:
+    def blocks(self, *, filtered: bool) -> list[Block]:
+        """Return the blocks that all connections of a kind share, prepared for the rules held now."""
+        rules = self._rules(filtered=filtered)
+        known = self._blocks.get(filtered)
+        if known is None or known[0] != rules:
             count = math.ceil(DIFFERENT_LINES / self._per_block)
-            self._blocks = rules, [self.block(self._per_block) for _ in range(count)]
-        return self._blocks[1]
+            known = rules, [self.block(self._per_block, filtered=filtered) for _ in range(count)]
+            self._blocks[filtered] = known
+        return known[1]
 
-    def _rules(self) -> list[Rule]:
-        return self._simulator.rules.active()[:1]
+    def _rules(self, *, filtered: bool) -> list[Rule] | None:
+        # Lines of volume streams name no rules.
+        return self._simulator.rules.active()[:1] if filtered else None
 
-    def block(self, count: int) -> Block:
+    def block(self, count: int, *, filtered: bool) -> Block:
         """Return a block of `count` lines of exactly `line_bytes` bytes, ends included."""
         lines, ids = [], []
         for _ in range(count):
-            line, post_id = self._line()
+            line, post_id = self._line(self._rules(filtered=filtered))
             lines.append(line)
             ids.append(post_id)
         return Block(lines, ids)
 
-    def _line(self) -> tuple[bytes, int]:
+    def _line(self, rules: list[Rule] | None) -> tuple[bytes, int]:
         sim = self._simulator
         size = sim.settings.line_bytes - 2
-        rules = self._rules()
         while True:
             # Small enough is met soon: both sizes are above the mean of their selection.
             post = sim.generator.post(sim.clock.now())

@@ -7,17 +7,16 @@ drafts into posts with everything X would hang on them.
 
 from __future__ import annotations
 
-import html
 import random
 import re
-import string
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from connector.simulator.clock import rfc3339_second
+from connector.simulator.drafts import Draft, weight
 from connector.simulator.grammar import LANGUAGE_CODES
 from connector.simulator.lexicon import DOMAINS, EMOJI, UNSPACED, WORDS
+from connector.simulator.people import Links, People
 from connector.simulator.posts import Object, Post
 from connector.simulator.recipes import Recipe
 from connector.simulator.snowflakes import Snowflakes
@@ -46,50 +45,12 @@ KINDS: dict[str, float] = {
 RETWEET_CODE_POINTS = 140
 POST_WEIGHT = 280
 REPORTED_CUT = 270
-SHORT_LINK_CHARACTERS = string.ascii_lowercase + string.digits
 REMEMBERED_POSTS = 64
 
 _ENTITY = re.compile(
     r"(?P<url>https?://\S+)|[#](?P<tag>\w*[^\W\d]\w*)|@(?P<user>\w+)"
     r"|\$(?P<cash>[A-Za-z]{1,6})\b"
 )
-_LIGHT = ((0, 4351), (8192, 8205), (8208, 8223), (8242, 8247))
-
-
-def weight(character: str) -> int:
-    """Return what a character counts for in the 280 of a post."""
-    code = ord(character)
-    return 1 if any(low <= code <= high for low, high in _LIGHT) else 2
-
-
-@dataclass(slots=True, kw_only=True)
-class Draft:
-    """A text under way; offsets are code points of the text as delivered."""
-
-    parts: list[str] = field(default_factory=list)
-    length: int = 0
-    entities: dict[str, list[Object]] = field(default_factory=dict)
-    spaced: bool = True
-
-    @property
-    def text(self) -> str:
-        return "".join(self.parts)
-
-    def add(self, raw: str, *, glue: bool = False) -> tuple[int, int]:
-        """Append a text, escaped; return its offsets."""
-        escaped = html.escape(raw, quote=False)
-        if self.parts and not glue:
-            self.parts.append(" ")
-            self.length += 1
-        start = self.length
-        self.parts.append(escaped)
-        self.length += len(escaped)
-        return start, self.length
-
-    def entity(self, kind: str, shown: str, **values: Any) -> None:
-        """Append a text that is an entity."""
-        start, end = self.add(shown)
-        self.entities.setdefault(kind, []).append({"start": start, "end": end, **values})
 
 
 class Generator:
@@ -109,72 +70,13 @@ class Generator:
         self._kinds = list(KINDS), list(KINDS.values())
         self._languages = list(settings.languages), list(settings.languages.values())
         self._recent: deque[Post] = deque(maxlen=REMEMBERED_POSTS)
-        self.users: dict[str, Object] = {}
-        self._names: dict[str, str] = {}
-        for number in range(max(settings.users, 2)):
-            self._join(f"synthetic_user_{number:05d}")
-        self._regulars = list(self.users)
+        self._links = Links(self._random)
+        self._people = People(self._random, self._links, count=settings.users)
+        self.users = self._people.users
 
     def new_id(self, at: float) -> int:
         """Return an id for a post that was made elsewhere."""
         return self._ids.take(int(at * 1000))
-
-    # People.
-
-    def user(self, name_or_id: str) -> Object:
-        """Return the account of that name or id, made if there is none."""
-        wanted = name_or_id.removeprefix("@")
-        if wanted in self.users:
-            return self.users[wanted]
-        known = self._names.get(wanted.lower())
-        if known is not None:
-            return self.users[known]
-        return self._join(
-            f"synthetic_user_{wanted}" if wanted.isdecimal() else wanted,
-            user_id=wanted if wanted.isdecimal() else None,
-        )
-
-    def _join(self, username: str, *, user_id: str | None = None) -> Object:
-        rng = self._random
-        if user_id is None:
-            # Accounts older than snowflakes have short ids.
-            old = rng.random() < 0.3  # noqa: PLR2004
-            user_id = (
-                str(rng.randrange(9_000_000_000, 10_000_000_000))
-                if old
-                else str(rng.randrange(700_000_000_000_000_000, 1 << 61))
-            )
-        link = self._short_link()
-        description = " ".join(rng.choices(WORDS["en"], k=rng.randint(0, 18)))
-        user: Object = {
-            "created_at": rfc3339_second(rng.randrange(1_230_000_000, 1_700_000_000)),
-            "description": description,
-            "entities": {"url": {"urls": [{"start": 0, "end": 23, **self._target(link)}]}},
-            "id": user_id,
-            "location": "Exampleton, EX",
-            "name": " ".join(rng.choices(WORDS["en"][:29], k=2)).title() + rng.choice(["", "", "", " 🏝"]),
-            "profile_image_url": "https://img.example.com/profile_images/"
-            f"{rng.randrange(1 << 60)}/{self._code(8)}_normal.jpg",
-            "protected": False,
-            "public_metrics": {
-                "followers_count": int(rng.paretovariate(0.7) * 20) % 50_000_000,
-                "following_count": rng.randrange(5000),
-                "tweet_count": rng.randrange(1, 100_000),
-                "listed_count": rng.randrange(200),
-            },
-            "url": link,
-            "username": username,
-            "verified": rng.random() < 0.1,  # noqa: PLR2004
-            "verified_type": "none",
-        }
-        self.users[user_id] = user
-        self._names[username.lower()] = user_id
-        return user
-
-    def _someone(self) -> Object:
-        return self.users[self._random.choice(self._regulars)]
-
-    # Posts.
 
     def post(self, at: float, recipe: Recipe | None = None) -> Post:
         """Return a new post created at a time, with what a recipe asks for."""
@@ -197,7 +99,7 @@ class Generator:
     def _link(self, at: float, recipe: Recipe) -> Post:
         draft, lang = self._draft(recipe)
         host = self._random.choice(WORDS["en"][:29])
-        self._add_link(draft, f"https://www.{host}.example.com/t/{self._code(24)}")
+        self._add_link(draft, f"https://www.{host}.example.com/t/{self._links.code(24)}")
         return self._finish(at, draft, lang, recipe)
 
     def _photo(self, at: float, recipe: Recipe) -> Post:
@@ -213,7 +115,7 @@ class Generator:
         draft, lang = self._draft(recipe)
         media = tuple(self._medium(at, kind) for kind in types)
         author = self._author(recipe)
-        link = self._short_link()
+        link = self._links.short()
         code = link.rpartition("/")[2]
         for medium in media:
             url = {
@@ -400,7 +302,7 @@ class Generator:
         return post.data
 
     def _author(self, recipe: Recipe) -> Object:
-        return self.user(recipe.author) if recipe.author else self._someone()
+        return self._people.user(recipe.author) if recipe.author else self._people.someone()
 
     def _draft(self, recipe: Recipe, draft: Draft | None = None, *, sentences: int = 0) -> tuple[Draft, str]:
         rng = self._random
@@ -427,7 +329,7 @@ class Generator:
         for tag in recipe.cashtags:
             draft.entity("cashtags", f"${tag.upper()}", tag=tag.upper())
         for name in recipe.mentions:
-            self._mention(draft, self.user(name))
+            self._mention(draft, self._people.user(name))
         for link in recipe.links:
             self._add_link(draft, link)
         return draft, lang
@@ -455,7 +357,7 @@ class Generator:
             elif match["cash"]:
                 draft.entity("cashtags", match[0], tag=match["cash"])
             else:
-                self._mention(draft, self.user(match["user"]))
+                self._mention(draft, self._people.user(match["user"]))
             at = match.end()
         if rest := text[at:].strip():
             draft.add(rest)
@@ -464,14 +366,14 @@ class Generator:
         draft.entity("mentions", f"@{user['username']}", username=user["username"], id=user["id"])
 
     def _add_link(self, draft: Draft, target: str, *, card: bool = True) -> None:
-        short = self._short_link()
-        values = self._target(short, target)
+        short = self._links.short()
+        values = self._links.target(short, target)
         if card:
             words = self._random.choices(WORDS["en"], k=40)
             values |= {
                 "images": [
                     {
-                        "url": f"https://img.example.com/news_img/{self._code(15)}",
+                        "url": f"https://img.example.com/news_img/{self._links.code(15)}",
                         "width": width,
                         "height": height,
                     }
@@ -484,24 +386,12 @@ class Generator:
             }
         draft.entity("urls", short, **values)
 
-    def _target(self, short: str, target: str | None = None) -> Object:
-        target = target or f"https://{self._code(9)}.example.com/en/{self._code(12)}"
-        host, _, path = target.partition("://")[2].partition("/")
-        shown = host + (f"/{path[:15]}…" if len(path) > 15 else f"/{path}")  # noqa: PLR2004
-        return {"url": short, "expanded_url": target, "display_url": shown}
-
-    def _short_link(self) -> str:
-        return f"https://example.com/{self._code(3)}"
-
-    def _code(self, length: int) -> str:
-        return "".join(self._random.choices(SHORT_LINK_CHARACTERS, k=length))
-
     def _medium(self, at: float, kind: str) -> Object:
         rng = self._random
         prefix = {"photo": "3", "video": "7", "animated_gif": "16"}[kind]
         key = f"{prefix}_{self._past_ids.take(self._before(at, 5))}"
         medium: Object = {"media_key": key, "type": kind, "height": 720, "width": 1280}
-        picture = f"https://img.example.com/media/{self._code(15)}.jpg"
+        picture = f"https://img.example.com/media/{self._links.code(15)}.jpg"
         if kind == "photo":
             return {**medium, "url": picture}
         medium |= {"preview_image_url": picture, "variants": []}
@@ -601,7 +491,7 @@ class Generator:
         entities = post.data.pop("entities", {})
         if entities:
             note["entities"] = entities
-        link = self._short_link()
+        link = self._links.short()
         recorded = self._settings.long_text_cut == "recorded"
         room = POST_WEIGHT - len(link) - 3 if recorded else REPORTED_CUT
         kept = 0
@@ -615,7 +505,7 @@ class Generator:
         if recorded:
             start = len(text) + 2
             text = f"{text}… {link}"
-            self_link = self._target(link, f"https://twitter.com/i/web/status/{post.id}")
+            self_link = self._links.target(link, f"https://twitter.com/i/web/status/{post.id}")
             place = {"start": start, "end": len(text)}
             inside.setdefault("urls", []).append({**place, **self_link})
         post.data["note_tweet"] = note

@@ -17,7 +17,7 @@ import orjson
 from connector.simulator.posts import Object, Post
 from connector.simulator.problems import Refused, invalid_request
 
-TWEET_FIELDS = (  # noqa: SIM905 - a list of names reads better as prose
+POST_FIELDS = (  # noqa: SIM905 - a list of names reads better as prose
     "article attachments author_id card_uri community_id context_annotations"
     " conversation_id created_at display_text_range edit_controls"
     " edit_history_tweet_ids entities geo id in_reply_to_user_id lang"
@@ -59,17 +59,17 @@ POST_SPELLING = {
 }
 """REST since OpenAPI 2.167: the spelling of the request selects that of the answer."""
 
-_TWEET_SPELLING = {post: tweet for tweet, post in POST_SPELLING.items()}
+_STREAM_SPELLING = {post: tweet for tweet, post in POST_SPELLING.items()}
 _FIELDS = {
-    "tweet.fields": TWEET_FIELDS,
-    "post.fields": TWEET_FIELDS,
+    "tweet.fields": POST_FIELDS,
+    "post.fields": POST_FIELDS,
     "expansions": EXPANSIONS,
     "user.fields": USER_FIELDS,
     "media.fields": MEDIA_FIELDS,
     "place.fields": PLACE_FIELDS,
     "poll.fields": POLL_FIELDS,
 }
-_DEFAULT_TWEET = frozenset({"id", "text", "edit_history_tweet_ids"})
+_DEFAULT_POST = frozenset({"id", "text", "edit_history_tweet_ids"})
 _DEFAULT_USER = frozenset({"id", "name", "username"})
 _DEFAULT_MEDIA = frozenset({"media_key", "type"})
 _DEFAULT_POLL = frozenset({"id", "options"})
@@ -103,7 +103,7 @@ _IMPLIED = {
 class Selection:
     """The fields a request asked for; hashable, so that a line is made once."""
 
-    tweet: frozenset[str] = frozenset()
+    post: frozenset[str] = frozenset()
     expansions: frozenset[str] = frozenset()
     user: frozenset[str] = frozenset()
     media: frozenset[str] = frozenset()
@@ -134,28 +134,28 @@ def selection(query: Iterable[tuple[str, str]], *, stream: bool) -> Selection:
         }
         for name, values in asked.items()
         for value in values
-        if _tweet_spelling(value) not in _FIELDS[name]
+        if _stream_spelling(value) not in _FIELDS[name]
     ]
     if errors:
         raise Refused(invalid_request(*errors))
-    every = {name: frozenset(map(_tweet_spelling, asked[name])) for name in asked}
+    every = {name: frozenset(map(_stream_spelling, asked[name])) for name in asked}
     spelled = asked["expansions"] + asked["tweet.fields"]
     return Selection(
-        tweet=every["tweet.fields"] | every["post.fields"],
+        post=every["tweet.fields"] | every["post.fields"],
         expansions=every["expansions"],
         user=every["user.fields"],
         media=every["media.fields"],
         place=every["place.fields"],
         poll=every["poll.fields"],
-        post_spelling=bool(asked["post.fields"]) or any(_tweet_spelling(value) != value for value in spelled),
+        post_spelling=bool(asked["post.fields"]) or any(_stream_spelling(value) != value for value in spelled),
     )
 
 
-def _tweet_spelling(value: str) -> str:
+def _stream_spelling(value: str) -> str:
     first, dot, rest = value.partition(".")
     if first == "referenced_posts" and not dot:
         return "referenced_tweets.id" if value == "referenced_posts" else value
-    return _TWEET_SPELLING.get(first, first) + dot + rest
+    return _STREAM_SPELLING.get(first, first) + dot + rest
 
 
 def _pick(source: Mapping[str, Any], names: Iterable[str]) -> Object:
@@ -164,9 +164,9 @@ def _pick(source: Mapping[str, Any], names: Iterable[str]) -> Object:
 
 def _post_object(data: Object, chosen: Selection) -> Object:
     implied = {_IMPLIED[name] for name in chosen.expansions if name in _IMPLIED}
-    picked = _pick(data, sorted(_DEFAULT_TWEET | chosen.tweet | implied))
+    picked = _pick(data, sorted(_DEFAULT_POST | chosen.post | implied))
     for name in _KEPT_EMPTY:
-        if name in chosen.tweet:
+        if name in chosen.post:
             picked.setdefault(name, {})
     return dict(sorted(picked.items()))
 

@@ -309,6 +309,8 @@ class SimulatorThread:
     ) -> None:
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(STOP_TIMEOUT_S * 5)
+        if self._thread.is_alive():
+            raise TimeoutError("the simulator's thread did not end")
 
     def _run(self) -> None:
         asyncio.run(self._serve())

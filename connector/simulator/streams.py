@@ -105,6 +105,7 @@ class Streams:
         self._cap_second = 0
         self._cap_used: dict[str, int] = {}
         self._muted = False
+        self._matched = 0
         self.generated = 0
         self.disorder = Disorder(
             duplicate_every=settings.duplicate_every,
@@ -166,7 +167,6 @@ class Streams:
         return connection
 
     def _opened(self, connection: StreamConnection) -> None:
-        self._muted = False
         wanted = connection.wanted
         now = self._clock.now()
         if wanted.interval is not None:
@@ -219,8 +219,9 @@ class Streams:
             self._deliver(post, rules, "live")
         else:
             self._later(delay, post, rules, "live")
+        self._matched += bool(rules)
         every = self.disorder.duplicate_every
-        if rules and every and self.generated % every == 0:
+        if rules and every and self._matched % every == 0:
             self._later(delay + self._random.uniform(0, 0.5), post, rules, "duplicate")
         return bool(rules)
 
@@ -280,8 +281,6 @@ class Streams:
         origin: Literal["live", "duplicate", "backfill", "recovery"],
     ) -> None:
         filtered = connection.wanted.endpoint == FILTERED
-        if self._muted and filtered:
-            return
         line = self.line(post, connection.wanted.selection, rules if filtered else None)
         message = Message(
             post_id=post.id,
@@ -290,7 +289,7 @@ class Streams:
             tags=tuple(rule.tag or "" for rule in rules) if filtered else (),
             origin=origin,
         )
-        if self._over_cap(connection.id):
+        if self._over_cap(connection.id) or (filtered and self._silent()):
             self._log.add(
                 "dropped",
                 post_id=post.id,
@@ -302,8 +301,8 @@ class Streams:
                 origin=origin,
             )
             return
-        connection.post(message)
-        self._pay(connection, post.id)
+        if connection.post(message):
+            self._pay(connection, post.id)
         self._delivered += 1
         self.on_delivered(self._delivered)
 
@@ -333,6 +332,11 @@ class Streams:
         )
         matching = None if rules is None else [rule.matching() for rule in rules]
         return spelling.line(post, selection, matching)
+
+    def _silent(self) -> bool:
+        """Tell whether the money has ended and nothing is said about it."""
+        self._muted = self._muted and self._meter.shortage is not None
+        return self._muted
 
     def _over_cap(self, connection: str) -> bool:
         limit = self._settings.profile.posts_per_s

@@ -13,6 +13,7 @@ def start():
     with ExitStack() as stack:
 
         def start_one(clock=None, **settings):
+            settings.setdefault("users", 50)  # enough, and quicker to make
             return stack.enter_context(SimulatorThread(SimulatorSettings(**settings), clock=clock))
 
         yield start_one

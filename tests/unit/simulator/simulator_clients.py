@@ -17,6 +17,7 @@ class Client:
 
     def __init__(self, sim, *, token=None):
         self.url = sim.url
+        self.pair = sim.settings.consumer_key, sim.settings.consumer_secret
         self.headers = {"Authorization": f"Bearer {token or sim.settings.token}"}
 
     def get(self, path, **params):
@@ -27,6 +28,13 @@ class Client:
 
     def delete(self, path, body=None):
         return requests.delete(self.url + path, json=body, headers=self.headers, timeout=5)
+
+    def exchange(self):
+        """Key and secret for a token."""
+        answer = requests.post(
+            self.url + "/oauth2/token", auth=self.pair, data={"grant_type": "client_credentials"}, timeout=5
+        )
+        return answer.json()["access_token"]
 
     def control(self, path, body=None):
         response = self.get(f"/control/{path}") if body is None else self.post(f"/control/{path}", body)

@@ -40,7 +40,7 @@ def test_the_state_tells_counts_connections_money_and_rate(sim):
 def test_posts_can_be_made_from_outside(sim):
     """A given text through the rules, generated ones, a recorded shape; nonsense is a 400."""
     client = Client(sim)
-    with client.stream(**{"tweet__fields": "lang,author_id", "expansions": "author_id"}) as response:
+    with client.stream(tweet__fields="lang,author_id", expansions="author_id") as response:
         given = client.control("post", {"text": "ein #python", "lang": "de", "author": "lena"})["id"]
         client.control("post", {"text": "of no interest"})
         generated = client.control("emit", {"count": 3})["ids"]
@@ -89,6 +89,7 @@ def test_faults_and_rate_are_steered_over_http(sim):
 
     assert {"clean_close", "rst", "stall", "E429a", "invalidate_token", "ghost"} <= set(listed)
     assert client.post("/control/faults", {"fault": "earthquake"}).status_code == 400
+    assert client.post("/control/faults", {"fault": "ghost", "seconds": "soon"}).status_code == 400
     assert client.post("/control/rate", {"rate": -1}).status_code == 400
     assert client.get("/control/nothing").status_code == 404
 
@@ -125,7 +126,7 @@ def test_every_setting_has_an_option():
     """`--keepalive-s 5` is `keepalive_s`; texts are taken apart."""
     runner = CliRunner()
     shown = runner.invoke(main, ["--help"]).output
-    names = {field for field in SimulatorSettings.__dataclass_fields__}
+    names = set(SimulatorSettings.__dataclass_fields__)
     for name in names - {"rules", "bursts"}:
         assert f"--{name.replace('_', '-')}" in shown, name
     assert len(options()) == len(names)
@@ -184,7 +185,7 @@ def test_the_process_starts_says_so_and_stops(number, tmp_path):
     faults = tmp_path / "faults.json"
     faults.write_text('[{"at": 0, "fault": "E500", "on": "rules"}]')
     command = [sys.executable, "-m", "connector.simulator", "--port", "0", "--rule", "#python=>py", "--rate", "50"]
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: S603 - our own
         [*command, "--faults", str(faults), "--token", "abc"], stdout=subprocess.PIPE, text=True
     ) as process:
         line = process.stdout.readline()
@@ -205,7 +206,7 @@ def test_the_process_starts_says_so_and_stops(number, tmp_path):
 def test_a_taken_port_is_one_sentence(sim):
     """Exit code 1."""
     command = [sys.executable, "-m", "connector.simulator", "--port", str(sim.simulator.port)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)  # noqa: S603 - our own
 
     assert result.returncode == 1
     assert result.stderr == f"The simulator cannot listen on 127.0.0.1:{sim.simulator.port}: the port is taken.\n"

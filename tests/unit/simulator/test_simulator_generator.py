@@ -9,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.simulator import SimulatorSettings
-from connector.simulator.generator import KINDS, POST_WEIGHT, Generator, weight
+from connector.simulator.drafts import weight
+from connector.simulator.generator import KINDS, POST_WEIGHT, Generator
 from connector.simulator.recipes import Recipe
 from connector.simulator.rendering import (
     EXPANSIONS,
     MEDIA_FIELDS,
     PLACE_FIELDS,
     POLL_FIELDS,
-    TWEET_FIELDS,
+    POST_FIELDS,
     USER_FIELDS,
     Selection,
     Spelling,
@@ -27,7 +28,7 @@ from connector.simulator.snowflakes import Snowflakes, first_id, time_ms
 from connector.simulator.store import PostStore
 
 EVERYTHING = Selection(
-    tweet=frozenset(TWEET_FIELDS),
+    post=frozenset(POST_FIELDS),
     expansions=frozenset(EXPANSIONS),
     user=frozenset(USER_FIELDS),
     media=frozenset(MEDIA_FIELDS),

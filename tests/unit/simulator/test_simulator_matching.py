@@ -170,7 +170,8 @@ def test_posts_can_be_made_for_easy_rules(generator):
     """A recipe of a rule gives a post that matches it."""
     rules = (
         "#fig", "plum", '"ripe pear"', "from:erin", "#fig lang:de", "@frank plum", "(#a OR #b) -is:retweet",
-        "plum has:images", "#fig is:reply", "url:lantern.example.com", "$SYN", "to:gina", "plum has:geo", "灯台 lang:ja",
+        "plum has:images", "#fig is:reply", "url:lantern.example.com", "$SYN", "to:gina", "plum has:geo",
+        "灯台 lang:ja",
     )  # fmt: skip
     for rule in rules:
         node = parse(rule)

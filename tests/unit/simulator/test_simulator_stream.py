@@ -121,7 +121,7 @@ def test_an_unknown_field_is_refused(sim):
 
 def test_ids_carry_the_time_of_creation(sim):
     """An id is a snowflake of now, and `created_at` its second."""
-    with Client(sim).stream(**{"tweet__fields": "created_at"}) as response:
+    with Client(sim).stream(tweet__fields="created_at") as response:
         before = time.time()
         ids = sim.emit(50)
         posts = [next_post(response)["data"] for _ in ids]
@@ -156,7 +156,7 @@ def test_keys_are_shuffled_or_alphabetical(start):
     shuffled, sorted_ = start(rules=RULE), start(rules=RULE, key_order="alphabetical")
     orders = {}
     for sim in (shuffled, sorted_):
-        with Client(sim).stream(**{"tweet__fields": "lang,author_id,created_at"}) as response:
+        with Client(sim).stream(tweet__fields="lang,author_id,created_at") as response:
             sim.emit(20)
             orders[sim] = {tuple(next_post(response)["data"]) for _ in range(20)}
 
@@ -171,16 +171,15 @@ def test_a_keep_alive_comes_after_the_last_byte(start):
         stream.read_head()
         time.sleep(0.12)
         sim.emit_post("#python")
-        stream.wait_for(b"\r\n\r\n")
-        written = time.monotonic()
         stream.wait_for(b"2\r\n\r\n\r\n")
+        written = sim.emissions[0].monotonic
         first = time.monotonic() - written
         stream.data = b""
         stream.wait_for(b"2\r\n\r\n\r\n")
         second = time.monotonic() - written
 
-    assert 0.15 < first < 0.35
-    assert 0.35 < second < 0.6
+    assert 0.19 < first < 1
+    assert 0.39 < second < 1.5
 
 
 @pytest.mark.parametrize("framing", ["message", "merged", "split"])
@@ -347,12 +346,12 @@ def test_rules_act_on_a_live_connection(start):
 
 def test_rule_changes_can_take_time(start):
     """`rule_delay_s`: a rule is held at once and acts later."""
-    sim = start(rules=(("zebra", "z"),), rule_delay_s=0.3)
+    sim = start(rules=(("zebra", "z"),), rule_delay_s=0.6)
     client = Client(sim)
     with client.stream() as response:
         client.post(RULES, {"add": [{"value": "#fig", "tag": "f"}]})
         sim.emit_post("#fig early")
-        time.sleep(0.35)
+        time.sleep(0.65)
         sim.emit_post("#fig late")
         assert next_post(response)["data"]["text"] == "#fig late"
 
@@ -361,14 +360,15 @@ def test_rate_is_kept_and_can_change(start):
     """`rate` matching posts a second, also after it was changed."""
     sim = start(rules=RULE, rate=200)
     with Client(sim).stream():
-        time.sleep(1)
-        first = sim.emissions.counts["written"]
+        began, before = time.monotonic(), sim.emissions.counts["written"]
+        time.sleep(0.5)
+        reached = (sim.emissions.counts["written"] - before) / (time.monotonic() - began)
         sim.rate = 0
         time.sleep(0.1)
         stopped = sim.emissions.counts["written"]
         time.sleep(0.2)
 
-        assert 150 <= first <= 220
+        assert 150 <= reached <= 220
         assert sim.emissions.counts["written"] == stopped
 
 
@@ -557,6 +557,16 @@ def test_duplicates_and_disorder_can_be_asked_for(start):
     assert len(received) == 60
     first_seen = list(dict.fromkeys(received))
     assert first_seen != ids
+
+
+def test_realistic_lag_has_the_measured_spread(start):
+    """`delivery_lag`: median 4.8 s, 99 % within 7 s; without it posts come at once."""
+    sim = start(delivery_lag="realistic")
+    delays = sorted(sim.simulator.streams._delay() for _ in range(4000))
+
+    assert 4.6 < delays[2000] < 5.0
+    assert 6.5 < delays[3960] < 7.6
+    assert start().simulator.streams._delay() == 0
 
 
 def test_edits_are_new_ids_in_one_history(start):
