@@ -50,14 +50,14 @@ def line_of(record: SourceRecord) -> str:
     made = to_iso(record.timestamp_ms)
     try:
         line = _decode(record.value)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return f"{made}  post {record.key.decode()}"
     users = line.includes.users if line.includes else []
     names = {user.id: f"@{user.username}" for user in users if user.username}
     author = names.get(line.data.author_id) or line.data.author_id or "-"
     text = line.data.note_tweet.text if line.data.note_tweet and line.data.note_tweet.text else line.data.text
-    cleaned = "".join(c if c.isprintable() else " " for c in text.translate(_BREAKS))
-    return f"{made}  {author}  {cleaned}"
+    cleaned = "".join(c if c.isprintable() else " " for c in f"{author}  {text}".translate(_BREAKS))
+    return f"{made}  {cleaned}"
 
 
 class Console:
@@ -76,6 +76,6 @@ class Console:
         try:
             out.write(text.encode(out.encoding or "utf-8", "replace").decode(out.encoding or "utf-8"))
             out.flush()
-        except (BrokenPipeError, ValueError):
+        except (OSError, ValueError):  # the pipe or the terminal is gone, or the file is closed
             return False
         return True

@@ -15,14 +15,21 @@ from connector import snowflake
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """The source offset of one source partition: UNIX milliseconds of X's clock, and the posts delivered in all."""
+    """
+    The source offset of one source partition: UNIX milliseconds of X's clock, and what was delivered in all.
+
+    The counts make the offset of each batch with content a new one: by it a doubtful commit is recognised.
+    """
 
     covered_to_ms: int | None = None
     posts: int = 0
+    dead_letters: int = 0
 
-    def after(self, *, posts: int, heard_ms: int, connected_ms: int, settle_ms: int) -> "Coverage":
+    def after(
+        self, *, posts: int, heard_ms: int, connected_ms: int, settle_ms: int, dead_letters: int = 0
+    ) -> "Coverage":
         """
-        Return the coverage once *posts* more are delivered.
+        Return the coverage once *posts* and *dead_letters* more are delivered.
 
         *heard_ms* is when the last line or keep-alive among them arrived, *connected_ms* when its connection began.
         """
@@ -33,12 +40,15 @@ class Coverage:
             covered = max(settled, self.covered_to_ms)
         else:
             covered = self.covered_to_ms
-        return Coverage(covered_to_ms=covered, posts=self.posts + posts)
+        return Coverage(covered_to_ms=covered, posts=self.posts + posts, dead_letters=self.dead_letters + dead_letters)
 
     def encode(self) -> bytes:
         """Return the offset's value: a JSON map."""
         covered_to = None if self.covered_to_ms is None else snowflake.to_iso(self.covered_to_ms)
-        return orjson.dumps({"covered_to": covered_to, "posts": self.posts})
+        fields: dict[str, object] = {"covered_to": covered_to, "posts": self.posts}
+        if self.dead_letters:
+            fields["dead_letters"] = self.dead_letters
+        return orjson.dumps(fields)
 
     @classmethod
     def decode(cls, value: bytes) -> "Coverage":
@@ -52,6 +62,6 @@ class Coverage:
             fields = orjson.loads(value)
             covered_to, posts = fields["covered_to"], fields["posts"]
             covered_to_ms = None if covered_to is None else snowflake.from_iso(covered_to)
-            return cls(covered_to_ms=covered_to_ms, posts=int(posts))
+            return cls(covered_to_ms=covered_to_ms, posts=int(posts), dead_letters=int(fields.get("dead_letters", 0)))
         except (KeyError, TypeError, ValueError) as exc:
             raise ValueError(f"{value[:200]!r} is no source offset: {exc}") from exc

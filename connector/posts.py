@@ -79,7 +79,10 @@ def to_fields(line: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": data["id"],
         "text": data.get("text", ""),
-        "created_at": data.get("created_at") or snowflake.to_iso(snowflake.created_ms(int(data["id"]))),
+        # Not left to Faust, which takes the fraction .789 for 789 microseconds.
+        "created_at": datetime.fromisoformat(
+            data.get("created_at") or snowflake.to_iso(snowflake.created_ms(int(data["id"])))
+        ),
         "author_id": data.get("author_id"),
         "lang": data.get("lang"),
         "note_text": data.get("note_tweet", {}).get("text"),
@@ -94,4 +97,5 @@ def to_line(fields: Mapping[str, Any]) -> dict[str, Any]:
     data["created_at"] = created_at if isinstance(created_at, str) else created_at.isoformat()
     if fields.get("note_text"):
         data["note_tweet"] = {"text": fields["note_text"]}
-    return {"data": data, "matching_rules": list(fields.get("matching_rules", ()))}
+    rules = [rule.asdict() if isinstance(rule, MatchingRule) else rule for rule in fields.get("matching_rules", ())]
+    return {"data": data, "matching_rules": rules}

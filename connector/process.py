@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 import faust
 from faust.app.base import BootStrategy
+from faust.cli.worker import worker as worker_command
 from faust.app.base import logger as faust_logger
 from mode import ServiceT
 from mode.utils.futures import maybe_cancel
@@ -31,6 +32,9 @@ from connector.events import Event, StopTimedOut, WorkerFailed, WorkerReady, Wor
 from connector.settings import is_loopback
 
 EX_OK, EX_FATAL, EX_CONFIG = 0, 1, 78
+
+# Faust's banner goes to standard output, where only printed posts belong; `ConnectorApp.announce` logs as much.
+worker_command.on_worker_created = lambda *_: None  # type: ignore[method-assign]
 
 
 class Boot(BootStrategy):
@@ -73,6 +77,9 @@ class ConnectorApp(faust.App):
     """Ends the worker with an exit code, drained."""
     announce: Callable[[], None]
     """Says what the worker runs."""
+
+    def _create_directories(self) -> None:
+        """Make no data directory, as Faust would: nothing of ours is on disk, which may be read-only."""
 
     async def on_stop(self) -> None:
         """Drain the tasks while producer and group membership are still there."""
@@ -156,7 +163,6 @@ class ConnectorWorker(faust.Worker):
                 exit_code=EX_FATAL,
             )
         )
-        sys.stdout.flush()
         os._exit(EX_FATAL)  # whatever still waits for Kafka or X would wait on
 
     # -- running

@@ -160,10 +160,10 @@ class Reader:
         self.buffer.put(arrival)
 
     def _on_connected(self, connected: Connected) -> None:
-        self._loop.call_soon_threadsafe(self._note_connected, connected)
         # Before the first line can be drained: its coverage depends on when the connection began.
         self.connected = self.last_connected = connected
         self.heard_at = connected.at
+        self._loop.call_soon_threadsafe(self._note_connected, connected)  # last: the loop may be faster than we are
 
     def _note_connected(self, connected: Connected) -> None:
         self.error = self.retry_at = None

@@ -141,6 +141,10 @@ class Pending:
     encoded: Any
     waits: tuple[tuple[float, float, int], ...]
     """For each arrival: when it came (local UNIX seconds), when a post of it was made (X's), and how many posts."""
+    readers: tuple[Reader, ...]
+    """Those that brought posts."""
+    since: float
+    """When it was built (monotonic seconds)."""
 
 
 class SourceTask(Service):
@@ -183,6 +187,7 @@ class SourceTask(Service):
         self._wake = asyncio.Event()
         self._stopping = False
         self._pending: list[Pending] = []
+        self._fatal: ToleranceExceeded | None = None
         self._commit: asyncio.Task[None] | None = None
         self._committed: dict[bytes, bytes | None] = {}
         self._committed_at = time.monotonic()
@@ -217,8 +222,10 @@ class SourceTask(Service):
                 run.cancel()
             if self._commit is not None:
                 self._commit.cancel()
-            with contextlib.suppress(DeliveryFailed):
+            try:
                 await self._sink.close()
+            except Exception:
+                self.log.exception("Task %s could not let go of its producer", self.settings.task)
             self._emit(TaskStopped(of=self.settings.task, posts=sum(reader.coverage.posts for reader in self.readers)))
             self._set(status)
             self.ended.set()
@@ -233,7 +240,7 @@ class SourceTask(Service):
             except DeliveryFailed as exc:
                 if self._stopping and isinstance(exc, Fenced):
                     raise
-                failures = 0 if self._commits > commits else failures + (not isinstance(exc, BrokerAway))
+                failures = (0 if self._commits > commits else failures) + (not isinstance(exc, BrokerAway))
                 if failures >= MAX_FAILED_DELIVERIES:
                     raise FatalError(f"{failures} deliveries failed without a commit between: {exc}") from exc
                 self._emit(
@@ -243,6 +250,8 @@ class SourceTask(Service):
                 )
                 await self._discard()
                 await asyncio.sleep(RESTART_PAUSE_SECS)
+                if self._stopping and isinstance(exc, Fenced):
+                    raise  # the task has moved meanwhile: to go on would fence its rightful owner
             else:
                 return
 
@@ -359,6 +368,8 @@ class SourceTask(Service):
         for pending in tuple(self._pending):  # left over from a producer that failed
             self._commit = self._start(pending)
             await self._confirmed()
+        if self._fatal is not None:
+            raise self._fatal
         while True:
             over = self._readers_over()  # asked before the turn: what they put before they ended is drained by it
             self._keep_time_limit()
@@ -376,13 +387,14 @@ class SourceTask(Service):
         self._wake.clear()
         drained = [(reader, reader.buffer.drain(self.settings.batch_max_records)) for reader in self.readers]
         pending, fatal = self._convert([(reader, arrivals) for reader, arrivals in drained if arrivals])
+        self._fatal = self._fatal or fatal
         if pending is not None:
+            self._pending.append(pending)  # before the wait: should the commit in flight fail, this one is held, too
             await self._confirmed()
-            self._pending.append(pending)
             self._commit = self._start(pending)
-        if fatal is not None:
+        if self._fatal is not None:
             await self._confirmed()
-            raise fatal
+            raise self._fatal
         return pending is not None
 
     def _wake_loop(self) -> None:
@@ -408,9 +420,12 @@ class SourceTask(Service):
         letters: list[DeadLetter] = []
         waits: list[tuple[float, float, int]] = []
         offsets: dict[Reader, OffsetWrite] = {}
+        delivering: list[Reader] = []
         error: BadRecord | None = None
         for reader, arrivals in drained:
             result = self._converter.convert(arrivals)
+            if result.records:
+                delivering.append(reader)
             records += result.records
             letters += result.dead_letters
             waits += result.waits
@@ -419,15 +434,21 @@ class SourceTask(Service):
             if result.records or result.dead_letters or self._offset_due:
                 reader.coverage = coverage
                 offsets[reader] = self._offset_of(reader)
-            if error := result.error:
-                break
+            error = error or result.error
         if self._proof_wanted:
             offsets = {reader: self._offset_of(reader) for reader in self.readers} | offsets
         fatal = None if error is None else ToleranceExceeded(f"{error}; errors.tolerance=all would keep it aside")
         if not (records or letters or offsets):
             return None, fatal
         batch = Batch(records=tuple(records), dead_letters=tuple(letters), offsets=tuple(offsets.values()))
-        return Pending(batch=batch, encoded=self._sink.encode(batch), waits=tuple(waits)), fatal
+        pending = Pending(
+            batch=batch,
+            encoded=self._sink.encode(batch),
+            waits=tuple(waits),
+            readers=tuple(delivering),
+            since=time.monotonic(),
+        )
+        return pending, fatal
 
     @property
     def _offset_due(self) -> bool:
@@ -442,10 +463,15 @@ class SourceTask(Service):
         if connected is None:
             raise RuntimeError("An arrival without a connection")
         if result.error is not None:  # the offset stays before the line that ends the task
-            return replace(reader.coverage, posts=reader.coverage.posts + len(result.records))
+            return replace(
+                reader.coverage,
+                posts=reader.coverage.posts + len(result.records),
+                dead_letters=reader.coverage.dead_letters + len(result.dead_letters),
+            )
         skew = connected.skew_secs
         return reader.coverage.after(
             posts=len(result.records),
+            dead_letters=len(result.dead_letters),
             heard_ms=int((arrivals[-1].at + skew) * 1000),
             connected_ms=int((connected.at + skew) * 1000),
             settle_ms=int(self.settings.settle_secs * 1000),
@@ -484,9 +510,12 @@ class SourceTask(Service):
         self._committed_at = time.monotonic()
         self._commits += 1
         self._proof_wanted = False
-        if pending.batch.records:
-            for reader in self.readers:
-                reader.delivered()
+        for reader in pending.readers:
+            reader.delivered()
+        if self.delayed_since is not None:
+            waited = self._committed_at - self.delayed_since
+            self.delayed_since = None
+            self._emit(DeliveryResumed(of=self.settings.task, waited_secs=round(waited, 1)))
         now = time.time()
         self._emit(
             BatchDelivered(
@@ -515,20 +544,18 @@ class SourceTask(Service):
             self._wake.clear()
             await self._woken(max(self._said_at + DELAYED_SECS - time.monotonic(), 0.1))
             self._say_delayed()
-        if self.delayed_since is not None:
-            waited = time.monotonic() - self.delayed_since
-            self.delayed_since = None
-            self._emit(DeliveryResumed(of=self.settings.task, waited_secs=round(waited, 1)))
         self._commit = None
         commit.result()
         self._pending.pop(0)
 
     def _say_delayed(self) -> None:
-        now = time.monotonic()
-        if self._commit is None or self._commit.done() or now - max(self._said_at, self._committed_at) < DELAYED_SECS:
+        if self._commit is None or self._commit.done():
+            return
+        now, since = time.monotonic(), max(self._pending[0].since, self._committed_at)  # an idle stream is no delay
+        if now - max(self._said_at, since) < DELAYED_SECS:
             return
         self._said_at = now
-        self.delayed_since = self.delayed_since or self._committed_at
+        self.delayed_since = self.delayed_since or since
         self._emit(
             DeliveryDelayed(
                 of=self.settings.task,
@@ -576,6 +603,8 @@ class SourceTask(Service):
 
     def _changed(self) -> None:
         """A reader's connection, error or wait has changed."""
+        if self.ended.is_set():  # a late answer of X is no news of a task that is over
+            return
         if self._deadline is None and self.settings.time_limit_secs and any(r.connected for r in self.readers):
             self._deadline = time.monotonic() + self.settings.time_limit_secs
         broken = [reader.error for reader in self.readers if reader.error is not None]

@@ -4,7 +4,7 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from connector.kafka.broker import BrokerGate, Capabilities
 from connector.kafka.cluster import KafkaCluster
 from connector.kafka.delivery import DeliverySettings, TopicSink
 from connector.kafka.log import CompactedLog
+from connector.kafka.membership import Membership
 from connector.kafka.offsets import OffsetTable
 from connector.kafka.topic import Destination, PostsTopic
 from connector.logs import Emitter
@@ -44,6 +45,9 @@ from connector.threads import DaemonExecutor
 from connector.web.guard import middlewares
 
 REQUEST_TIMEOUT_SECS = 30.0
+REJOIN_SECS = 2.0
+"""Added to the interval of the heartbeats, by which an expelled member hears of it, for its way back."""
+
 MAX_DEAD_LETTER_BYTES = 20 * 1024 * 1024
 
 
@@ -89,7 +93,7 @@ def wire(loaded: Loaded) -> ConnectorApp:
     emit = Emitter(metrics)
     slots = {} if config is None else {slot: TaskId(config.name, slot) for slot in range(config.tasks)}
     tasks_topic = f"{settings.group_id}-tasks"
-    app = _faust_app(settings, _assignor(tasks_topic, slots.keys()))
+    app = _faust_app(settings, _assignor(tasks_topic, slots.keys(), claims=lambda: herder.claims()))  # noqa: PLW0108  # it is built below
     app.emit, app.stop_timeout_secs = emit, settings.stop_timeout_secs
     app.web_needs_loopback = not settings.web_users
     app.log_level, app.log_format = settings.log_level, settings.log_format
@@ -107,7 +111,7 @@ def wire(loaded: Loaded) -> ConnectorApp:
     builder = None if config is None else _TaskBuilder(app, cluster, settings, config, gate, emit)
     herder = Herder(slots, builder, statuses, emit=emit, over=lambda code: app.leave(code))  # noqa: PLW0108  # the worker sets `leave` later
     app.herder, app.before_kafka, app.after_producer = herder, (gate,), (*logs, statuses, herder)
-    _follow_assignment(app, tasks_topic, herder)
+    _follow_assignment(app, tasks_topic, herder, settings.broker_heartbeat_interval + REJOIN_SECS)
 
     overview = Overview(
         declared={} if config is None else {config.name: loaded.declared},
@@ -156,15 +160,17 @@ def _faust_app(settings: WorkerSettings, assignor: type[SlotAssignor]) -> Connec
     )
 
 
-def _assignor(topic: str, used: Collection[int]) -> type[SlotAssignor]:
+def _assignor(topic: str, used: Collection[int], *, claims: Callable[[], Mapping[int, float]]) -> type[SlotAssignor]:
     class GroupAssignor(SlotAssignor):
         tasks_topic = topic
         slots_in_use = staticmethod(lambda: set(used))
 
+    GroupAssignor.claims = staticmethod(claims)
     return GroupAssignor
 
 
-def _follow_assignment(app: ConnectorApp, tasks_topic: str, herder: Herder) -> None:
+def _follow_assignment(app: ConnectorApp, tasks_topic: str, herder: Herder, rejoin_secs: float) -> None:
+    membership = Membership(app)
     slots = app.topic(tasks_topic, partitions=topics.TASK_SLOTS, internal=True, key_type=bytes, value_type=bytes)
 
     @app.agent(slots)
@@ -175,7 +181,9 @@ def _follow_assignment(app: ConnectorApp, tasks_topic: str, herder: Herder) -> N
     # Not `on_partitions_revoked`: each rebalance revokes everything for a moment.
     @app.on_partitions_assigned.connect(weak=False)
     async def assign(_: faust.App, assigned: set[TP], **__: Any) -> None:
-        herder.assign({tp.partition for tp in assigned if tp.topic == tasks_topic})
+        mine = {tp.partition for tp in assigned if tp.topic == tasks_topic}
+        # Back in the group after it had expelled us: those whose tasks run may only be on their way back.
+        herder.assign(mine, pause_secs=rejoin_secs if membership.is_new() else 0.0)
 
 
 def _cluster(settings: WorkerSettings) -> KafkaCluster:

@@ -1,6 +1,7 @@
 """What is in a topic, for a reader of committed records; and is it what the simulator wrote to the connections?"""
 
 import asyncio
+import contextlib
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +11,10 @@ from typing import Any, Literal
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.structs import ConsumerRecord
 
+from connector.kafka.topics import settings_of
 from connector.simulator import Emission
 from tests.brokers import Broker
 
@@ -22,7 +25,26 @@ Isolation = Literal["read_committed", "read_uncommitted"]
 async def records_of(
     broker: Broker, topic: str, isolation: Isolation = "read_committed"
 ) -> AsyncIterator[ConsumerRecord]:
-    """Yield what lies in *topic* now, up to the end that readers of *isolation* see."""
+    """
+    Yield what lies in *topic* now, up to its end.
+
+    Waits for transactions that are still open: a commit is answered before readers see it.
+    """
+    async with asyncio.timeout(READ_SECS), _consumer(broker, isolation) as consumer:
+        partitions = [TopicPartition(topic, number) for number in await _partitions(consumer, topic)]
+        async with _consumer(broker, "read_uncommitted") as other:
+            ends = await other.end_offsets(partitions)
+        consumer.assign(partitions)
+        left = {tp for tp in partitions if ends[tp]}
+        while left:
+            for records in (await consumer.getmany(*left, timeout_ms=200)).values():
+                for record in records:
+                    yield record
+            left = {tp for tp in left if await consumer.position(tp) < ends[tp]}
+
+
+@contextlib.asynccontextmanager
+async def _consumer(broker: Broker, isolation: Isolation) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(
         bootstrap_servers=broker.address,
         isolation_level=isolation,
@@ -30,21 +52,11 @@ async def records_of(
         enable_auto_commit=False,
         max_partition_fetch_bytes=4 * 1024 * 1024,
     )
-    async with asyncio.timeout(READ_SECS):
-        await consumer.start()
-        try:
-            numbers = await _partitions(consumer, topic)
-            partitions = [TopicPartition(topic, number) for number in numbers]
-            consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
-            left = {tp for tp in partitions if ends[tp]}
-            while left:
-                for records in (await consumer.getmany(*left, timeout_ms=200)).values():
-                    for record in records:
-                        yield record
-                left = {tp for tp in left if await consumer.position(tp) < ends[tp]}
-        finally:
-            await consumer.stop()
+    await consumer.start()
+    try:
+        yield consumer
+    finally:
+        await consumer.stop()
 
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
@@ -86,8 +98,26 @@ async def create(broker: Broker, topic: str, *, partitions: int = 1, **settings:
     try:
         spelled = {key.replace("_", "."): value for key, value in settings.items()}
         await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=spelled)])
+        await known(admin, topic)
     finally:
         await admin.close()
+
+
+async def known(admin: AIOKafkaAdminClient, *names: str) -> None:
+    """Return once the broker knows topics that were created a moment ago: it answers before that."""
+    async with asyncio.timeout(READ_SECS):
+        unknown = set(names)
+        while unknown := {name for name in unknown if await _is_unknown(admin, name)}:
+            await asyncio.sleep(0.05)
+
+
+async def _is_unknown(admin: AIOKafkaAdminClient, name: str) -> bool:
+    (described,) = await admin.describe_topics([name])
+    try:
+        await settings_of(admin, name)
+    except UnknownTopicOrPartitionError:
+        return True
+    return bool(described["error_code"])
 
 
 @dataclass(slots=True, kw_only=True)

@@ -87,10 +87,13 @@ class Worker:
         return wait_for(lambda: self._nth(name, count, fields), f"{self.name}: {name} {fields or ''}", secs)
 
     def _nth(self, name: str, count: int, fields: dict[str, object]) -> dict[str, Any] | None:
-        if not self.running and len(found := self.events(name, **fields)) < count:
-            raise AssertionError(f"{self.name} has ended with {self._process.returncode}, without {name}")
+        running = self.running  # asked first: what it logged last is then read
         found = self.events(name, **fields)
-        return found[count - 1] if len(found) >= count else None
+        if len(found) >= count:
+            return found[count - 1]
+        if not running:
+            raise AssertionError(f"{self.name} has ended with {self._process.returncode}, without {name}")
+        return None
 
     # -- its web interface
 

@@ -1,10 +1,13 @@
-"""Commands of `faust -A connector …`, one file each."""
+"""Commands of `faust -A connector …`, one file each; `children`, `proof` and `screen` are parts of the demo."""
 
 import faust
-
-from connector.cli import simulate
 
 
 def register(app: faust.App) -> None:
     """Add all commands to *app*."""
-    simulate.register(app)
+    # Here, so that `python -m connector.cli.demo` does not find itself imported.
+    from connector.cli.demo import register as register_demo
+    from connector.cli.simulate import register as register_simulate
+
+    register_demo(app)
+    register_simulate(app)

@@ -18,7 +18,7 @@ def spread(slots: set[int], owned: Mapping[str, set[int]]) -> dict[str, set[int]
     """
     Deal *slots* over the members of *owned*: counts differ by at most one, and as few slots as possible move.
 
-    Two members may claim the same slot (one of them was paused); one of them keeps it.
+    Members own disjoint slots (`owners`).
     """
     richest_first = sorted(owned, key=lambda member: (-len(owned[member] & slots), member))
     low, extra = divmod(len(slots), len(owned))
@@ -36,20 +36,34 @@ def spread(slots: set[int], owned: Mapping[str, set[int]]) -> dict[str, set[int]
     return dealt
 
 
+def owners(claims: Mapping[str, Mapping[int, float]]) -> dict[str, set[int]]:
+    """
+    Return who owns which slots, from what each member claims: slots, and since when (UNIX seconds).
+
+    The newest claim counts: an older one is of a worker that was paused and does not know yet that it was replaced.
+    """
+    newest: dict[int, tuple[float, str]] = {}
+    for member, slots in claims.items():
+        for slot, since in slots.items():
+            newest[slot] = max(newest.get(slot, (since, member)), (since, member))
+    return {member: {slot for slot in slots if newest[slot][1] == member} for member, slots in claims.items()}
+
+
 class SlotAssignor(PartitionAssignor):
     """
-    Faust's assignor with our own dealing; it carries the owned slots in the group's metadata.
+    Faust's assignor with our own dealing; it carries the members' claims in the group's metadata.
 
-    *tasks_topic* has a partition for each slot, *slots_in_use* are those that have a task.
+    *tasks_topic* has a partition for each slot, *slots_in_use* are those that have a task, *claims* those whose tasks
+    this member runs, and since when.
     """
 
     tasks_topic: str
     slots_in_use: Callable[[], set[int]]
-    owned: frozenset[int] = frozenset()
+    claims: Callable[[], Mapping[int, float]]
 
     def metadata(self, topics: set[str]) -> ConsumerProtocolMemberMetadata:
-        """Say which slots this member has."""
-        return ConsumerProtocolMemberMetadata(1, list(topics), json.dumps(sorted(self.owned)).encode())
+        """Say which slots this member has.  Consumer's thread."""
+        return ConsumerProtocolMemberMetadata(1, list(topics), json.dumps(self.claims()).encode())
 
     def assign(
         self, cluster: ClusterMetadata, members: Mapping[str, ConsumerProtocolMemberMetadata]
@@ -58,11 +72,13 @@ class SlotAssignor(PartitionAssignor):
         result: dict[str, dict[str, list[int]]] = {member: {} for member in members}
         for topic in {topic for member in members.values() for topic in member.subscription}:
             ours = topic == self.tasks_topic
-            owned = {
-                name: _owned_by(member) if ours else set[int]()
-                for name, member in members.items()
-                if topic in member.subscription
-            }
+            owned = owners(
+                {
+                    name: _claims_of(member) if ours else {}
+                    for name, member in members.items()
+                    if topic in member.subscription
+                }
+            )
             partitions = set(cluster.partitions_for_topic(topic) or ())
             used = self.slots_in_use() & partitions if ours else set[int]()
             for group in (used, partitions - used):
@@ -73,9 +89,8 @@ class SlotAssignor(PartitionAssignor):
         }
 
     def on_assignment(self, assignment: Any) -> None:
-        """Remember which slots this member has now."""
-        self.owned = frozenset(p for topic, ps in assignment.assignment if topic == self.tasks_topic for p in ps)
+        """Do nothing: Faust's would look for its own metadata, and a slot is claimed once its task runs."""
 
 
-def _owned_by(member: ConsumerProtocolMemberMetadata) -> set[int]:
-    return set(json.loads(member.user_data or b"[]"))
+def _claims_of(member: ConsumerProtocolMemberMetadata) -> dict[int, float]:
+    return {int(slot): since for slot, since in json.loads(member.user_data or b"{}").items()}

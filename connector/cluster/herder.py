@@ -7,6 +7,7 @@ started afresh if its slot is still here; one that FAILED stays so until the wor
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
@@ -56,20 +57,31 @@ class Herder(Service):
         self.slots = slots
         self.assigned: set[int] = set()
         self.joined = False
+        self._since: dict[int, float] = {}
         self.tasks: dict[int, SourceTask] = {}
         self._build, self._statuses, self._emit, self._over = build, statuses, emit, over
         self._runs: dict[int, asyncio.Task[None]] = {}
         self._leaving = False
 
-    def assign(self, slots: Collection[int]) -> None:
-        """Run the tasks of *slots* and no others; returns at once."""
+    def claims(self) -> dict[int, float]:
+        """Return the slots whose tasks run here, and since when (UNIX seconds).  Any thread."""
+        return dict(self._since)
+
+    def assign(self, slots: Collection[int], *, pause_secs: float = 0.0) -> None:
+        """
+        Run the tasks of *slots* and no others; returns at once.
+
+        A task that is new here begins after *pause_secs*, if it is still assigned then.
+        """
         self.joined = True
         before, self.assigned = self.assigned, {slot for slot in slots if slot in self.slots}
         for slot in before - self.assigned:
+            self._since.pop(slot, None)
             self._stop_soon(slot)
         for slot in self.assigned:
-            if not self._leaving and (slot not in self._runs or self._runs[slot].done()):
-                self._runs[slot] = asyncio.create_task(self._run(slot))
+            runs = slot in self.tasks or (slot in self._runs and not self._runs[slot].done())
+            if not (runs or self._leaving):  # what FAILED, or reached its time limit, stays so
+                self._runs[slot] = asyncio.create_task(self._run(slot, pause_secs))
                 self._runs[slot].add_done_callback(self._crash_on_error)
         names = {slot: str(self.slots[slot]) for slot in before | self.assigned}
         self._emit(
@@ -109,12 +121,14 @@ class Herder(Service):
                 reasons[str(self.slots[slot])] = reason
         return reasons
 
-    async def _run(self, slot: int) -> None:
+    async def _run(self, slot: int, pause_secs: float) -> None:
         """Run the slot's task, again and again while it is assigned here and another owner fenced it."""
         name = self.slots[slot]
+        await self.sleep(pause_secs)
         with contextlib.suppress(TimeoutError):  # then a connection that its last owner left at X has to time out there
             await asyncio.wait_for(self._statuses.caught_up(), CATCH_UP_SECS)
         while slot in self.assigned and not self._leaving and self._build is not None:
+            self._since.setdefault(slot, time.time())
             shared = self._statuses.of(name)
             task = self._build(
                 name,
@@ -130,7 +144,7 @@ class Herder(Service):
                 self._tell_over(task)
                 return
             if slot in self.assigned and not self._leaving:
-                await asyncio.sleep(RESTART_PAUSE_SECS)
+                await self.sleep(RESTART_PAUSE_SECS)
         self.tasks.pop(slot, None)
 
     def _crash_on_error(self, run: "asyncio.Task[None]") -> None:

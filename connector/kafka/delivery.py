@@ -15,6 +15,7 @@ from aiokafka.errors import (
     IllegalStateError,
     InvalidProducerEpoch,
     KafkaError,
+    KafkaTimeoutError,
     ProducerFenced,
 )
 from faust.exceptions import NotReady
@@ -31,6 +32,7 @@ OPEN_TIMEOUT_SECS = 60.0
 BATCH_BYTES = 512 * 1024
 """Record batches of this size carry the most posts a second in transactions."""
 MAX_REQUEST_BYTES = 32 * 1024 * 1024
+_AWAY = (OSError, TimeoutError, KafkaTimeoutError, IllegalStateError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +144,7 @@ def failure_of(exc: BaseException) -> DeliveryFailed:
     words = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
     if isinstance(exc, ProducerFenced | InvalidProducerEpoch):
         return Fenced(words)
-    if isinstance(exc, OSError | TimeoutError | IllegalStateError) or getattr(exc, "retriable", False):
+    if isinstance(exc, _AWAY) or getattr(exc, "retriable", False):
         return BrokerAway(words)
     return DeliveryFailed(words)
 

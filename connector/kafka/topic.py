@@ -39,10 +39,14 @@ class Destination:
 class PostsTopic(faust.Topic):
     """The topic that receives the posts of one connector."""
 
-    def __init__(self, app: faust.App, *, topic: str, value_format: Format, **kwargs: Any) -> None:
-        codec = codec_name(value_format)
-        super().__init__(app, topics=[topic], key_type=str, value_type=Post, value_serializer=codec, **kwargs)
-        self.name = topic
+    def __init__(
+        self, app: faust.App, *, topic: str | None = None, value_format: Format = "json", **kwargs: Any
+    ) -> None:
+        if topic is not None:  # Faust copies a topic, for an agent, from its own arguments alone
+            kwargs |= {"topics": [topic], "key_type": str, "value_type": Post}
+            kwargs["value_serializer"] = codec_name(value_format)
+        super().__init__(app, **kwargs)
+        self.name = self.get_topic_name()
 
     def encode(self, producer: TaskProducer, records: Iterable[SourceRecord]) -> Encoded:
         """Build the record batches of *records* for their partitions, in order; nothing is sent yet."""

@@ -233,7 +233,7 @@ class Api:
         if stream.name == FILTERED and not len(self._rules):
             self._give_back(stream)
             raise Refused(PROBLEMS["E409"])
-        if self._streams.occupied(stream.name) >= profile.connections:
+        if self._streams.occupied(stream.name, wanted.partition) >= profile.connections:
             self._make_room(stream)
         head = self._answers.stream_head(allowance, gzip=wanted.gzip, date=formatdate(usegmt=True))
         return self._streams.connection(wanted, head=render_head(200, head), remote=request.peer)

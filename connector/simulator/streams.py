@@ -125,12 +125,12 @@ class Streams:
     def get(self, connection: str) -> StreamConnection | None:
         return self._live.get(connection)
 
-    def occupied(self, endpoint: str) -> int:
-        """Return how many slots are taken, those of ghosts included."""
+    def occupied(self, endpoint: str, partition: int | None = None) -> int:
+        """Return how many slots are taken, those of ghosts included; each partition has slots of its own."""
         now = self._clock.now()
         self._ghosts = [ghost for ghost in self._ghosts if ghost.until > now]
         ghosts = sum(ghost.endpoint == endpoint for ghost in self._ghosts)
-        return ghosts + len(self.live(endpoint))
+        return ghosts + sum(partition == connection.wanted.partition for connection in self.live(endpoint))
 
     def haunt(self, endpoint: str, seconds: float) -> None:
         """Take a slot for a client that does not exist."""

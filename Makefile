@@ -1,0 +1,74 @@
+# `make` shows what there is.  Needs Python 3.11 or later and nothing else; PYTHON=... chooses the interpreter.
+
+VENV := .venv
+BIN  := $(VENV)/bin
+
+ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+ifndef PYTHON
+PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
+	$$name -c '$(ENOUGH)' 2>/dev/null && echo $$name && break; done)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-unit lint bench docs clean
+
+help:
+	@echo "make demo       a broker, a simulated X API and a worker; Ctrl-C ends it"
+	@echo "                (BROKER=kafka://host:9092: exactly once, on that broker; ARGS='--rate 50' and others)"
+	@echo "make test       lint, types and all tests that this machine can run; says what it skipped"
+	@echo "make test-unit  the tests that need nothing, in less than a minute"
+	@echo "make lint       ruff and mypy"
+	@echo "make bench      throughput beside the bare scripts"
+	@echo "make docs       docs/configuration.md, from the declarations"
+	@echo "make clean      removes $(VENV), build/, dist/ and caches"
+
+demo: $(VENV)/.demo
+	@exec $(BIN)/python -m connector.cli.demo --broker "$(BROKER)" $(ARGS)
+
+test: lint
+	$(BIN)/python -m pytest -m "" $(ARGS)
+
+test-unit: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.throughput $(ARGS)
+
+docs: $(VENV)/.demo
+	@mkdir -p build
+	$(BIN)/python -m connector.docs > build/configuration.md
+	mv build/configuration.md docs/configuration.md
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# -- installing; a stamp says what is done, so the second time takes no time
+
+$(VENV)/.pip:
+	@$(or $(PYTHON),python3) -c '$(ENOUGH)' 2>/dev/null || { \
+	  echo "Murmuration needs Python 3.11 or later, and $(or $(PYTHON),python3) is not: choose one with make PYTHON=/path/to/python3.11" >&2; \
+	  exit 1; }
+	@echo "Creating $(VENV) with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.pip pyproject.toml
+	@echo "Installing into $(VENV), once ..."
+	@$(BIN)/python -m pip install --quiet --editable ".[embedded]"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	@echo "Installing what the tests need, once ..."
+	@$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	@$(BIN)/python -m pip install --quiet --group bench
+	@touch $@

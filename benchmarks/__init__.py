@@ -1,0 +1,1 @@
+"""What the connector costs, measured beside what a user would write without it."""

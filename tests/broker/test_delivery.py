@@ -1,0 +1,182 @@
+"""The sink of one task: what readers see of a transaction, who may write, what the committed offset says."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import faust
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+
+from connector.errors import DeliveryFailed, Fenced
+from connector.kafka.cluster import KafkaCluster
+from connector.kafka.delivery import DeliverySettings, TopicSink
+from connector.kafka.offsets import encode_key
+from connector.kafka.topic import Destination, PostsTopic
+from connector.kafka.topics import declare, internal_topics
+from connector.records import Batch, DeadLetter, OffsetWrite, SourceRecord
+from tests import topics
+from tests.brokers import Broker
+from tests.topics import created_ms
+
+pytestmark = pytest.mark.broker
+
+SLOT = 5
+FIRST_ID = 2_125_255_005_154_549_760
+PARTITION = {"stream": "filtered"}
+KEY = encode_key("posts", PARTITION)
+
+MakeSink = Callable[..., TopicSink]
+
+
+@pytest.fixture
+async def make_sink(broker: Broker, fresh: str) -> AsyncIterator[MakeSink]:
+    """Build sinks of one task, each as a worker of its own would."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.address)
+    await admin.start()
+    await declare(admin, internal_topics(fresh, replication=-1), lambda _: None)
+    await topics.known(admin, f"{fresh}-offsets")
+    await admin.close()
+    await topics.create(broker, fresh, partitions=3)
+    await topics.create(broker, f"{fresh}-letters")
+    sinks: list[TopicSink] = []
+
+    def make(*, exactly_once: bool = True) -> TopicSink:
+        app = faust.App(fresh, broker=broker.url, loop=asyncio.get_running_loop(), topic_disable_leader=True)
+        app.finalize()
+        sink = TopicSink(
+            app,
+            KafkaCluster(servers=(broker.address,)),
+            PostsTopic(app, topic=fresh, value_format="json"),
+            Destination(offsets_topic=f"{fresh}-offsets", offsets_partition=SLOT, dead_letter_topic=f"{fresh}-letters"),
+            DeliverySettings(
+                connector="posts",
+                transactional_id=f"{fresh}-posts-0" if exactly_once else None,
+                idempotent=True,
+                transaction_timeout_secs=60,
+                trust_end_offsets=True,
+            ),
+        )
+        sinks.append(sink)
+        return sink
+
+    yield make
+    for sink in sinks:
+        await sink.close()
+
+
+def batch(first: int, count: int, offset: bytes, letters: tuple[DeadLetter, ...] = ()) -> Batch:
+    numbers = range(FIRST_ID + first, FIRST_ID + first + count)
+    records = tuple(
+        SourceRecord(b"%d" % n, b'{"data":{"id":"%d","text":"a post"}}' % n, created_ms(str(n))) for n in numbers
+    )
+    return Batch(records=records, dead_letters=letters, offsets=(OffsetWrite(key=KEY, value=offset),))
+
+
+async def deliver(sink: TopicSink, what: Batch) -> None:
+    await sink.deliver(what, sink.encode(what))
+
+
+async def keys(broker: Broker, topic: str) -> list[int]:
+    return sorted([int(record.key) - FIRST_ID async for record in topics.records_of(broker, topic)])
+
+
+@pytest.mark.parametrize("exactly_once", [True, False])
+async def test_delivered(broker: Broker, make_sink: MakeSink, fresh: str, exactly_once: bool) -> None:  # noqa: FBT001
+    """Posts, dead letters and offset are there, byte for byte, once `deliver` returns."""
+    sink = make_sink(exactly_once=exactly_once)
+    opened = await sink.open()
+    letter = DeadLetter(b"<html>", (("error.class", b"BadRecord"),))
+    await deliver(sink, batch(0, 300, b'{"posts":300}', (letter,)))
+    records = [record async for record in topics.records_of(broker, fresh)]
+    (aside,) = [record async for record in topics.records_of(broker, f"{fresh}-letters")]
+    (offset,) = [record async for record in topics.records_of(broker, f"{fresh}-offsets")]
+
+    assert {} == opened.latest
+    assert set(range(300)) == {int(record.key) - FIRST_ID for record in records}
+    assert 300 == len(records)
+    assert all(record.value == b'{"data":{"id":"%s","text":"a post"}}' % record.key for record in records)
+    assert all(record.timestamp == created_ms(record.key.decode()) for record in records)
+    assert (b"<html>", (("error.class", b"BadRecord"),)) == (aside.value, tuple(aside.headers))
+    assert (SLOT, KEY, b'{"posts":300}') == (offset.partition, offset.key, offset.value)
+
+
+async def test_committed_offset_is_read(make_sink: MakeSink) -> None:
+    """The next owner finds the last offset, and every one on the way to it."""
+    first, second = make_sink(), make_sink()
+    await first.open()
+    await deliver(first, batch(0, 1, b"1"))
+    await deliver(first, batch(1, 1, b"2"))
+    await first.close()
+    committed = await second.open()
+
+    assert {KEY: b"2"} == committed.latest
+    assert {(KEY, b"1"), (KEY, b"2")} == committed.seen
+
+
+async def test_previous_owner_is_fenced(broker: Broker, make_sink: MakeSink, fresh: str) -> None:
+    """Opening a sink shuts out the one before, and nothing that it writes afterwards is seen."""
+    old, new = make_sink(), make_sink()
+    await old.open()
+    await deliver(old, batch(0, 10, b"10"))
+    committed = await new.open()
+
+    with pytest.raises(Fenced):
+        await deliver(old, batch(10, 10, b"20"))
+
+    await deliver(new, batch(100, 10, b"20"))
+    assert {KEY: b"10"} == committed.latest
+    assert [*range(10), *range(100, 110)] == await keys(broker, fresh)
+
+
+async def test_open_transaction_is_aborted(broker: Broker, make_sink: MakeSink, fresh: str) -> None:
+    """What a dead owner had written and not committed is in no reader's way, and the offset is the one before."""
+    old, new = make_sink(), make_sink()
+    await old.open()
+    await deliver(old, batch(0, 10, b"10"))
+    unfinished = batch(10, 10, b"20")
+    client = old._client.client
+    await client.begin_transaction()
+    for partition, builder in old.encode(unfinished):
+        await (await client.send_batch(builder, fresh, partition=partition))
+    await (await client.send(f"{fresh}-offsets", b"20", key=KEY, partition=SLOT))
+    committed = await new.open()
+    await deliver(new, batch(10, 10, b"20"))
+
+    assert {KEY: b"10"} == committed.latest
+    assert list(range(20)) == await keys(broker, fresh)
+
+
+async def test_other_slots_do_not_hide_the_offset(broker: Broker, make_sink: MakeSink, fresh: str) -> None:
+    """An open transaction of another task does not hold back what a new owner reads."""
+    busy, owner, heir = make_sink(), make_sink(), make_sink()
+    busy._settings = DeliverySettings(
+        connector="posts",
+        transactional_id=f"{fresh}-posts-1",
+        idempotent=True,
+        transaction_timeout_secs=60,
+        trust_end_offsets=True,
+    )
+    await busy.open()
+    await owner.open()
+    client = busy._client.client
+    await client.begin_transaction()
+    await (await client.send(f"{fresh}-offsets", b"1", key=KEY, partition=SLOT + 1))
+    await deliver(owner, batch(0, 10, b"10"))
+    committed = await heir.open()
+
+    assert {KEY: b"10"} == committed.latest
+
+
+async def test_too_large_for_the_topic(broker: Broker, make_sink: MakeSink) -> None:
+    """The largest record that the topic takes is known, and one of that size goes through."""
+    sink = make_sink()
+    await sink.open()
+    size = sink.max_record_bytes
+    value = b'{"data":{"id":"%d","text":"%s"}}' % (FIRST_ID, b"x" * size)
+    value = value[: size - len(str(FIRST_ID))]
+    record = SourceRecord(b"%d" % FIRST_ID, value, created_ms(str(FIRST_ID)))
+    await deliver(sink, Batch(records=(record,), dead_letters=(), offsets=(OffsetWrite(key=KEY, value=b"1"),)))
+    larger = SourceRecord(record.key, value + b"x" * 1024, record.timestamp_ms)
+
+    with pytest.raises(DeliveryFailed):
+        await deliver(sink, Batch(records=(larger,), dead_letters=(), offsets=(OffsetWrite(key=KEY, value=b"2"),)))

@@ -1,0 +1,157 @@
+import asyncio
+from types import SimpleNamespace
+
+import orjson
+import pytest
+from aiokafka.errors import KafkaConnectionError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.cluster.statuses import SharedStatus, Statuses
+from connector.events import StatusNotPublished
+from connector.records import TaskId
+from connector.status import State, TaskStatus
+from tests.unit.fakes import TASK, until
+
+
+class FakeProducer:
+    """Faust's producer, as far as statuses need it."""
+
+    def __init__(self):
+        self.sent, self.fail = [], None
+
+    async def send(self, topic, key, value, *_):
+        if self.fail:
+            raise self.fail
+        self.sent.append((topic, key, value))
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+
+def statuses(worker_id="here:8083", producer=None, emit=lambda _: None):
+    return Statuses(SimpleNamespace(producer=producer), "connector-statuses", worker_id, emit)
+
+
+RUNNING = TaskStatus(state=State.RUNNING, detail="waiting", connections=("a", "b"))
+FAILED = TaskStatus(state=State.FAILED, trace="NotAuthorized: X answered 401")
+WORDS = st.none() | st.text(st.characters(exclude_categories=["Cs"]))
+
+
+async def test_published_in_order():
+    """Each state is told in Connect's words with two fields more, in the order it came."""
+    producer = FakeProducer()
+    async with statuses(producer=producer) as publishing:
+        publishing.publish(TASK, RUNNING)
+        publishing.publish(TASK, FAILED)
+        await asyncio.wait_for(publishing.flush(), 5)
+
+    assert [("connector-statuses", b"status-task-posts-0")] * 2 == [sent[:2] for sent in producer.sent]
+    assert [
+        {"state": "RUNNING", "trace": None, "worker_id": "here:8083", "detail": "waiting", "connections": ["a", "b"]},
+        {
+            "state": "FAILED",
+            "trace": "NotAuthorized: X answered 401",
+            "worker_id": "here:8083",
+            "detail": None,
+            "connections": [],
+        },
+    ] == [orjson.loads(sent[2]) for sent in producer.sent]
+
+
+async def test_own_state_is_never_behind():
+    """What this worker says of itself it knows at once, before Kafka does."""
+    mine = statuses()
+    mine.publish(TASK, FAILED)
+
+    assert SharedStatus(status=FAILED, worker_id="here:8083") == mine.of(TASK)
+    assert mine.of(TaskId("posts", 1)) is None
+
+
+async def test_kafka_away():
+    """A state that cannot be told is said in the log, and the next one is tried."""
+    producer, events = FakeProducer(), []
+    producer.fail = KafkaConnectionError("no broker")
+    async with statuses(producer=producer, emit=events.append) as publishing:
+        publishing.publish(TASK, RUNNING)
+        await until(lambda: events)
+        producer.fail = None
+        publishing.publish(TASK, FAILED)
+        await asyncio.wait_for(publishing.flush(), 5)
+
+    assert [StatusNotPublished(reason="KafkaConnectionError: KafkaConnectionError: no broker")] == events
+    assert 1 == len(producer.sent)
+
+
+@given(st.sampled_from(State), WORDS, WORDS, st.lists(st.text("0123456789abc"), max_size=3))
+def test_other_workers_read_what_was_written(state, trace, detail, connections):
+    """What one worker encodes, another applies."""
+    status = TaskStatus(state=state, trace=trace, detail=detail, connections=tuple(connections))
+
+    async def told():
+        there = statuses("there:8083")
+        here = statuses()
+        here.apply(b"status-task-posts-0", there._encode(status))
+        return here.of(TASK)
+
+    assert SharedStatus(status=status, worker_id="there:8083") == asyncio.run(told())
+
+
+async def test_tombstone_removes():
+    """A removed state is unknown; a tombstone for nothing changes nothing."""
+    here = statuses()
+    here.publish(TASK, RUNNING)
+    here.apply(b"status-task-posts-0", None)
+    here.apply(b"status-task-posts-0", None)
+
+    assert here.of(TASK) is None
+
+
+async def test_connects_own_record():
+    """A status as Kafka Connect writes it lacks our two fields, and is read all the same."""
+    here = statuses()
+    here.apply(b"status-task-posts-0", b'{"state":"PAUSED","trace":null,"worker_id":"w:1","generation":3}')
+
+    assert SharedStatus(status=TaskStatus(state=State.PAUSED), worker_id="w:1") == here.of(TASK)
+
+
+GARBAGE = [
+    b"",
+    b"\xff",
+    b"null",
+    b"7",
+    b"[]",
+    b"{}",
+    b'{"state":"RUNNING"}',
+    b'{"state":"DANCING","worker_id":"w:1"}',
+    b'{"state":["RUNNING"],"worker_id":"w:1"}',
+    b'{"state":"RUNNING","worker_id":"w:1","connections":7}',
+    b'{"state":"RUNNING","worker_id":"w:1","connections":null}',
+]
+
+
+@pytest.mark.parametrize("value", GARBAGE)
+async def test_garbage_is_said_and_skipped(value, caplog):
+    """A record that is no status neither ends the worker nor replaces what is known."""
+    here = statuses()
+    here.publish(TASK, RUNNING)
+    here.apply(b"status-task-posts-0", value)
+
+    assert RUNNING == here.of(TASK).status
+    assert "A record of connector-statuses is no status: key b'status-task-posts-0'" in caplog.text
+
+
+async def test_nothing_to_catch_up_with():
+    """Without a log to follow, all is known that can be."""
+    await asyncio.wait_for(statuses().caught_up(), 1)
+
+
+async def test_catches_up_with_the_log():
+    """Before the log has been read nobody trusts what is known."""
+    here, log = statuses(), SimpleNamespace(caught_up=asyncio.Event())
+    here.follow(log)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(here.caught_up(), 0.01)
+    log.caught_up.set()
+
+    await asyncio.wait_for(here.caught_up(), 1)

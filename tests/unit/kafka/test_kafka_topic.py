@@ -1,0 +1,210 @@
+import asyncio
+
+import pytest
+from aiokafka.errors import KafkaTimeoutError, ProducerFenced
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.default_records import DefaultRecordBatch
+
+from connector import worker
+from connector.config import load
+from connector.kafka.partitioner import partition_of
+from connector.kafka.topic import RECORD_OVERHEAD_BYTES, Destination, PostsTopic
+from connector.posts import Post
+from connector.records import Batch, DeadLetter, OffsetWrite, SourceRecord
+from tests.unit.fakes import MADE_MS, key_of, post
+
+ENVIRONMENT = {"CONNECTOR_TOPIC": "posts", "CONNECTOR_HASHTAGS": "python", "CONNECTOR_X_BEARER_TOKEN": "AAAAsynthetic"}
+DESTINATION = Destination(offsets_topic="connector-offsets", offsets_partition=5, dead_letter_topic="bad")
+OFFSET = OffsetWrite(key=b'["posts",{}]', value=b'{"posts":1}')
+LETTER = DeadLetter(b"oops", (("error.class", b"BadRecord"),))
+
+
+class FakeClient:
+    """aiokafka's producer: takes down what is asked of it; acks are the test's to give, at once unless *manual*."""
+
+    def __init__(self, *, manual=False, refuse=()):
+        self.calls, self.acks, self.manual, self.refuse = [], [], manual, dict(refuse)
+
+    def create_batch(self):
+        return BatchBuilder(2_000, 0, is_transactional=True)
+
+    async def begin_transaction(self):
+        self.calls.append("begin")
+
+    async def commit_transaction(self):
+        self.calls.append("commit")
+
+    async def send_batch(self, builder, topic, *, partition):
+        return self._sent((topic, partition))
+
+    async def send(self, topic, value, *, key=None, partition=None, headers=None):
+        return self._sent((topic, partition, key, value, headers))
+
+    def _sent(self, call):
+        self.calls.append(call)
+        ack = asyncio.get_running_loop().create_future()
+        self.acks.append(ack)
+        if error := self.refuse.get(call[0]):
+            ack.set_exception(error)
+        elif not self.manual:
+            ack.set_result(None)
+        return ack
+
+
+class FakeProducer:
+    def __init__(self, *, transactional=True, partitions=3, **client):
+        self.transactional_id = "connector-posts-0" if transactional else None
+        self.client, self._partitions = FakeClient(**client), partitions
+
+    def partitions(self, topic):
+        return self._partitions
+
+
+@pytest.fixture
+def topic(tmp_path):
+    app = worker.wire(load(ENVIRONMENT, tmp_path))
+    return PostsTopic(app, topic="posts", value_format="json")
+
+
+def record(number, value=None):
+    return SourceRecord(key_of(number), post(number) if value is None else value, MADE_MS + number)
+
+
+def batch(*numbers, letters=(LETTER,)):
+    return Batch(records=tuple(map(record, numbers)), dead_letters=letters, offsets=(OFFSET,))
+
+
+def decoded(builder):
+    return [(each.key, each.value, each.timestamp) for each in DefaultRecordBatch(bytes(builder._build()))]
+
+
+def test_is_a_typed_channel(topic):
+    """Whoever reads the topic in Faust gets `Post` objects under string keys."""
+    assert ("posts", str, Post) == (topic.name, topic.key_type, topic.value_type)
+
+
+def test_agent_may_copy_it(topic):
+    """Faust copies a topic when an agent of another application reads it; the copy is the same channel."""
+    copy = topic.derive()
+
+    assert ("posts", str, Post) == (copy.get_topic_name(), copy.key_type, copy.value_type)
+
+
+def test_records_go_to_their_partitions_in_order(topic):
+    """A record's partition is its key's; in each partition the order is that of arrival."""
+    records = [record(number) for number in range(200)]
+    producer = FakeProducer()
+    encoded = topic.encode(producer, records)
+
+    found = {number: [] for number in range(3)}
+    for partition, builder in encoded:
+        found[partition] += decoded(builder)
+    assert found == {
+        number: [tuple(each) for each in records if number == partition_of(each.key, 3)] for number in range(3)
+    }
+    assert len(encoded) > 3  # batches that are full are followed by others
+
+
+def test_one_larger_than_a_batch(topic):
+    """A post larger than a record batch goes in one of its own."""
+    large = record(1, post(1) + b" " * 5_000)
+    encoded = topic.encode(FakeProducer(partitions=1), [record(0), large, record(2)])
+
+    assert [[tuple(record(0))], [tuple(large)], [tuple(record(2))]] == [decoded(builder) for _, builder in encoded]
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 1_000_000])
+def test_overhead_of_a_record(size):
+    """A post of the largest size that is let through fits a record batch of the topic's limit."""
+    builder = BatchBuilder(2_000_000, 0, is_transactional=True)
+    key = b"9" * 19
+    builder.append(timestamp=MADE_MS, key=key, value=b"x" * size)
+    builder.close()
+
+    assert builder.size() <= len(key) + size + RECORD_OVERHEAD_BYTES
+
+
+async def write(topic, producer, whole):
+    await topic.write(producer, topic.encode(producer, whole.records), whole, DESTINATION)
+
+
+async def test_one_transaction(topic):
+    """Posts, dead letters and offsets are one transaction, and the offsets are the last in it."""
+    producer = FakeProducer(partitions=1)
+    await write(topic, producer, batch(1))
+
+    assert [
+        "begin",
+        ("posts", 0),
+        ("bad", 0, None, b"oops", [("error.class", b"BadRecord")]),
+        ("connector-offsets", 5, OFFSET.key, OFFSET.value, None),
+        "commit",
+    ] == producer.client.calls
+
+
+async def test_no_commit_before_every_ack(topic):
+    """The transaction is committed once Kafka has acknowledged all of it."""
+    producer = FakeProducer(partitions=1, manual=True)
+    writing = asyncio.create_task(write(topic, producer, batch(1)))
+    for count in range(3):
+        await asyncio.sleep(0.001)
+        assert 3 == len(producer.client.acks)
+        assert "commit" not in producer.client.calls
+        producer.client.acks[count].set_result(None)
+    await writing
+
+    assert "commit" == producer.client.calls[-1]
+
+
+async def test_without_transactions_offsets_come_after_the_acks(topic):
+    """At least once: the offset is sent when all posts are acknowledged, so a crash between repeats, never loses."""
+    producer = FakeProducer(transactional=False, partitions=1, manual=True)
+    writing = asyncio.create_task(write(topic, producer, batch(1)))
+    await asyncio.sleep(0.001)
+    assert ["posts", "bad"] == [call[0] for call in producer.client.calls]
+    for ack in producer.client.acks:
+        ack.set_result(None)
+    await asyncio.sleep(0.001)
+    assert "connector-offsets" == producer.client.calls[-1][0]
+    assert not writing.done()
+    producer.client.acks[-1].set_result(None)
+    await writing
+
+
+@pytest.mark.parametrize("refusing", ["posts", "bad", "connector-offsets"])
+async def test_refused_record_is_an_unknown_outcome(topic, refusing):
+    """If anything is refused nothing is committed, and the error is Kafka's."""
+    producer = FakeProducer(partitions=1, refuse={refusing: ProducerFenced()})
+    with pytest.raises(ProducerFenced):
+        await write(topic, producer, batch(1))
+
+    assert "commit" not in producer.client.calls
+
+
+async def test_refused_post_keeps_the_offset_back(topic):
+    """At least once: without its posts the offset is not sent."""
+    producer = FakeProducer(transactional=False, partitions=1, refuse={"posts": KafkaTimeoutError()})
+    with pytest.raises(KafkaTimeoutError):
+        await write(topic, producer, batch(1))
+
+    assert "connector-offsets" not in [call[0] for call in producer.client.calls]
+
+
+async def test_several_refusals_are_one_error(topic, caplog):
+    """When a broker refuses everything one error is raised, and asyncio has nothing to complain about."""
+    producer = FakeProducer(partitions=3, refuse={"posts": ProducerFenced(), "bad": ProducerFenced()})
+    with pytest.raises(ProducerFenced):
+        await write(topic, producer, batch(1, 2, 3, 4, 5, 6))
+    producer.client.acks.clear()
+
+    assert "" == caplog.text
+
+
+async def test_dead_letter_without_a_topic(topic):
+    """That is our own error, and nothing is committed."""
+    producer = FakeProducer()
+    nowhere = Destination(offsets_topic="connector-offsets", offsets_partition=5, dead_letter_topic=None)
+    with pytest.raises(RuntimeError, match="no topic for it"):
+        await topic.write(producer, [], batch(), nowhere)
+
+    assert "commit" not in producer.client.calls

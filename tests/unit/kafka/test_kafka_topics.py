@@ -1,0 +1,172 @@
+from types import SimpleNamespace
+
+import pytest
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    NotControllerError,
+    TopicAuthorizationFailedError,
+)
+
+from connector.errors import BrokerUnsuitable
+from connector.events import TopicCreated
+from connector.kafka.topics import TASK_SLOTS, TopicSpec, declare, internal_topics, settings_of
+
+POSTS = TopicSpec(
+    name="posts",
+    partitions=3,
+    replication=-1,
+    settings={"cleanup.policy": "delete", "retention.ms": "1000", "segment.bytes": "5"},
+)
+
+
+class FakeAdmin:
+    """aiokafka's admin client over the topics given: name to partitions and settings."""
+
+    def __init__(self, topics=None, *, create_code=0, create_message=None, describe_code=0, settings_code=0):
+        self.topics, self.created = topics or {}, []
+        self.create_code, self.create_message = create_code, create_message
+        self.describe_code, self.settings_code = describe_code, settings_code
+
+    async def list_topics(self):
+        return list(self.topics)
+
+    async def create_topics(self, topics):
+        self.created += topics
+        return SimpleNamespace(topic_errors=[(topics[0].name, self.create_code, self.create_message)])
+
+    async def describe_topics(self, names):
+        return [
+            {"topic": name, "error_code": self.describe_code, "partitions": [{}] * self.topics[name][0]}
+            for name in names
+        ]
+
+    async def describe_configs(self, resources):
+        settings = self.topics.get(resources[0].name, (1, {}))[1]
+        entries = [{"config_names": name, "config_value": value} for name, value in settings.items()]
+        resource = {"error_code": self.settings_code, "error_message": "no", "config_entries": entries}
+        return [SimpleNamespace(to_object=lambda: {"resources": [resource]})]
+
+
+async def declared(admin, *specs):
+    events = []
+    await declare(admin, specs, events.append)
+    return events
+
+
+async def test_creates_what_is_absent():
+    """An absent topic is created with partitions, replication and settings, and that is told."""
+    admin = FakeAdmin()
+    events = await declared(admin, POSTS)
+
+    (new,) = admin.created
+    assert ("posts", 3, -1) == (new.name, new.num_partitions, new.replication_factor)
+    assert POSTS.settings == new.topic_configs
+    assert [TopicCreated(topic="posts", partitions=3, settings="cleanup.policy=delete, retention.ms=1000")] == events
+
+
+async def test_leaves_what_is_there():
+    """An existing topic that will do is not changed, and nothing is told."""
+    admin = FakeAdmin({"posts": (1, {"cleanup.policy": "compact"})})
+
+    assert [] == await declared(admin, POSTS)
+    assert [] == admin.created
+
+
+async def test_other_worker_was_faster():
+    """A topic that another worker creates at the same time is no error."""
+    assert [] == await declared(FakeAdmin(create_code=36), POSTS)
+
+
+async def test_broker_refuses():
+    """A topic that the broker refuses ends the worker, with the topic, what was asked for, and Kafka's words."""
+    admin = FakeAdmin(create_code=38, create_message="Replication factor is below 1")
+    with pytest.raises(BrokerUnsuitable) as caught:
+        await declared(admin, POSTS)
+
+    assert (
+        "Kafka refuses to create the topic posts with 3 partitions, replication factor -1: "
+        "Replication factor is below 1" == str(caught.value)
+    )
+
+
+async def test_broker_refuses_without_a_word():
+    """Without words of the broker the error has its name."""
+    with pytest.raises(BrokerUnsuitable, match="ClusterAuthorizationFailedError"):
+        await declared(FakeAdmin(create_code=ClusterAuthorizationFailedError.errno), POSTS)
+
+
+async def test_broker_is_not_ready():
+    """What waiting cures is left to whoever waits for the broker."""
+    with pytest.raises(NotControllerError):
+        await declared(FakeAdmin(create_code=NotControllerError.errno), POSTS)
+
+
+async def test_all_wrong_topics_are_told_at_once():
+    """Too few partitions and a wrong policy: each is a sentence with its cure, and all come together."""
+    admin = FakeAdmin(
+        {
+            "connector-offsets": (10, {"cleanup.policy": "delete"}),
+            "connector-statuses": (1, {"cleanup.policy": "compact,delete"}),
+            "connector-tasks": (TASK_SLOTS, {}),
+        }
+    )
+    with pytest.raises(BrokerUnsuitable) as caught:
+        await declared(admin, *internal_topics("connector", replication=1))
+
+    assert [
+        "The topic connector-offsets has 10 partitions and needs 64: delete it, or set CONNECTOR_GROUP_ID to a new group.",
+        "The topic connector-offsets has cleanup.policy=delete and needs cleanup.policy=compact: change it with "
+        "kafka-configs.sh --alter --topic connector-offsets --add-config cleanup.policy=compact",
+        "The topic connector-statuses has cleanup.policy=compact,delete and needs cleanup.policy=compact: change it with "
+        "kafka-configs.sh --alter --topic connector-statuses --add-config cleanup.policy=compact",
+    ] == str(caught.value).splitlines()
+
+
+async def test_more_partitions_than_needed():
+    """A topic may have more partitions than slots."""
+    admin = FakeAdmin({"connector-tasks": (100, {})})
+
+    assert [] == await declared(admin, internal_topics("connector", replication=1)[2])
+
+
+async def test_silent_broker_is_trusted():
+    """A broker that does not tell a setting gets the benefit of the doubt."""
+    admin = FakeAdmin({"connector-offsets": (64, {})})
+
+    assert [] == await declared(admin, internal_topics("connector", replication=1)[0])
+
+
+async def test_settings_that_may_not_be_read():
+    """Without the right to read a topic's settings the worker says so instead of guessing."""
+    admin = FakeAdmin({"posts": (1, {})}, settings_code=TopicAuthorizationFailedError.errno)
+    with pytest.raises(BrokerUnsuitable, match="The settings of the topic posts cannot be read"):
+        await declared(admin, POSTS)
+
+
+async def test_settings_that_cannot_be_read_now():
+    """What waiting cures is raised as it is."""
+    with pytest.raises(NotControllerError):
+        await declared(FakeAdmin({"posts": (1, {})}, settings_code=NotControllerError.errno), POSTS)
+
+
+async def test_topic_that_cannot_be_described():
+    """An error in a topic's description is not a topic with no partitions."""
+    with pytest.raises(TopicAuthorizationFailedError):
+        await declared(FakeAdmin({"posts": (1, {})}, describe_code=TopicAuthorizationFailedError.errno), POSTS)
+
+
+async def test_effective_settings():
+    """The settings of a topic are a plain map."""
+    admin = FakeAdmin({"posts": (1, {"max.message.bytes": "2000", "retention.ms": "-1"})})
+
+    assert {"max.message.bytes": "2000", "retention.ms": "-1"} == await settings_of(admin, "posts")
+
+
+def test_internal_topics_of_a_group():
+    """A group's topics bear its name; offsets and tasks have a partition for each slot."""
+    offsets, statuses, tasks = internal_topics("birds", replication=3)
+
+    assert ["birds-offsets", "birds-statuses", "birds-tasks"] == [offsets.name, statuses.name, tasks.name]
+    assert [64, 1, 64] == [offsets.partitions, statuses.partitions, tasks.partitions]
+    assert {3} == {spec.replication for spec in (offsets, statuses, tasks)}
+    assert ["compact", "compact", "delete"] == [spec.settings["cleanup.policy"] for spec in (offsets, statuses, tasks)]

@@ -1,0 +1,116 @@
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.buffer import Buffer
+from tests.unit.fakes import arrival, post
+
+
+class Wakes(list):
+    def __call__(self):
+        self.append("woken")
+
+
+@pytest.fixture
+def wakes():
+    return Wakes()
+
+
+def put_in_thread(buffer, *arrivals):
+    thread = threading.Thread(target=lambda: [buffer.put(each) for each in arrivals], daemon=True)
+    thread.start()
+    return thread
+
+
+def test_first_put_wakes_and_so_does_a_full_batch(wakes):
+    """The loop is woken once after each drain, and once more when a full batch waits; not for each post."""
+    buffer = Buffer(10_000, wakes, full_posts=3)
+    buffer.put(arrival(post(1)))
+    assert 1 == len(wakes)
+    buffer.put(arrival(post(2)))
+    assert 1 == len(wakes)
+    buffer.put(arrival(post(3)))
+    assert 2 == len(wakes)
+    assert buffer.full
+    buffer.put(arrival(post(4)))
+    assert 2 == len(wakes)
+
+    buffer.drain(100)
+    buffer.put(arrival(post(5)))
+    assert 3 == len(wakes)
+    assert not buffer.full
+
+
+def test_drain_takes_whole_arrivals(wakes):
+    """What came out of the socket together stays together, up to the number of posts that was asked for."""
+    buffer = Buffer(10_000, wakes, full_posts=100)
+    arrivals = [arrival(post(1), post(2)), arrival(), arrival(post(3), post(4)), arrival(post(5))]
+    for each in arrivals:
+        buffer.put(each)
+
+    assert arrivals[:3] == buffer.drain(3)
+    assert (1, len(post(5))) == (buffer.posts, buffer.size_bytes)
+    assert arrivals[3:] == buffer.drain(3)
+    assert [] == buffer.drain(3)
+
+
+def test_full_buffer_blocks_until_drained(wakes):
+    """A put without room waits; a drain makes room."""
+    buffer = Buffer(len(post(1)), wakes, full_posts=100)
+    thread = put_in_thread(buffer, arrival(post(1)), arrival(post(2)))
+    thread.join(0.05)
+    assert thread.is_alive()
+    assert 1 == buffer.posts
+
+    buffer.drain(1)
+    thread.join(5)
+    assert not thread.is_alive()
+    assert 1 == buffer.posts
+
+
+def test_release_lets_a_blocked_put_finish(wakes):
+    """At a stop what was read is not lost: the put that waits, and later ones, come in."""
+    buffer = Buffer(1, wakes, full_posts=100)
+    thread = put_in_thread(buffer, arrival(post(1)), arrival(post(2)), arrival(post(3)))
+    thread.join(0.02)
+    buffer.release()
+    thread.join(5)
+
+    assert not thread.is_alive()
+    assert [post(1), post(2), post(3)] == [line for each in buffer.drain(9) for line in each.lines]
+
+
+def test_one_larger_than_the_buffer_is_let_in_alone(wakes):
+    """A post larger than the whole buffer does not block the stream for ever."""
+    buffer = Buffer(10, wakes, full_posts=100)
+    buffer.put(arrival(post(1)))
+
+    assert 1 == buffer.posts
+
+
+def test_keep_alives_need_no_room(wakes):
+    """A keep-alive has no bytes, and so is never held up."""
+    buffer = Buffer(len(post(1)), wakes, full_posts=100)
+    buffer.put(arrival(post(1)))
+    thread = put_in_thread(buffer, arrival())
+    thread.join(5)
+
+    assert not thread.is_alive()
+
+
+@given(st.lists(st.lists(st.binary(min_size=1, max_size=20), max_size=4), max_size=30), st.integers(1, 5))
+def test_nothing_is_lost_or_reordered(batches, most):
+    """Whatever is put comes out, in order, and the counts of what waits are exact throughout."""
+    buffer, arrivals = Buffer(10**6, lambda: None, full_posts=10), [arrival(*lines) for lines in batches]
+    for each in arrivals:
+        buffer.put(each)
+    taken = []
+    while drained := buffer.drain(most):
+        taken += drained
+        rest = arrivals[len(taken) :]
+        assert sum(len(each.lines) for each in rest) == buffer.posts
+        assert sum(each.size for each in rest) == buffer.size_bytes
+
+    assert arrivals == taken

@@ -1,0 +1,192 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.converter import Converter
+from connector.errors import BadRecord
+from connector.posts import MAX_ID, head_of
+from connector.records import SourceRecord
+from tests.unit.fakes import MADE_MS, arrival, id_of, key_of, post
+
+BAD = b'{"errors":[{"title":"oops"}]}'
+
+
+@pytest.fixture
+def tolerant():
+    converter = Converter(connector="posts", dead_letters=True)
+    converter.max_record_bytes = converter.max_dead_letter_bytes = 1_000
+    return converter
+
+
+@pytest.fixture
+def strict():
+    converter = Converter(connector="posts", dead_letters=False)
+    converter.max_record_bytes = 1_000
+    return converter
+
+
+def test_line_becomes_a_record(strict):
+    """Key is the post's id, value X's line byte for byte, timestamp the creation time."""
+    line = b' {"includes":{}, "data" : {"text":"\\u00e9 \xf0\x9f\x90\xa6","id":"%d"}} ' % id_of(1)
+    result = strict.convert([arrival(line)])
+
+    assert [SourceRecord(key_of(1), line, MADE_MS + 1)] == result.records
+    assert result.error is None
+
+
+def test_waits_tell_of_each_arrival_with_posts(strict):
+    """For each arrival that brought posts: when it came, when a post of it was made, how many."""
+    result = strict.convert([arrival(post(1), post(2), at=5.0), arrival(at=6.0), arrival(post(1), at=7.0)])
+
+    assert [(5.0, (MADE_MS + 2) / 1000, 2)] == result.waits
+    assert 1 == result.duplicates
+
+
+def test_duplicates_within_and_across_calls(strict):
+    """A post is let through once, in whatever arrival it comes again."""
+    first = strict.convert([arrival(post(1), post(1)), arrival(post(1), post(2))])
+    second = strict.convert([arrival(post(2), post(3))])
+
+    assert [post(1), post(2)] == [record.value for record in first.records]
+    assert [post(3)] == [record.value for record in second.records]
+    assert (2, 1) == (first.duplicates, second.duplicates)
+
+
+def test_strict_stops_at_the_bad_line(strict):
+    """Without tolerance nothing behind a bad line is converted, and the error says what it is."""
+    result = strict.convert([arrival(post(1), BAD, post(2)), arrival(post(3))])
+
+    assert [post(1)] == [record.value for record in result.records]
+    assert str(result.error).startswith(f"A line of {len(BAD)} bytes is no post")
+    assert [] == result.dead_letters
+
+
+def test_tolerant_goes_on(tolerant):
+    """With tolerance a bad line is set aside as it is, and its neighbours are records."""
+    result = tolerant.convert([arrival(post(1), BAD, post(2), at=1_793_536_496.789)])
+
+    (letter,) = result.dead_letters
+    headers = dict(letter.headers)
+    assert [post(1), post(2)] == [record.value for record in result.records]
+    assert BAD == letter.value
+    assert b"BadRecord" == headers["error.class"]
+    assert headers["error.message"].decode().startswith(f"A line of {len(BAD)} bytes is no post")
+    assert b"posts" == headers["connector"]
+    assert b"2026-11-01T12:34:56.78" == headers["received_at"][:22]
+    assert [("BadRecord", headers["error.message"].decode(), len(BAD))] == result.dropped
+
+
+def test_too_large_post_is_a_bad_record(tolerant):
+    """A post that the topic refuses is set aside with both sizes, and a repetition of it is no duplicate."""
+    tolerant.max_record_bytes = len(key_of(1)) + len(post(1)) - 1
+    result = tolerant.convert([arrival(post(1), post(1))])
+
+    assert 2 == len(result.dead_letters)
+    assert (
+        f"The post {id_of(1)} has {len(post(1))} bytes, the topic takes {tolerant.max_record_bytes}: "
+        "raise max.message.bytes of the topic" == result.dropped[0][1]
+    )
+
+
+def test_post_of_just_the_size(strict):
+    """Key and value together may be as large as the topic takes."""
+    strict.max_record_bytes = len(key_of(1)) + len(post(1))
+
+    assert 1 == len(strict.convert([arrival(post(1))]).records)
+
+
+def test_dead_letter_is_cut_to_its_topic(tolerant):
+    """What even the dead letter topic does not take is cut, and a header says how long it was."""
+    tolerant.max_dead_letter_bytes = 10
+    (letter,) = tolerant.convert([arrival(BAD)]).dead_letters
+
+    assert BAD[:10] == letter.value
+    assert str(len(BAD)).encode() == dict(letter.headers)["value.bytes"]
+
+
+def test_error_message_in_a_header_is_bounded(tolerant):
+    """A header is never as long as what X may send."""
+    (letter,) = tolerant.convert([arrival(b'{"data":{"id":"%s"}}' % (b"9" * 900))]).dead_letters
+
+    assert len(dict(letter.headers)["error.message"]) <= 4_000
+
+
+NO_POSTS = [
+    b"",
+    b"null",
+    b"[]",
+    b"{}",
+    b'{"data":null}',
+    b'{"data":[]}',
+    b'{"data":{}}',
+    b'{"data":{"id":7}}',
+    b'{"data":{"id":null}}',
+    b'{"data":{"id":""}}',
+    b'{"data":{"id":"abc"}}',
+    b'{"data":{"id":"-1"}}',
+    b'{"data":{"id":"+1"}}',
+    b'{"data":{"id":"1_0"}}',
+    b'{"data":{"id":" 1"}}',
+    b'{"data":{"id":"0"}}',
+    '{"data":{"id":"١٢"}}'.encode(),
+    b'{"data":{"id":"9223372036854775808"}}',
+    b'{"data":{"id":"1"}',
+    b'{"data":{"id":"1"}} {"data":{"id":"2"}}',
+    b'{"data":{"id":"1"},"x":nope}',
+    b'{"data":{"id":"\xff"}}',
+    b"Service Unavailable",
+    b"\x00",
+]
+
+
+@pytest.mark.parametrize("line", NO_POSTS)
+def test_what_is_no_post(line):
+    """A line without a proper id, or that is not JSON from end to end, is a bad record."""
+    with pytest.raises(BadRecord, match=f"A line of {len(line)} bytes"):
+        head_of(line)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.integers(1, MAX_ID), st.dictionaries(st.text(max_size=5), JSON, max_size=3), JSON, st.booleans())
+def test_id_is_found_in_whatever_stands_around_it(post_id, around, extra, escaped):
+    """X may add fields of any kind, in any order."""
+    fields = {key: value for key, value in around.items() if key != "id"}
+    line = {"aside": extra, "data": {**fields, "id": str(post_id)}, "zz": around}
+
+    assert post_id == head_of(
+        json.dumps(line, ensure_ascii=escaped).encode("utf-8", "surrogatepass" if escaped else "replace")
+    )
+
+
+@given(st.binary(max_size=60))
+def test_garbage_never_ends_the_converter(line):
+    """Whatever comes is a record or a dead letter."""
+    converter = Converter(connector="posts", dead_letters=True)
+    converter.max_record_bytes = converter.max_dead_letter_bytes = 1_000
+    result = converter.convert([arrival(line)])
+
+    assert 1 == len(result.records) + len(result.dead_letters)
+
+
+@given(st.lists(st.lists(st.integers(0, 15), max_size=5), max_size=10))
+def test_each_id_once_in_order_of_first_arrival(batches):
+    """However posts repeat, each goes through once, where it came first."""
+    converter = Converter(connector="posts", dead_letters=False)
+    converter.max_record_bytes = 1_000
+    flat = [number for batch in batches for number in batch]
+    records, duplicates = [], 0
+    for batch in batches:
+        result = converter.convert([arrival(*map(post, batch))])
+        records += result.records
+        duplicates += result.duplicates
+
+    assert [post(number) for number in dict.fromkeys(flat)] == [record.value for record in records]
+    assert len(flat) - len(records) == duplicates

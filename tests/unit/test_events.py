@@ -1,0 +1,179 @@
+import dataclasses
+import logging
+import typing
+
+import pytest
+
+from connector import events
+from connector.events import (
+    POST_PRICE_USD,
+    BatchDelivered,
+    DuplicatesDropped,
+    Event,
+    RecordDropped,
+    StreamDisconnected,
+    TaskEvent,
+    TaskFenced,
+    TaskRestarting,
+    TaskStarted,
+)
+from connector.metrics import Metrics
+from connector.records import TaskId
+from tests.unit.fakes import TASK
+
+EVENTS = [
+    kind
+    for kind in vars(events).values()
+    if isinstance(kind, type) and issubclass(kind, Event) and kind not in {Event, TaskEvent}
+]
+EXAMPLES = {
+    str: "words",
+    int: 3,
+    float: 1.5,
+    bool: True,
+    TaskId: TASK,
+    tuple[str, ...]: ("one", "two"),
+    tuple[tuple[float, float, int], ...]: ((0.1, 2.0, 3),),
+}
+"""A value of each type that an event's field may have: nothing that could hold a secret's object."""
+
+
+def example(kind):
+    """An event of *kind* with every field filled."""
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for field in dataclasses.fields(kind):
+        hint = hints[field.name]
+        (plain,) = [each for each in typing.get_args(hint) or (hint,) if each is not type(None)][:1] or (hint,)
+        values[field.name] = EXAMPLES[hint if hint in EXAMPLES else plain]
+    return kind(**values)
+
+
+def counted(event):
+    """The samples that *event* changes from nothing."""
+    metrics = Metrics()
+    before = _samples(metrics)
+    event.count(metrics)
+    return {key: value for key, value in _samples(metrics).items() if value != before.get(key, 0.0)}
+
+
+def _samples(metrics):
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+def test_renders_its_fields(kind):
+    """Every event says its fields, a task's event also whose it is, and nothing is an object of ours."""
+    fields = example(kind).fields()
+
+    names = {field.name for field in dataclasses.fields(kind)} - {"of"}
+    if issubclass(kind, TaskEvent):
+        assert {"connector": "posts", "task": 0} == {key: fields[key] for key in ("connector", "task")}
+        names |= {"connector", "task"}
+    if kind is BatchDelivered:
+        names -= {"waits", "billed"}  # for the metrics only
+    assert names == set(fields)
+    assert all(isinstance(value, str | int | float | tuple) for value in fields.values())
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+def test_has_a_name_and_a_level(kind):
+    """The name is `thing.happened`, its own, and the level one of the four."""
+    assert 1 == [each.name for each in EVENTS].count(kind.name)
+    assert kind.name == kind.name.lower()
+    assert 1 == kind.name.count(".")
+    assert kind.level in {logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR}
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+def test_no_field_can_hold_a_secret(kind):
+    """Fields are plain words and numbers, and none is named after a secret."""
+    for field in dataclasses.fields(kind):
+        assert not {"token", "secret", "password", "key", "credentials"} & set(field.name.split("_"))
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+def test_is_a_value(kind):
+    """An event that happened does not change."""
+    event = example(kind)
+    with pytest.raises((dataclasses.FrozenInstanceError, AttributeError, TypeError)):
+        event.anything = 1
+
+    assert event == example(kind)
+
+
+def test_absent_fields_are_left_out():
+    """What is None is not said."""
+    event = StreamDisconnected(of=TASK, error="ConnectionLost", reason="reset", title=None, detail=None, partition=None)
+
+    assert {"connector": "posts", "task": 0, "error": "ConnectionLost", "reason": "reset"} == event.fields()
+
+
+def buckets(name, *bounds):
+    return {(f"{name}_bucket", ("le", bound)) for bound in bounds}
+
+
+def test_delivered_batch_is_counted():
+    """Posts, price, and how long they waited: one observation for each arrival, with the weight of its posts."""
+    event = BatchDelivered(of=TASK, posts=5, waits=((0.02, 3.0, 4), (70.0, 9000.0, 1)), billed=True)
+    samples = counted(event)
+
+    assert 5 == samples[("connector_posts_delivered_total",)]
+    assert 5 * POST_PRICE_USD == samples[("connector_spend_usd_total",)]
+    assert 5 == samples[("connector_delivery_seconds_count",)]
+    assert 4 * 0.02 + 70.0 == samples[("connector_delivery_seconds_sum",)]
+    assert 4 == samples[("connector_delivery_seconds_bucket", ("le", "0.025"))]
+    assert 4 == samples[("connector_delivery_seconds_bucket", ("le", "60.0"))]
+    assert 5 == samples[("connector_delivery_seconds_bucket", ("le", "+Inf"))]
+    assert 4 == samples[("connector_post_age_seconds_bucket", ("le", "5.0"))]
+
+
+def test_unbilled_batch_costs_nothing():
+    """Under a plan that is not by post nothing is spent."""
+    assert ("connector_spend_usd_total",) not in counted(BatchDelivered(of=TASK, posts=5, waits=(), billed=False))
+
+
+COUNTS = [
+    (TaskStarted(of=TASK), {("connector_task_starts_total",): 1}),
+    (
+        DuplicatesDropped(of=TASK, posts=3),
+        {("connector_posts_dropped_total", ("intentional", "true"), ("reason", "duplicate")): 3},
+    ),
+    (
+        RecordDropped(of=TASK, error="BadRecord", reason="no post", dead_letter_topic="bad", size_bytes=9),
+        {("connector_posts_dropped_total", ("intentional", "false"), ("reason", "BadRecord")): 1},
+    ),
+    (
+        StreamDisconnected(of=TASK, error="ConnectionLost", reason="r", title=None, detail=None, partition=None),
+        {("connector_reconnects_total", ("error", "ConnectionLost")): 1},
+    ),
+    (
+        TaskRestarting(of=TASK, error="DeliveryFailed", reason="r", retry_in_secs=3.0),
+        {("connector_deliveries_failed_total", ("error", "DeliveryFailed")): 1},
+    ),
+    (
+        TaskFenced(of=TASK, dropped_posts=2),
+        {
+            ("connector_deliveries_failed_total", ("error", "Fenced")): 1,
+            ("connector_posts_dropped_total", ("intentional", "false"), ("reason", "fenced")): 2,
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("event", "samples"), COUNTS)
+def test_counts_itself(event, samples):
+    """An event counts what it says, under bounded labels."""
+    assert samples == counted(event)
+
+
+def test_other_events_count_nothing():
+    """Only what a dashboard asks for is counted."""
+    counting = {type(event) for event, _ in COUNTS} | {BatchDelivered}
+
+    assert [] == [kind for kind in EVENTS if kind not in counting and counted(example(kind))]

@@ -1,0 +1,212 @@
+import io
+import json
+import logging
+
+import pytest
+import structlog
+from aiokafka.errors import KafkaError, ProducerFenced
+
+from connector import logs
+from connector.events import BatchDelivered, StreamDisconnected, TaskFailed, TasksAssigned
+from connector.logs import REPEAT_SECS, Emitter, Throttle
+from connector.metrics import Metrics
+from tests.unit.fakes import TASK
+
+
+@pytest.fixture
+def configured():
+    """`logs.configure` with a stream of ours; what was before is put back."""
+    root = logging.getLogger()
+    before = (
+        root.handlers,
+        root.level,
+        {name: logging.getLogger(name).level for name in ("faust", "mode", "aiokafka", "kafka")},
+    )
+    out = io.StringIO()
+
+    def configure(level="INFO", log_format="json"):
+        logs.configure(level, log_format, out)
+        return out
+
+    yield configure
+    structlog.reset_defaults()
+    root.handlers, level, levels = before
+    root.setLevel(level)
+    for name, own in levels.items():
+        logging.getLogger(name).setLevel(own)
+
+
+def lines(out):
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+FAILED = TaskFailed(of=TASK, error="NotAuthorized", reason="X answered 401: é\nsecond line")
+
+
+def test_event_as_json(configured):
+    """An event is one JSON line: name, level, time and its fields."""
+    out = configured()
+    Emitter(Metrics())(FAILED)
+
+    (line,) = lines(out)
+    assert line.pop("timestamp").endswith("Z")
+    assert {
+        "event": "task.failed",
+        "level": "error",
+        "connector": "posts",
+        "task": 0,
+        "error": "NotAuthorized",
+        "reason": "X answered 401: é\nsecond line",
+    } == line
+
+
+def test_event_on_the_console(configured):
+    """An event is one line with its name first; a terminal's colours only on a terminal."""
+    out = configured(log_format="console")
+    Emitter(Metrics())(TasksAssigned(running=(), started=("posts-0",), stopped=()))
+
+    (line,) = out.getvalue().splitlines()
+    assert "[info     ] tasks.assigned" in line
+    assert "started=('posts-0',)" in line
+    assert "\x1b" not in line
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize("name", ["faust.transport", "mode.worker", "aiokafka.consumer", "somebody"])
+def test_foreign_lines_look_the_same(configured, name, log_format):
+    """Faust's, mode's and aiokafka's lines pass through the same renderer, with the logger's name."""
+    out = configured(log_format=log_format)
+    logging.getLogger(name).warning("Topic %s is %d", "posts", 7)
+
+    if log_format == "json":
+        (line,) = lines(out)
+        assert ("Topic posts is 7", "warning", name) == (line["event"], line["level"], line["logger"])
+    else:
+        (line,) = out.getvalue().splitlines()
+        assert "[warning  ] Topic posts is 7" in line
+        assert name in line
+
+
+def test_stack_is_part_of_the_line(configured):
+    """In JSON an exception is a field, so a line stays a line."""
+    out = configured()
+    try:
+        raise ValueError("no")
+    except ValueError:
+        logging.getLogger("somebody").exception("It failed")
+
+    (line,) = lines(out)
+    assert line["exception"].endswith("ValueError: no")
+
+
+@pytest.mark.parametrize(("level", "shown"), [("INFO", []), ("DEBUG", ["batch.delivered", "Fetching"])])
+def test_level(configured, level, shown):
+    """At INFO there is neither a line for each batch nor the libraries' talk about themselves."""
+    out = configured(level)
+    Emitter(Metrics())(BatchDelivered(of=TASK, posts=1, waits=(), billed=True))
+    logging.getLogger("aiokafka.consumer").log(logging.DEBUG if level == "DEBUG" else logging.INFO, "Fetching")
+
+    assert shown == [line["event"] for line in lines(out)]
+
+
+def test_event_is_counted_although_not_logged(configured):
+    """The log's level does not change the metrics."""
+    configured("ERROR")
+    metrics = Metrics()
+    Emitter(metrics)(
+        StreamDisconnected(of=TASK, error="ConnectionLost", reason="r", title=None, detail=None, partition=None)
+    )
+
+    assert 1.0 == metrics.registry.get_sample_value("connector_reconnects_total", {"error": "ConnectionLost"})
+
+
+# -- the throttle
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def line(name, message="Unable to connect", level=logging.ERROR, exc_info=None):
+    return logging.LogRecord(name, level, "", 0, message, None, exc_info)
+
+
+def test_storm_is_a_line_every_few_seconds():
+    """A library that repeats itself is let through every 5 s, with the number of lines held back."""
+    clock = Clock()
+    throttle, let_through = Throttle(clock), []
+    for number in range(1_200):
+        clock.now = 1000.0 + number / 100
+        if throttle.filter(record := line("aiokafka.cluster", f"Unable to connect {number}")):
+            let_through.append(record.getMessage())
+
+    assert [
+        "Unable to connect 0",
+        "Unable to connect 500 (and 499 lines like it)",
+        "Unable to connect 1000 (and 499 lines like it)",
+    ] == let_through
+
+
+def test_families_are_throttled_apart():
+    """A storm of one library hides nothing of another, and what is no warning is let through."""
+    throttle = Throttle(Clock())
+
+    assert throttle.filter(line("aiokafka.cluster"))
+    assert not throttle.filter(line("aiokafka.conn"))
+    assert throttle.filter(line("faust.transport.drivers"))
+    assert throttle.filter(line("asyncio"))
+    assert throttle.filter(line("aiokafka.conn", level=logging.INFO))
+
+
+@pytest.mark.parametrize("name", ["connector", "faust.app", "somebody"])
+def test_others_are_not_throttled(name):
+    """Our own lines, and those of libraries that keep to the point, all come."""
+    throttle = Throttle(Clock())
+
+    assert all(throttle.filter(line(name)) for _ in range(10))
+
+
+def test_message_with_a_percent_sign():
+    """A held-back count does not disturb a message that looks like a format."""
+    clock = Clock()
+    throttle = Throttle(clock)
+    throttle.filter(line("aiokafka"))
+    throttle.filter(line("aiokafka"))
+    clock.now += REPEAT_SECS
+    record = line("aiokafka", "100 %s done")
+    record.args = ("percent",)
+
+    assert throttle.filter(record)
+    assert "100 percent done (and 1 lines like it)" == record.getMessage()
+
+
+ORPHANS = [
+    ("Future exception was never retrieved\nfuture: <Future>", ProducerFenced(), False),
+    ("Task exception was never retrieved", KafkaError(), False),
+    # ours: somebody forgot to await
+    ("Future exception was never retrieved", ValueError(), True),
+    ("Executing <Task> took 1.2 seconds", KafkaError(), True),
+]
+
+
+@pytest.mark.parametrize(("message", "error", "shown"), ORPHANS)
+def test_aiokafkas_orphans_are_silent(message, error, shown):
+    """asyncio's complaint about a future inside aiokafka is nobody's fault; one about ours is shown."""
+    assert shown == Throttle(Clock()).filter(line("asyncio", message, exc_info=(type(error), error, None)))
+
+
+def test_complaint_without_an_exception():
+    """A line of asyncio without an exception is shown."""
+    assert Throttle(Clock()).filter(line("asyncio", "Future exception was never retrieved"))
+
+
+def test_filter_is_in_place(configured):
+    """The throttle works for whatever goes through the root logger."""
+    out = configured()
+    for _ in range(10):
+        logging.getLogger("aiokafka.cluster").error("Unable to connect")
+
+    assert 1 == len(lines(out))

@@ -1,0 +1,340 @@
+import asyncio
+import time
+
+import pytest
+
+from connector import backoff
+from connector.backoff import RESET_MARGIN_SECS, SCHEDULES, Schedule
+from connector.buffer import Buffer
+from connector.coverage import Coverage
+from connector.errors import (
+    ConnectionLost,
+    ConnectionTaken,
+    Disconnected,
+    InvalidRequest,
+    NotAuthorized,
+    OutOfCredit,
+    RateLimited,
+    ServiceUnavailable,
+)
+from connector.events import GhostReleased, RetryScheduled, StreamConnected, StreamDisconnected, TaskPaused
+from connector.reader import Owner, Reader
+from connector.threads import DaemonExecutor
+from tests.unit.fakes import KEEP_ALIVE, TASK, Gate, ScriptedSource, post, until
+
+
+class Reading:
+    """A reader at work; its waits are taken down instead of waited for, unless *wait_for_real*."""
+
+    def __init__(self, source, *, ghosts=(), wait_for_real=False, prove=None):
+        self.source, self.events, self.waits, self.proofs, self.changes = source, [], [], 0, 0
+        owner = Owner(task=TASK, prove=prove or self._prove, emit=self.events.append, changed=self._changed)
+        self.buffer = Buffer(100_000, lambda: None, full_posts=100)
+        self.reader = Reader(source, self.buffer, owner, DaemonExecutor("reader"), coverage=Coverage(), ghosts=ghosts)
+        if not wait_for_real:
+            self.reader._sleep = self._sleep
+
+    async def __aenter__(self):
+        self.run = asyncio.create_task(self.reader.run())
+        return self
+
+    async def __aexit__(self, *_):
+        self.reader.stop()
+        async with asyncio.timeout(5):
+            await asyncio.wait({self.run})
+
+    async def _prove(self):
+        self.proofs += 1
+
+    def _changed(self):
+        self.changes += 1
+
+    async def _sleep(self, secs):
+        if secs:
+            self.waits.append(secs)
+        await asyncio.sleep(0)
+
+    def said(self, *kinds):
+        return [event for event in self.events if isinstance(event, kinds)]
+
+
+@pytest.fixture(autouse=True)
+def no_floor(monkeypatch):
+    monkeypatch.setattr(backoff, "CONNECT_WINDOW_SECS", 0.0)
+
+
+LOST, REFUSED = ConnectionLost("reset"), ServiceUnavailable("X answered 503")
+
+WAITS = [
+    # back at once the first time, then linear from 250 ms
+    ([[KEEP_ALIVE, LOST]] * 4, [0.25, 0.5, 0.75]),
+    # what X says in the stream is a lost connection like any other
+    ([[KEEP_ALIVE, Disconnected("operational")]] * 3, [0.25, 0.5]),
+    ([[KEEP_ALIVE, LOST], [KEEP_ALIVE, Disconnected("operational")]], [0.25]),
+    # 5xx doubles from 5 s
+    ([[REFUSED]] * 4, [5, 10, 20, 40]),
+    # a rate limit without a reset header doubles from 60 s
+    ([[RateLimited("X answered 429")]] * 3, [60, 120, 240]),
+    # a slot that another connection holds: growing from 20 s
+    ([[ConnectionTaken("TooManyConnections")]] * 3, [20, 30, 40]),
+    # money: hourly
+    ([[OutOfCredit("402")]] * 2, [3600, 3600]),
+    # each class counts its own failures
+    ([[REFUSED], [KEEP_ALIVE, LOST], [REFUSED], [KEEP_ALIVE, LOST]], [5, 10, 0.25]),
+]
+
+
+@pytest.mark.parametrize(("script", "waits"), WAITS)
+async def test_waits_follow_the_class_of_error(monkeypatch, script, waits):
+    """How long to wait is the table's decision, by what ended the connection and how often in a row."""
+    for kind, schedule in SCHEDULES.items():
+        monkeypatch.setitem(SCHEDULES, kind, Schedule(**{**_values(schedule), "jitter": 0.0}))
+    async with Reading(ScriptedSource(*map(list, script), [])) as reading:
+        await until(lambda: len(script) + 1 == reading.source.connects)
+
+    assert waits == reading.waits
+    assert len(script) == len(reading.said(StreamDisconnected))
+
+
+def _values(schedule):
+    return {name: getattr(schedule, name) for name in ("first", "second", "step", "factor", "cap")}
+
+
+async def test_rate_limit_waits_for_the_reset():
+    """A 429 that says when its window ends is waited out by X's clock, to the second and one more."""
+    source = ScriptedSource([KEEP_ALIVE, RateLimited("429", reset_at=time.time() + 100 + 30)], [], skew_secs=30.0)
+    async with Reading(source) as reading:
+        await until(lambda: 2 == source.connects)
+
+    assert [pytest.approx(100 + RESET_MARGIN_SECS, abs=2)] == reading.waits
+
+
+async def test_connects_keep_the_floor(monkeypatch):
+    """A stream that closes at once is connected ten times in a burst, and then once a second."""
+    monkeypatch.setattr(backoff, "CONNECT_WINDOW_SECS", 0.2)
+    monkeypatch.setitem(SCHEDULES, ConnectionLost, Schedule(first=0.0, second=0.0, cap=0.0))
+    source = ScriptedSource(*[[KEEP_ALIVE, LOST] for _ in range(10)], [])
+    began = time.monotonic()
+    async with Reading(source, wait_for_real=True):
+        await until(lambda: 10 <= source.connects)
+        burst = time.monotonic() - began
+        await until(lambda: 11 == source.connects)
+        took = time.monotonic() - began
+
+    assert burst < 0.2 <= took
+
+
+async def test_backoff_resets_on_delivered_records_only():
+    """A connection that opens is not a good one until its records are committed."""
+    gate = Gate()
+    source = ScriptedSource(*[[KEEP_ALIVE, LOST] for _ in range(3)], [gate, LOST], [KEEP_ALIVE, LOST], [])
+    async with Reading(source) as reading:
+        await until(lambda: 4 == source.connects)
+        assert [0.25, 0.5] == reading.waits
+        reading.reader.delivered()
+        gate.set()
+        await until(lambda: 6 == source.connects)
+
+    assert [0.25, 0.5, 0.25] == reading.waits
+
+
+async def test_prepares_only_when_needed():
+    """After an established connection X is asked nothing twice; after a refusal rules and token are looked at again."""
+    source = ScriptedSource([KEEP_ALIVE, LOST], [KEEP_ALIVE, LOST], [gate := Gate(), REFUSED], [])
+    async with Reading(source) as reading:
+        await until(lambda: 3 == source.connects)
+        assert 1 == source.prepared
+        gate.set()
+        await until(lambda: 4 == source.connects)
+
+    assert 2 == source.prepared
+    assert 4 == reading.proofs
+
+
+async def test_prepare_that_fails_is_waited_for():
+    """Rules that cannot be applied now are no reason to connect without them."""
+    source = ScriptedSource([], prepares=[REFUSED, None])
+    async with Reading(source) as reading:
+        await until(lambda: 1 == source.connects)
+
+    assert 2 == source.prepared
+    assert ["ServiceUnavailable"] == [event.error for event in reading.said(StreamDisconnected)]
+
+
+@pytest.mark.parametrize("error", [NotAuthorized("401"), InvalidRequest("400")])
+async def test_fatal_error_leaves_the_reader(error):
+    """What a person has to cure ends the reader with the error itself."""
+    async with Reading(ScriptedSource([post(1), error])) as reading:
+        await asyncio.wait({reading.run}, timeout=5)
+
+    assert error is reading.run.exception()
+    assert [] == reading.waits
+    assert reading.reader.connected is None
+    assert 1 == reading.buffer.posts
+
+
+async def test_ghost_is_released_and_the_slot_taken_at_once():
+    """A connection that the last owner left behind is ended at X, and the next connect waits for nothing."""
+    source = ScriptedSource([ConnectionTaken("TooManyConnections")], [])
+    source.release_answers.append(1)
+    async with Reading(source, ghosts=("old-1", "old-2")) as reading:
+        await until(lambda: 2 == source.connects)
+
+    assert [frozenset({"old-1", "old-2"})] == source.released
+    assert [] == reading.waits
+    assert [1] == [event.connections for event in reading.said(GhostReleased)]
+
+
+async def test_nobody_elses_connection_is_released():
+    """Without a record of our own of a connection X is not asked to end any."""
+    source = ScriptedSource([ConnectionTaken("TooManyConnections")], [])
+    async with Reading(source) as reading:
+        await until(lambda: 2 == source.connects)
+
+    assert [] == source.released
+    assert 1 == len(reading.waits)
+
+
+async def test_own_connection_is_remembered():
+    """The id that X gave to our connection is ours to end later, and is shown."""
+    source = ScriptedSource([gate := Gate(), LOST], [ConnectionTaken("TooManyConnections")], [], connection_id="own-1")
+    async with Reading(source) as reading:
+        await until(lambda: "own-1" == reading.reader.connection_id)
+        gate.set()
+        await until(lambda: 3 == source.connects)
+
+    assert [frozenset({"own-1"})] == source.released
+
+
+@pytest.mark.parametrize("answer", [0, REFUSED])
+async def test_ghost_that_cannot_be_released_is_waited_for(answer):
+    """If X holds none of ours, or does not answer, the slot is waited for."""
+    source = ScriptedSource([ConnectionTaken("TooManyConnections")], [])
+    source.release_answers.append(answer)
+    async with Reading(source, ghosts=("old-1",)) as reading:
+        await until(lambda: 2 == source.connects)
+
+    assert 20 <= reading.waits[0] <= 22
+    assert [] == reading.said(GhostReleased)
+
+
+async def test_ids_that_x_did_not_hold_are_not_asked_for_again():
+    """Once X has answered, the old ids are no ghosts any more; after an error they still are."""
+    source = ScriptedSource(*[[ConnectionTaken("TooManyConnections")] for _ in range(3)], [])
+    source.release_answers.extend([REFUSED, 0])
+    async with Reading(source, ghosts=("old-1",)):
+        await until(lambda: 4 == source.connects)
+
+    assert 2 == len(source.released)
+
+
+async def test_look_up_that_fails_costs_nothing():
+    """If X does not tell the id of our connection, the stream goes on without it."""
+    source = ScriptedSource([post(1)])
+
+    def find_connection():
+        raise ServiceUnavailable("X answered 503")
+
+    source.find_connection = find_connection
+    async with Reading(source) as reading:
+        await until(lambda: reading.reader._look_up and reading.reader._look_up.done())
+
+        assert reading.reader.connected
+        assert reading.reader.connection_id is None
+        assert not reading.run.done()
+
+
+@pytest.mark.parametrize("error", [REFUSED, RateLimited("429"), ConnectionTaken("taken"), OutOfCredit("402")])
+async def test_stop_ends_a_wait_at_once(error):
+    """However long the wait, a stop does not wait for its end."""
+    async with Reading(ScriptedSource([error]), wait_for_real=True) as reading:
+        await until(lambda: reading.reader.retry_at is not None)
+        began = time.monotonic()
+        reading.reader.stop()
+        await asyncio.wait_for(reading.run, 1)
+
+    assert time.monotonic() - began < 0.5
+    assert reading.run.exception() is None
+
+
+async def test_stop_ends_the_floors_wait_at_once(monkeypatch):
+    """The floor's wait ends with a stop, and nothing is connected then."""
+    monkeypatch.setattr(backoff, "CONNECT_WINDOW_SECS", 60.0)
+    monkeypatch.setattr(backoff, "CONNECTS_PER_WINDOW", 1)
+    source = ScriptedSource([KEEP_ALIVE, LOST], [])
+    async with Reading(source, wait_for_real=True) as reading:
+        await until(lambda: reading.reader.error is not None)
+        await asyncio.sleep(0.01)
+        reading.reader.stop()
+        await asyncio.wait_for(reading.run, 1)
+
+    assert 1 == source.connects
+
+
+async def test_stop_lets_a_blocked_put_finish():
+    """What the source holds when the stop comes is put although the buffer is full."""
+    source = ScriptedSource([post(1), post(2), post(3)])
+    reading = Reading(source)
+    reading.buffer.max_bytes = len(post(1))
+    async with reading:
+        await until(lambda: [post(1)] == source.put_lines)
+
+    assert [post(1), post(2)] == [line for taken in reading.buffer.drain(9) for line in taken.lines][:2]
+
+
+async def test_error_of_a_stopped_connection_is_no_news():
+    """A connection that breaks because of our own stop is neither told nor waited for."""
+    source = ScriptedSource([post(1)])
+    read = source.read
+
+    def breaking(put, connected):
+        read(put, connected)
+        raise ConnectionLost("cut")
+
+    source.read = breaking
+    async with Reading(source) as reading:
+        await until(source.idle.is_set)
+
+    assert [] == reading.said(StreamDisconnected, RetryScheduled)
+
+
+async def test_ownership_is_asked_before_every_connect():
+    """Neither rules nor stream are touched before the task is known to be owned here."""
+    proven = asyncio.Event()
+    source = ScriptedSource([post(1)])
+    async with Reading(source, prove=proven.wait) as reading:
+        await asyncio.sleep(0.01)
+        assert (0, 0) == (source.prepared, source.connects)
+        proven.set()
+        await until(lambda: 1 == source.connects)
+        assert reading.reader.heard_at
+
+
+async def test_what_is_told_of_a_connection():
+    """Connect, disconnect and retry say stream, source partition, X's own words, and the clock's skew."""
+    lost = ConnectionLost("X closed the stream", title="operational-disconnect", detail="shutting down")
+    source = ScriptedSource(
+        [KEEP_ALIVE, lost],
+        [KEEP_ALIVE, lost],
+        [],
+        partition={"stream": "firehose", "partition": "3"},
+        skew_secs=1.23456,
+    )
+    async with Reading(source) as reading:
+        await until(source.idle.is_set)
+        await until(lambda: 3 == len(reading.said(StreamConnected)))
+
+    connected, disconnected = reading.said(StreamConnected)[0], reading.said(StreamDisconnected)[0]
+    assert ("firehose", "3", 1.235) == (connected.stream, connected.partition, connected.clock_skew_secs)
+    assert ("ConnectionLost", "X closed the stream") == (disconnected.error, disconnected.reason)
+    assert ("operational-disconnect", "shutting down") == (disconnected.title, disconnected.detail)
+    assert [(2, 0.25)] == [(event.attempt, event.wait_secs) for event in reading.said(RetryScheduled)]
+
+
+async def test_out_of_credit_is_told_as_a_pause():
+    """Used-up credits are a pause that names its length, not a retry."""
+    async with Reading(ScriptedSource([OutOfCredit("X answered 402")], [])) as reading:
+        await until(lambda: 2 == reading.source.connects)
+
+    assert [3600] == [event.retry_in_secs for event in reading.said(TaskPaused)]
+    assert [] == reading.said(RetryScheduled)

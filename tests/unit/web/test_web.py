@@ -1,0 +1,305 @@
+import asyncio
+import base64
+import contextlib
+import time
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client.parser import text_string_to_metric_families
+
+from connector import worker
+from connector.config import load
+from connector.kafka.offsets import encode_key
+from connector.records import TaskId
+from connector.status import State, TaskStatus
+
+BEARER, PASSWORD = "AAAAsynthetic%3Dtoken", "grain of salt"
+ENVIRONMENT = {"CONNECTOR_TOPIC": "posts", "CONNECTOR_HASHTAGS": "python", "CONNECTOR_X_BEARER_TOKEN": BEARER}
+TASK = TaskId("posts", 0)
+
+
+class Web:
+    """A worker's web interface, and the worker behind it, of which nothing runs."""
+
+    def __init__(self, app, client):
+        self.app, self.client = app, client
+        self.herder, (*self.logs, self.statuses, _) = app.herder, app.after_producer
+
+    async def get(self, path, **kwargs):
+        """Status, headers and body of an answer."""
+        async with self.client.get(path, **kwargs) as response:
+            body = await (response.json() if response.content_type == "application/json" else response.text())
+            return response.status, response.headers, body
+
+    async def json(self, path):
+        status, _, body = await self.get(path)
+        assert 200 == status
+        return body
+
+    def answered(self, secs_ago=0.0):
+        for log in self.logs:
+            log._answered_at = time.monotonic() - secs_ago
+
+
+@contextlib.asynccontextmanager
+async def serving(tmp_path, environment=None):
+    app = worker.wire(load(ENVIRONMENT if environment is None else environment, tmp_path))
+    app.loop = asyncio.get_running_loop()
+    app.finalize()
+    app.web.init_server()
+    async with TestClient(TestServer(app.web.web_app)) as client:
+        yield Web(app, client)
+
+
+@pytest.fixture
+async def web(tmp_path):
+    async with serving(tmp_path) as web:
+        yield web
+
+
+@pytest.fixture
+async def guarded(tmp_path):
+    async with serving(tmp_path, ENVIRONMENT | {"CONNECTOR_WEB_USERS": f"ada:{PASSWORD}"}) as web:
+        yield web
+
+
+ROUTES = [
+    "/ping",
+    "/metrics",
+    "/connectors",
+    "/connectors/posts",
+    "/connectors/posts/config",
+    "/connectors/posts/status",
+    "/connectors/posts/offsets",
+]
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_routes(web, path):
+    """Each route answers 200, Connect's also with a slash at the end."""
+    assert 200 == (await web.get(path))[0]
+    if path.startswith("/connectors"):
+        assert (await web.get(path))[2] == (await web.get(f"{path}/"))[2]
+
+
+async def test_ping(web):
+    """Alive while the event loop answers, whatever else is away."""
+    assert {"status": "ok"} == await web.json("/ping")
+
+
+async def test_list(web):
+    """The names, or with `expand` what is asked for of each."""
+    assert ["posts"] == await web.json("/connectors")
+    expanded = await web.json("/connectors?expand=info&expand=status&expand=nonsense")
+
+    assert {"posts": {"info", "status"}} == {name: set(words) for name, words in expanded.items()}
+    assert await web.json("/connectors/posts") == expanded["posts"]["info"]
+
+
+async def test_info(web):
+    """Connect's ConnectorInfo: name, configuration, tasks, type; secrets are not shown."""
+    info = await web.json("/connectors/posts")
+
+    assert ["config", "name", "tasks", "type"] == sorted(info)
+    assert ("posts", "source", [{"connector": "posts", "task": 0}]) == (info["name"], info["type"], info["tasks"])
+    assert "posts" == info["config"]["topic"]
+    assert info["config"] == await web.json("/connectors/posts/config")
+
+
+async def test_status(web):
+    """Before a task has told of itself it is UNASSIGNED; then what it told, with the worker that did."""
+    before = await web.json("/connectors/posts/status")
+    assert "UNASSIGNED" == before["connector"]["state"] == before["tasks"][0]["state"]
+
+    web.statuses.publish(TASK, TaskStatus(state=State.RUNNING, detail="ConnectionLost: reset"))
+    status = await web.json("/connectors/posts/status")
+    assert ("posts", "source", "RUNNING") == (status["name"], status["type"], status["connector"]["state"])
+    assert [{"id": 0, "state": "RUNNING", "worker_id": "127.0.0.1:8083", "detail": "ConnectionLost: reset"}] == status[
+        "tasks"
+    ]
+
+
+async def test_failed_task(web):
+    """A FAILED task has its reason in `trace`; the connector stays RUNNING, as in Connect."""
+    web.statuses.publish(TASK, TaskStatus(state=State.FAILED, trace="NotAuthorized: X answered 401"))
+    status = await web.json("/connectors/posts/status")
+
+    assert "RUNNING" == status["connector"]["state"]
+    assert ("FAILED", "NotAuthorized: X answered 401") == (status["tasks"][0]["state"], status["tasks"][0]["trace"])
+
+
+async def test_offsets(web):
+    """The committed offsets in Connect's shape."""
+    assert {"offsets": []} == await web.json("/connectors/posts/offsets")
+    offsets_log = next(log for log in web.logs if log.topic.endswith("-offsets"))
+    offsets_log._apply(encode_key("posts", {"stream": "filtered"}), b'{"covered_to":null,"posts":3}')
+
+    assert {
+        "offsets": [{"partition": {"stream": "filtered"}, "offset": {"covered_to": None, "posts": 3}}]
+    } == await web.json("/connectors/posts/offsets")
+
+
+MISSING = [
+    ("/connectors/other", "Connector other not found"),
+    ("/connectors/other/config", "Connector other not found"),
+    ("/connectors/other/status", "No status found for connector other"),
+    ("/connectors/other/offsets", "Connector other not found"),
+    ("/nonsense", "HTTP 404 Not Found"),
+    ("/connectors/posts/nonsense", "HTTP 404 Not Found"),
+    ("/connectors/%2e%2e%2fetc", "Connector ../etc not found"),
+]
+
+
+@pytest.mark.parametrize(("path", "message"), MISSING)
+async def test_what_is_not_there(web, path, message):
+    """404 is Connect's JSON with a code and a message, for routes as for names."""
+    assert (404, {"error_code": 404, "message": message}) == (await web.get(path))[::2]
+
+
+@pytest.mark.parametrize("method", ["post", "put", "delete", "patch"])
+@pytest.mark.parametrize("path", ["/connectors", "/connectors/posts", "/metrics"])
+async def test_what_may_not_be_done(web, method, path):
+    """This version only shows: another method is a 405, in JSON like all errors."""
+    async with web.client.request(method, path) as response:
+        body = await response.json()
+
+        assert (405, {"error_code": 405, "message": "HTTP 405 Method Not Allowed"}) == (response.status, body)
+
+
+# -- ready
+
+
+async def test_ready(web):
+    """Not ready before the worker is in its group; then ready, and told so with 200."""
+    web.answered()
+    assert (503, ["the worker has not joined its group yet"]) == await reasons(web)
+    web.herder.joined = True
+
+    assert (200, {"status": "ready", "reasons": []}) == (await web.get("/ready"))[::2]
+
+
+async def reasons(web):
+    status, _, body = await web.get("/ready")
+    assert "not ready" == body["status"]
+    return status, body["reasons"]
+
+
+async def test_not_ready_without_kafka(web):
+    """A Kafka that does not answer makes the worker unready, with how long that has been."""
+    web.herder.joined = True
+    web.answered(secs_ago=61.0)
+
+    assert (503, ["Kafka has not answered for 61 s"]) == await reasons(web)
+
+
+async def test_not_ready_while_rebalancing(web):
+    """So does a rebalance."""
+    web.answered()
+    web.herder.joined = True
+    web.app.rebalancing = True
+
+    assert (503, ["the group is rebalancing"]) == await reasons(web)
+
+
+async def test_not_ready_without_its_tasks(web):
+    """A task that is assigned here and does not do its work is named."""
+    web.answered()
+    web.herder.joined = True
+    web.herder.assigned = {0}
+
+    assert (503, ["task posts-0: starting"]) == await reasons(web)
+
+
+async def test_metrics(web):
+    """The metrics are Prometheus' text format, by content type and by content."""
+    status, headers, text = await web.get("/metrics")
+
+    assert 200 == status
+    assert headers["Content-Type"].startswith("text/plain; version=")
+    names = {family.name for family in text_string_to_metric_families(text)}
+    assert {"connector_posts_delivered", "connector_buffer_bytes", "connector_task_state"} <= names
+    assert {
+        "connector_covered_to_timestamp_seconds",
+        "connector_heard_timestamp_seconds",
+    } <= names
+
+
+# -- who may ask
+
+
+def basic(login):
+    return {"Authorization": "Basic " + base64.b64encode(login.encode()).decode()}
+
+
+@pytest.mark.parametrize("path", [*ROUTES[1:], "/ready", "/nonsense"])
+async def test_login_is_asked_for(guarded, path):
+    """With users every route but /ping wants a login, and says how."""
+    status, headers, body = await guarded.get(path)
+
+    assert (401, {"error_code": 401, "message": "User cannot access the resource."}) == (status, body)
+    assert 'Basic realm="connector"' == headers["WWW-Authenticate"]
+    assert 401 != (await guarded.get(path, headers=basic(f"ada:{PASSWORD}")))[0]
+
+
+async def test_ping_is_open(guarded):
+    """A liveness probe needs no login."""
+    assert 200 == (await guarded.get("/ping"))[0]
+
+
+WRONG = [
+    basic("ada:"),
+    basic("ada"),
+    basic("ada:wrong"),
+    basic(f"bob:{PASSWORD}"),
+    basic("bob:"),
+    basic(":"),
+    basic(f"ada:{PASSWORD} "),
+    {"Authorization": "Basic"},
+    {"Authorization": "Basic !!!"},
+    {"Authorization": "Basic " + base64.b64encode(b"\xff:\xff").decode()},
+    {"Authorization": f"Bearer {PASSWORD}"},
+    {"Authorization": ""},
+]
+
+
+@pytest.mark.parametrize("headers", WRONG)
+async def test_wrong_login(guarded, headers):
+    """Anything but a user with the password is a 401, and never an error of ours."""
+    assert 401 == (await guarded.get("/connectors", headers=headers))[0]
+
+
+async def test_scheme_in_any_case(guarded):
+    """`basic` is the same as `Basic`."""
+    headers = {"Authorization": basic(f"ada:{PASSWORD}")["Authorization"].replace("Basic", "basic")}
+
+    assert 200 == (await guarded.get("/connectors", headers=headers))[0]
+
+
+# -- what is not said
+
+
+async def test_error_of_ours_says_nothing(web, monkeypatch, caplog):
+    """An unexpected error is a 500 without a word of our insides; the log has the stack."""
+    monkeypatch.setattr(web.statuses, "of", lambda _: {}[BEARER])
+    status, _, body = await web.get("/connectors/posts/status")
+
+    assert (500, {"error_code": 500, "message": "HTTP 500 Internal Server Error"}) == (status, body)
+    assert "A request for /connectors/posts/status failed" in caplog.text
+
+
+async def test_no_secret_in_any_answer(guarded):
+    """Neither the token nor the password is in an answer, not even to whoever logs in."""
+    for path in [*ROUTES, "/ready", "/nonsense", "/connectors?expand=info&expand=status"]:
+        for headers in ({}, basic(f"ada:{PASSWORD}")):
+            async with guarded.client.get(path, headers=headers) as response:
+                text = await response.text() + str(response.headers)
+            assert BEARER not in text
+            assert "synthetic" not in text
+            assert PASSWORD not in text
+
+
+async def test_worker_without_a_connector(tmp_path):
+    """A worker that declares nothing shows an empty list."""
+    async with serving(tmp_path, {"CONNECTOR_GROUP_ID": "other"}) as web:
+        assert [] == await web.json("/connectors")
+        assert 404 == (await web.get("/connectors/posts"))[0]
