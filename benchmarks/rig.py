@@ -33,6 +33,7 @@ PARTITIONS = 4
 FIRST_POST_SECS = 60.0
 STOP_SECS = 60.0
 POLL_SECS = 0.05
+MOVE_SECS = 1.0
 LOG_TAIL = 2000
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -173,9 +174,13 @@ class Rig:
             process.sleep(POLL_SECS)
 
     def _now(self, topic: str, process: Process) -> _Moment:
-        begin = time.monotonic()
-        ends, cpu_secs = self._ends(topic), process.cpu_secs
-        return _Moment(at=(begin + time.monotonic()) / 2, ends=ends, cpu_secs=cpu_secs)
+        # Ends move by whole transactions: a window that begins and ends at such a move has no part of one too many.
+        first, give_up = self._ends(topic), time.monotonic() + MOVE_SECS
+        while True:
+            begin = time.monotonic()
+            ends, cpu_secs = self._ends(topic), process.cpu_secs
+            if ends != first or begin > give_up:
+                return _Moment(at=(begin + time.monotonic()) / 2, ends=ends, cpu_secs=cpu_secs)
 
     def _ends(self, topic: str) -> Mapping[int, int]:
         """The last stable offset of each partition: what a reader of committed records may see."""

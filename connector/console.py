@@ -17,6 +17,9 @@ from connector.snowflake import to_iso
 _BREAKS = str.maketrans({"\n": " ", "\r": " ", "\t": " ", "\u2028": " ", "\u2029": " ", "\x85": " ", "\x1b": " "})
 """What would break the line, or steer the terminal."""
 
+_JOINERS = "\u200c\u200d"
+"""What holds emoji and Persian words together."""
+
 
 class _User(msgspec.Struct):
     id: str = ""
@@ -56,7 +59,7 @@ def line_of(record: SourceRecord) -> str:
     names = {user.id: f"@{user.username}" for user in users if user.username}
     author = names.get(line.data.author_id) or line.data.author_id or "-"
     text = line.data.note_tweet.text if line.data.note_tweet and line.data.note_tweet.text else line.data.text
-    cleaned = "".join(c if c.isprintable() else " " for c in f"{author}  {text}".translate(_BREAKS))
+    cleaned = "".join(c if c.isprintable() or c in _JOINERS else " " for c in f"{author}  {text}".translate(_BREAKS))
     return f"{made}  {cleaned}"
 
 

@@ -37,6 +37,8 @@ def head_of(line: bytes) -> int:
         BadRecord: *line* is not JSON, or holds no post with an id.
     """
     try:
+        if not line.isascii():
+            line.decode()  # what msgspec skips it does not decode
         post_id = _decode_head(line).data.id
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise BadRecord(f"A line of {len(line)} bytes is no post: {exc}") from exc

@@ -20,8 +20,8 @@ from typing import Any, NoReturn
 
 import faust
 from faust.app.base import BootStrategy
-from faust.cli.worker import worker as worker_command
 from faust.app.base import logger as faust_logger
+from faust.cli.worker import worker as worker_command
 from mode import ServiceT
 from mode.utils.futures import maybe_cancel
 

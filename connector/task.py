@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from secrets import token_hex
 from typing import Any, Protocol
 
 from mode import Service
@@ -184,6 +185,8 @@ class SourceTask(Service):
         )
         self._console = console
         self._loop_of_turns = asyncio.get_running_loop()
+        self._run_word = token_hex(4)
+        self._restarting: DeliveryFailed | None = None
         self._wake = asyncio.Event()
         self._stopping = False
         self._pending: list[Pending] = []
@@ -248,6 +251,7 @@ class SourceTask(Service):
                         of=self.settings.task, error=exc.name, reason=str(exc), retry_in_secs=RESTART_PAUSE_SECS
                     )
                 )
+                self._restarting = exc
                 await self._discard()
                 await asyncio.sleep(RESTART_PAUSE_SECS)
                 if self._stopping and isinstance(exc, Fenced):
@@ -291,6 +295,8 @@ class SourceTask(Service):
         """Why this task does not do its work at the moment, or None."""
         if self.status.state is not State.RUNNING:
             return f"{self.status.state}: {self.status.trace or self.status.detail or 'not running'}"
+        if self._restarting is not None:
+            return f"starting over: {self._restarting.name}: {self._restarting}"
         if self.delayed_since is not None:
             return f"Kafka has not confirmed a delivery for {time.monotonic() - self.delayed_since:.0f} s"
         for reader in self.readers:
@@ -306,6 +312,8 @@ class SourceTask(Service):
         self._resolve(committed)
         if not self.readers:
             self._start_reading(committed)
+        if not self._pending:
+            self._restarting = None
         for pending in self._pending:  # built for the producer that is gone
             pending.encoded = self._sink.encode(pending.batch)
 
@@ -336,7 +344,7 @@ class SourceTask(Service):
                 self._wake_loop,
                 full_posts=self.settings.batch_max_records,
             )
-            coverage = Coverage() if value is None else Coverage.decode(value)
+            coverage = self._resume_after(value)
             reader = Reader(source, buffer, owner, self._executor, coverage=coverage, ghosts=self._ghosts)
             self.readers.append(reader)
             self._emit(
@@ -354,6 +362,14 @@ class SourceTask(Service):
             for reader in self.readers:
                 reader.stop()
         self._changed()
+
+    def _resume_after(self, value: bytes | None) -> Coverage:
+        if value is None:
+            return Coverage(run=self._run_word)
+        try:
+            return replace(Coverage.decode(value), run=self._run_word)
+        except ValueError as exc:
+            raise FatalError(f"{exc}; write a tombstone for its key into the offsets topic to begin anew") from exc
 
     # -- turns
 
@@ -455,7 +471,8 @@ class SourceTask(Service):
         return self._stopping or time.monotonic() - self._committed_at >= IDLE_COMMIT_SECS
 
     def _offset_of(self, reader: Reader) -> OffsetWrite:
-        value = None if reader.coverage == Coverage() else reader.coverage.encode()
+        nothing_yet = replace(reader.coverage, run="") == Coverage()
+        value = None if nothing_yet else reader.coverage.encode()
         return OffsetWrite(key=self._sink.offset_key(reader.source.partition), value=value)
 
     def _coverage_after(self, reader: Reader, arrivals: Sequence[Arrival], result: Converted) -> Coverage:
@@ -509,6 +526,7 @@ class SourceTask(Service):
         self._committed |= {offset.key: offset.value for offset in pending.batch.offsets}
         self._committed_at = time.monotonic()
         self._commits += 1
+        self._restarting = None
         self._proof_wanted = False
         for reader in pending.readers:
             reader.delivered()

@@ -78,6 +78,17 @@ def read(broker: Broker, topic: str, isolation: Isolation = "read_committed") ->
     return asyncio.run(collect())
 
 
+def size(broker: Broker, topic: str) -> int:
+    """Return how many offsets of *topic* are used, those of transactions' markers among them."""
+
+    async def ends() -> int:
+        async with _consumer(broker, "read_uncommitted") as consumer:
+            partitions = [TopicPartition(topic, number) for number in await _partitions(consumer, topic)]
+            return sum((await consumer.end_offsets(partitions)).values())
+
+    return asyncio.run(ends())
+
+
 def ids(records: Iterable[ConsumerRecord]) -> list[str]:
     """Return the keys of *records*, which are post ids."""
     return [record.key.decode() for record in records]
@@ -107,7 +118,7 @@ async def known(admin: AIOKafkaAdminClient, *names: str) -> None:
     """Return once the broker knows topics that were created a moment ago: it answers before that."""
     async with asyncio.timeout(READ_SECS):
         unknown = set(names)
-        while unknown := {name for name in unknown if await _is_unknown(admin, name)}:
+        while unknown := {n for n in unknown if await _is_unknown(admin, n)}:  # noqa: ASYNC110  # nobody would set it
             await asyncio.sleep(0.05)
 
 

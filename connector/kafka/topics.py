@@ -4,6 +4,7 @@ Which topics does the connector need, and are they as they should be?
 Absent ones are created; existing ones are never changed: a wrong one is an error that says what to do.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +21,8 @@ TASK_SLOTS = 64
 DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
 """Kafka's default of `max.message.bytes`, for brokers that do not tell."""
 
+KNOWN_SECS = 10.0
+KNOWN_POLL_SECS = 0.1
 _TOPIC_ALREADY_EXISTS = 36
 _SHOW_SETTINGS = ("cleanup.policy", "retention.ms")
 
@@ -81,9 +84,11 @@ async def declare(admin: AIOKafkaAdminClient, specs: Iterable[TopicSpec], emit: 
     """
     wanted = list(specs)
     present = set(await admin.list_topics())
+    absent = [spec.name for spec in wanted if spec.name not in present]
     for spec in wanted:
-        if spec.name not in present:
+        if spec.name in absent:
             await _create(admin, spec, emit)
+    await _until_known(admin, absent)
     problems = [problem for spec in wanted if spec.name in present for problem in await _problems(admin, spec)]
     if problems:
         raise BrokerUnsuitable("\n".join(problems))
@@ -116,6 +121,15 @@ async def _create(admin: AIOKafkaAdminClient, spec: TopicSpec, emit: Callable[[E
             f"Kafka refuses to create the topic {spec.name} with {spec.partitions} partitions, "
             f"replication factor {spec.replication}: {message or error.__name__}"
         )
+
+
+async def _until_known(admin: AIOKafkaAdminClient, topics: list[str]) -> None:
+    """Wait until the broker knows *topics* that it has created: it answers before that."""
+    async with asyncio.timeout(KNOWN_SECS):
+        while topics:
+            answer = await admin.describe_topics(topics)
+            topics = [entry["topic"] for entry in answer if entry["error_code"]]
+            await asyncio.sleep(KNOWN_POLL_SECS if topics else 0)
 
 
 async def _problems(admin: AIOKafkaAdminClient, spec: TopicSpec) -> list[str]:

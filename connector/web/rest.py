@@ -1,5 +1,5 @@
 """
-Connect's REST routes, as far as they read: list, info, config, status, tasks, offsets.
+Connect's REST routes, as far as they read: list, info, config, status, offsets.
 
 The shapes are those of Kafka Connect 4.3.
 """

@@ -11,6 +11,7 @@ from connector.errors import DeliveryFailed, Fenced
 from connector.kafka.cluster import KafkaCluster
 from connector.kafka.delivery import DeliverySettings, TopicSink
 from connector.kafka.offsets import encode_key
+from connector.kafka.producer import TaskProducer
 from connector.kafka.topic import Destination, PostsTopic
 from connector.kafka.topics import declare, internal_topics
 from connector.records import Batch, DeadLetter, OffsetWrite, SourceRecord
@@ -144,6 +145,22 @@ async def test_open_transaction_is_aborted(broker: Broker, make_sink: MakeSink, 
 
     assert {KEY: b"10"} == committed.latest
     assert list(range(20)) == await keys(broker, fresh)
+
+
+async def test_offset_is_read_after_fencing(make_sink: MakeSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the old owner committed at the last moment before it was fenced is in the offset that the new one reads."""
+    old, new = make_sink(), make_sink()
+    await old.open()
+    fence = TaskProducer.start
+
+    async def fence_late(producer: TaskProducer) -> None:
+        await deliver(old, batch(0, 10, b"10"))
+        await fence(producer)
+
+    monkeypatch.setattr(TaskProducer, "start", fence_late)
+    committed = await new.open()
+
+    assert {KEY: b"10"} == committed.latest
 
 
 async def test_other_slots_do_not_hide_the_offset(broker: Broker, make_sink: MakeSink, fresh: str) -> None:

@@ -26,10 +26,9 @@ class Run:
 
     def __init__(self, folder: Path, *options: str, command: tuple[str, ...] = ("-m", "connector.cli.demo")) -> None:
         self._out = folder / "out"
-        # A setting of the user's that would end a worker: the demo does not hear of it.
         environ = {**os.environ, "PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1"}
         with self._out.open("wb") as out:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: S603  # our own arguments
                 [sys.executable, *command, *options],
                 cwd=folder,
                 env=environ,
@@ -99,7 +98,7 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.usefixtures("embedded")
 def test_survives_the_fault_it_announces(start, monkeypatch) -> None:
-    """Posts within 20 s, a fault that is announced, a reconnect, and each post once; it ends by itself, whatever is set."""
+    """Posts within 20 s, an announced fault, a reconnect, each post once, whatever the user has set; then it ends."""
     monkeypatch.setenv("CONNECTOR_TOPIC", "of-the-user")
     monkeypatch.setenv("CONNECTOR_WEB_PORT", "no number")
     demo = start("--duration", "15", "--rate", "20")

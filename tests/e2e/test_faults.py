@@ -87,6 +87,18 @@ class Script:
         wait_for(lambda: self.delivered() >= enough, "posts are delivered again")
         time.sleep(CALM_SECS)
 
+    def wait_quiet(self) -> None:
+        """Wait until no more posts come."""
+        seen = -1
+
+        def still() -> bool:
+            nonlocal seen
+            before, seen = seen, self.delivered()
+            time.sleep(1)
+            return before == seen
+
+        wait_for(still, "the last posts are delivered")
+
     def _cut(self, cause: str) -> str:
         connection = self.live()
         self.cuts[connection] = Cut(cause=cause, at=time.time())
@@ -231,8 +243,9 @@ def test_faults(
 
     script.run(MINUTES)
     simulator.rate = 0
-    written = _when_quiet(script)
+    script.wait_quiet()
     exits = [worker.stop() for worker in script.alive]
+    written = list(simulator.emissions)
     found = topics.contents(frail_broker, fresh)
     carried = topics.by_connection(written, found)
     with capsys.disabled():
@@ -247,20 +260,6 @@ def test_faults(
     _assert_offset_agrees(frail_broker, fresh, found, written)
     for cause in ("SIGKILL", "SIGTERM", "SIGSTOP"):
         assert max(script.failovers[cause]) < SESSION_SECS + FAILOVER_SLACK_SECS
-
-
-def _when_quiet(script: Script) -> list[Emission]:
-    """Return all emissions once nothing is on its way any more."""
-    seen = -1
-
-    def still() -> bool:
-        nonlocal seen
-        before, seen = seen, script.delivered()
-        time.sleep(1)
-        return before == seen
-
-    wait_for(still, "the last posts are delivered")
-    return list(script.simulator.emissions)
 
 
 def _assert_only_tails_are_missing(script: Script, carried: list[topics.Carried]) -> None:

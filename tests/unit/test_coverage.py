@@ -96,3 +96,11 @@ def test_garbage_is_refused(value):
     """An offset that somebody else wrote is an error that shows it, never a wrong position."""
     with pytest.raises(ValueError, match="is no source offset"):
         Coverage.decode(value)
+
+
+def test_two_starts_of_a_task_never_write_the_same_offset():
+    """A paused owner cannot take its successor's offset for its own: the word of the start differs."""
+    mine, theirs = Coverage(covered_to_ms=1, posts=2, run="aaaa"), Coverage(covered_to_ms=1, posts=2, run="bbbb")
+
+    assert mine.encode() != theirs.encode()
+    assert Coverage.decode(mine.encode()) == mine

@@ -91,12 +91,12 @@ def test_stack_is_part_of_the_line(configured):
     """In JSON an exception is a field, so a line stays a line."""
     out = configured()
     try:
-        raise ValueError("no")
+        int("no")
     except ValueError:
         logging.getLogger("somebody").exception("It failed")
 
     (line,) = lines(out)
-    assert line["exception"].endswith("ValueError: no")
+    assert line["exception"].endswith("ValueError: invalid literal for int() with base 10: 'no'")
 
 
 @pytest.mark.parametrize(("level", "shown"), [("INFO", []), ("DEBUG", ["batch.delivered", "Fetching"])])

@@ -77,7 +77,7 @@ WAITS = [
     ([[RateLimited("X answered 429")]] * 3, [60, 120, 240]),
     # a slot that another connection holds: growing from 20 s
     ([[ConnectionTaken("TooManyConnections")]] * 3, [20, 30, 40]),
-    # money: hourly
+    # credits are looked for every hour
     ([[OutOfCredit("402")]] * 2, [3600, 3600]),
     # each class counts its own failures
     ([[REFUSED], [KEEP_ALIVE, LOST], [REFUSED], [KEEP_ALIVE, LOST]], [5, 10, 0.25]),

@@ -5,10 +5,12 @@ from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     NotControllerError,
     TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
 )
 
 from connector.errors import BrokerUnsuitable
 from connector.events import TopicCreated
+from connector.kafka import topics
 from connector.kafka.topics import TASK_SLOTS, TopicSpec, declare, internal_topics, settings_of
 
 POSTS = TopicSpec(
@@ -22,10 +24,13 @@ POSTS = TopicSpec(
 class FakeAdmin:
     """aiokafka's admin client over the topics given: name to partitions and settings."""
 
-    def __init__(self, topics=None, *, create_code=0, create_message=None, describe_code=0, settings_code=0):
+    def __init__(
+        self, topics=None, *, create_code=0, create_message=None, describe_code=0, settings_code=0, unknown_for=0
+    ):
         self.topics, self.created = topics or {}, []
         self.create_code, self.create_message = create_code, create_message
         self.describe_code, self.settings_code = describe_code, settings_code
+        self.unknown_for, self.described = unknown_for, 0
 
     async def list_topics(self):
         return list(self.topics)
@@ -35,8 +40,10 @@ class FakeAdmin:
         return SimpleNamespace(topic_errors=[(topics[0].name, self.create_code, self.create_message)])
 
     async def describe_topics(self, names):
+        self.described += 1
+        code = UnknownTopicOrPartitionError.errno if self.described <= self.unknown_for else self.describe_code
         return [
-            {"topic": name, "error_code": self.describe_code, "partitions": [{}] * self.topics[name][0]}
+            {"topic": name, "error_code": code, "partitions": [{}] * self.topics.get(name, (1, {}))[0]}
             for name in names
         ]
 
@@ -62,6 +69,23 @@ async def test_creates_what_is_absent():
     assert ("posts", 3, -1) == (new.name, new.num_partitions, new.replication_factor)
     assert POSTS.settings == new.topic_configs
     assert [TopicCreated(topic="posts", partitions=3, settings="cleanup.policy=delete, retention.ms=1000")] == events
+
+
+async def test_waits_until_the_broker_knows_its_topic(monkeypatch):
+    """A broker answers before all of it knows the new topic; what comes next needs it."""
+    monkeypatch.setattr(topics, "KNOWN_POLL_SECS", 0.0)
+    admin = FakeAdmin(unknown_for=3)
+    await declared(admin, POSTS)
+
+    assert 4 == admin.described
+
+
+async def test_topic_that_never_appears(monkeypatch):
+    """The wait for a new topic has a bound; whoever waits for the broker tries again."""
+    monkeypatch.setattr(topics, "KNOWN_SECS", 0.01)
+    monkeypatch.setattr(topics, "KNOWN_POLL_SECS", 0.001)
+    with pytest.raises(TimeoutError):
+        await declared(FakeAdmin(unknown_for=10**6), POSTS)
 
 
 async def test_leaves_what_is_there():
@@ -113,12 +137,21 @@ async def test_all_wrong_topics_are_told_at_once():
     with pytest.raises(BrokerUnsuitable) as caught:
         await declared(admin, *internal_topics("connector", replication=1))
 
+    change = "change it with kafka-configs.sh --alter --topic"
+    compact = "and needs cleanup.policy=compact"
     assert [
-        "The topic connector-offsets has 10 partitions and needs 64: delete it, or set CONNECTOR_GROUP_ID to a new group.",
-        "The topic connector-offsets has cleanup.policy=delete and needs cleanup.policy=compact: change it with "
-        "kafka-configs.sh --alter --topic connector-offsets --add-config cleanup.policy=compact",
-        "The topic connector-statuses has cleanup.policy=compact,delete and needs cleanup.policy=compact: change it with "
-        "kafka-configs.sh --alter --topic connector-statuses --add-config cleanup.policy=compact",
+        (
+            "The topic connector-offsets has 10 partitions and needs 64: "
+            "delete it, or set CONNECTOR_GROUP_ID to a new group."
+        ),
+        (
+            f"The topic connector-offsets has cleanup.policy=delete {compact}: "
+            f"{change} connector-offsets --add-config cleanup.policy=compact"
+        ),
+        (
+            f"The topic connector-statuses has cleanup.policy=compact,delete {compact}: "
+            f"{change} connector-statuses --add-config cleanup.policy=compact"
+        ),
     ] == str(caught.value).splitlines()
 
 

@@ -1,6 +1,7 @@
 """The demo's parts that need no process: what is compared, shown and handed down."""
 
 import socket
+import time
 from collections import Counter
 
 import pytest
@@ -124,7 +125,7 @@ def test_shows_no_more_posts_than_can_be_read(capsys) -> None:
     screen._second = 10**9  # all in one second
     for number in range(30):
         screen.post(f"post {number}")
-        screen._second = int(__import__("time").monotonic())
+        screen._second = int(time.monotonic())
 
     assert capsys.readouterr().out.count("post ") == 20
     assert screen._held == 10
