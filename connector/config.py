@@ -490,7 +490,7 @@ class ConnectorConfig(BaseModel):
         Option(
             whole(minimum=1, maximum=100_000), "Tuning", "Most records in one batch, which is one transaction.", "LOW"
         ),
-    ] = 4000
+    ] = 8000
     buffer_max_bytes: Annotated[
         int,
         Option(

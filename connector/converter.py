@@ -47,9 +47,9 @@ class Converter:
         self.max_dead_letter_bytes = 0
         """The largest value that the dead letter topic takes; what is beyond is cut, and a header says so."""
 
-    def convert(self, arrivals: Sequence[Arrival]) -> Converted:
-        """Convert *arrivals* in order, up to the first bad record that is not tolerated."""
-        result = Converted()
+    def convert(self, arrivals: Sequence[Arrival], result: Converted | None = None) -> Converted:
+        """Convert *arrivals* in order, behind what *result* holds, up to the first bad record that is not tolerated."""
+        result = result or Converted()
         self._ledger.forget(time.monotonic())
         for arrival in arrivals:
             self._convert_one(arrival, result)

@@ -16,6 +16,7 @@ from connector import snowflake
 from connector.errors import BadRecord
 
 MAX_ID = 2**63 - 1
+MAX_DIGITS = len(str(MAX_ID))
 
 
 class _Data(msgspec.Struct):
@@ -42,9 +43,14 @@ def head_of(line: bytes) -> int:
         post_id = _decode_head(line).data.id
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise BadRecord(f"A line of {len(line)} bytes is no post: {exc}") from exc
-    if not (post_id.isascii() and post_id.isdigit() and 0 < int(post_id) <= MAX_ID):
-        raise BadRecord(f"A line of {len(line)} bytes has the post id {post_id[:32]!r}, which is no number of 63 bits")
-    return int(post_id)
+    if (
+        len(post_id) <= MAX_DIGITS
+        and post_id.isascii()
+        and post_id.isdigit()
+        and 0 < (number := int(post_id)) <= MAX_ID
+    ):
+        return number
+    raise BadRecord(f"A line of {len(line)} bytes has the post id {post_id[:32]!r}, which is no number of 63 bits")
 
 
 class MatchingRule(faust.Record, include_metadata=False):

@@ -9,6 +9,7 @@ Exit codes: 0 stopped, or the time limit reached; 1 fatal at run time, or a stop
 
 import asyncio
 import errno
+import gc
 import logging
 import os
 import signal
@@ -29,6 +30,7 @@ from connector import logs
 from connector.cluster.herder import Herder
 from connector.errors import ConfigError, FatalError
 from connector.events import Event, StopTimedOut, WorkerFailed, WorkerReady, WorkerStopped, WorkerStopping
+from connector.memory import keep_memory
 from connector.settings import is_loopback
 
 EX_OK, EX_FATAL, EX_CONFIG = 0, 1, 78
@@ -116,6 +118,7 @@ class ConnectorWorker(faust.Worker):
         if problems:
             exit_misconfigured(ConfigError(problems))
         super().__init__(app, *services, **kwargs)
+        keep_memory()
         self.spinner = None  # it would write between the log's lines
         app.leave = self.leave
         self._exit_code = EX_OK
@@ -128,6 +131,7 @@ class ConnectorWorker(faust.Worker):
 
     async def on_startup_finished(self) -> None:
         self.app.emit(WorkerReady())
+        gc.freeze()  # what a worker is made of stays; only what comes and goes needs to be looked at
         await self.maybe_start_blockdetection()
 
     # -- stopping

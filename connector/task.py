@@ -104,7 +104,7 @@ class Sink(Protocol):
     def offset_key(self, partition: SourcePartition) -> bytes:
         """Return the key of *partition*'s source offset."""
 
-    def encode(self, batch: Batch) -> Any:
+    async def encode(self, batch: Batch) -> Any:
         """Build what goes over the wire for *batch*; nothing is sent yet."""
 
     async def deliver(self, batch: Batch, encoded: Any) -> None:
@@ -315,7 +315,7 @@ class SourceTask(Service):
         if not self._pending:
             self._restarting = None
         for pending in self._pending:  # built for the producer that is gone
-            pending.encoded = self._sink.encode(pending.batch)
+            pending.encoded = await self._sink.encode(pending.batch)
 
     def _resolve(self, committed: CommittedOffsets) -> None:
         """Drop from the pending batches those that are in the topic after all."""
@@ -402,7 +402,7 @@ class SourceTask(Service):
         await self._confirmed(unless_full=True)
         self._wake.clear()
         drained = [(reader, reader.buffer.drain(self.settings.batch_max_records)) for reader in self.readers]
-        pending, fatal = self._convert([(reader, arrivals) for reader, arrivals in drained if arrivals])
+        pending, fatal = await self._convert([(reader, arrivals) for reader, arrivals in drained if arrivals])
         self._fatal = self._fatal or fatal
         if pending is not None:
             self._pending.append(pending)  # before the wait: should the commit in flight fail, this one is held, too
@@ -427,7 +427,7 @@ class SourceTask(Service):
             self.finished = True
             self.begin_stop()
 
-    def _convert(
+    async def _convert(
         self, drained: Sequence[tuple[Reader, list[Arrival]]]
     ) -> tuple[Pending | None, ToleranceExceeded | None]:
         self._converter.max_record_bytes = self._sink.max_record_bytes
@@ -439,7 +439,7 @@ class SourceTask(Service):
         delivering: list[Reader] = []
         error: BadRecord | None = None
         for reader, arrivals in drained:
-            result = self._converter.convert(arrivals)
+            result = await self._converted(arrivals)
             if result.records:
                 delivering.append(reader)
             records += result.records
@@ -459,12 +459,21 @@ class SourceTask(Service):
         batch = Batch(records=tuple(records), dead_letters=tuple(letters), offsets=tuple(offsets.values()))
         pending = Pending(
             batch=batch,
-            encoded=self._sink.encode(batch),
+            encoded=await self._sink.encode(batch),
             waits=tuple(waits),
             readers=tuple(delivering),
             since=time.monotonic(),
         )
         return pending, fatal
+
+    async def _converted(self, arrivals: Sequence[Arrival]) -> Converted:
+        result = Converted()
+        for arrival in arrivals:
+            self._converter.convert([arrival], result)
+            if result.error is not None:
+                break
+            await asyncio.sleep(0)  # the commit in flight sends its next request meanwhile
+        return result
 
     @property
     def _offset_due(self) -> bool:

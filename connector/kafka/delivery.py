@@ -29,7 +29,7 @@ from connector.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES, settings_of
 from connector.records import Batch, SourcePartition
 
 OPEN_TIMEOUT_SECS = 60.0
-BATCH_BYTES = 512 * 1024
+BATCH_BYTES = 1024 * 1024
 """Record batches of this size carry the most posts a second in transactions."""
 MAX_REQUEST_BYTES = 32 * 1024 * 1024
 _AWAY = (OSError, TimeoutError, KafkaTimeoutError, IllegalStateError)
@@ -110,9 +110,9 @@ class TopicSink:
         finally:
             await admin.close()
 
-    def encode(self, batch: Batch) -> Encoded:
+    async def encode(self, batch: Batch) -> Encoded:
         """Build the record batches of *batch*; nothing is sent yet."""
-        return self._posts.encode(self._client, batch.records)
+        return await self._posts.encode(self._client, batch.records)
 
     async def deliver(self, batch: Batch, encoded: Encoded) -> None:
         """

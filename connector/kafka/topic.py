@@ -23,6 +23,9 @@ from connector.records import Batch, SourceRecord
 RECORD_OVERHEAD_BYTES = 128
 """At most what a record batch of one post adds to its key and value: 61 bytes of batch head, the record's varints."""
 
+POSTS_AT_ONCE = 64
+"""Posts that are encoded before the event loop has its turn."""
+
 Encoded = list[tuple[int, BatchBuilder]]
 """Record batches with their partition, in the order to send them."""
 
@@ -48,12 +51,14 @@ class PostsTopic(faust.Topic):
         super().__init__(app, **kwargs)
         self.name = self.get_topic_name()
 
-    def encode(self, producer: TaskProducer, records: Iterable[SourceRecord]) -> Encoded:
+    async def encode(self, producer: TaskProducer, records: Iterable[SourceRecord]) -> Encoded:
         """Build the record batches of *records* for their partitions, in order; nothing is sent yet."""
         partitions, new_batch = producer.partitions(self.name), producer.client.create_batch
         encoded: Encoded = []
         filling: dict[int, BatchBuilder] = {}
-        for key, value, timestamp_ms in records:
+        for number, (key, value, timestamp_ms) in enumerate(records):
+            if number % POSTS_AT_ONCE == 0:
+                await asyncio.sleep(0)  # the commit in flight sends its next request meanwhile
             partition = partition_of(key, partitions)
             builder = filling.get(partition)
             if builder is None or builder.append(timestamp=timestamp_ms, key=key, value=value) is None:

@@ -74,7 +74,7 @@ def batch(first: int, count: int, offset: bytes, letters: tuple[DeadLetter, ...]
 
 
 async def deliver(sink: TopicSink, what: Batch) -> None:
-    await sink.deliver(what, sink.encode(what))
+    await sink.deliver(what, await sink.encode(what))
 
 
 async def keys(broker: Broker, topic: str) -> list[int]:
@@ -137,7 +137,7 @@ async def test_open_transaction_is_aborted(broker: Broker, make_sink: MakeSink, 
     unfinished = batch(10, 10, b"20")
     client = old._client.client
     await client.begin_transaction()
-    for partition, builder in old.encode(unfinished):
+    for partition, builder in await old.encode(unfinished):
         await (await client.send_batch(builder, fresh, partition=partition))
     await (await client.send(f"{fresh}-offsets", b"20", key=KEY, partition=SLOT))
     committed = await new.open()

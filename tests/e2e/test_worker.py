@@ -14,7 +14,7 @@ from tests.brokers import Broker
 from tests.topics import created_ms
 from tests.workers import TOKEN, Worker, Workers, environment, seconds_between, wait_for
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 
 def test_posts_arrive(broker: Broker, simulate: Callable[..., SimulatorThread], workers: Workers, fresh: str) -> None:

@@ -203,7 +203,7 @@ class MemorySink:
     def offset_key(self, partition):
         return orjson.dumps(["posts", partition])
 
-    def encode(self, batch):
+    async def encode(self, batch):
         return self._epoch, batch
 
     async def deliver(self, batch, encoded):

@@ -90,11 +90,11 @@ def test_agent_may_copy_it(topic):
     assert ("posts", str, Post) == (copy.get_topic_name(), copy.key_type, copy.value_type)
 
 
-def test_records_go_to_their_partitions_in_order(topic):
+async def test_records_go_to_their_partitions_in_order(topic):
     """A record's partition is its key's; in each partition the order is that of arrival."""
     records = [record(number) for number in range(200)]
     producer = FakeProducer()
-    encoded = topic.encode(producer, records)
+    encoded = await topic.encode(producer, records)
 
     found = {number: [] for number in range(3)}
     for partition, builder in encoded:
@@ -105,10 +105,10 @@ def test_records_go_to_their_partitions_in_order(topic):
     assert len(encoded) > 3  # batches that are full are followed by others
 
 
-def test_one_larger_than_a_batch(topic):
+async def test_one_larger_than_a_batch(topic):
     """A post larger than a record batch goes in one of its own."""
     large = record(1, post(1) + b" " * 5_000)
-    encoded = topic.encode(FakeProducer(partitions=1), [record(0), large, record(2)])
+    encoded = await topic.encode(FakeProducer(partitions=1), [record(0), large, record(2)])
 
     assert [[tuple(record(0))], [tuple(large)], [tuple(record(2))]] == [decoded(builder) for _, builder in encoded]
 
@@ -125,7 +125,7 @@ def test_overhead_of_a_record(size):
 
 
 async def write(topic, producer, whole):
-    await topic.write(producer, topic.encode(producer, whole.records), whole, DESTINATION)
+    await topic.write(producer, await topic.encode(producer, whole.records), whole, DESTINATION)
 
 
 async def test_one_transaction(topic):
