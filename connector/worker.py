@@ -2,7 +2,6 @@
 
 import os
 import socket
-import ssl
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from connector.errors import ConfigError
 from connector.events import Event, Noticed, WorkerStarting
 from connector.kafka import topics
 from connector.kafka.broker import BrokerGate, Capabilities
-from connector.kafka.cluster import KafkaCluster
+from connector.kafka.cluster import KafkaCluster, cluster_of
 from connector.kafka.delivery import DeliverySettings, TopicSink
 from connector.kafka.log import CompactedLog
 from connector.kafka.membership import Membership
@@ -98,7 +97,7 @@ def wire(loaded: Loaded) -> ConnectorApp:
     app.web_needs_loopback = not settings.web_users
     app.log_level, app.log_format = settings.log_level, settings.log_format
 
-    cluster = _cluster(settings)
+    cluster = cluster_of(settings)
     statuses = Statuses(app, f"{settings.group_id}-statuses", _worker_id(settings), emit)
     offsets = OffsetTable()
     gate = BrokerGate(cluster, settings.group_id, _preparation(settings, config, emit), emit)
@@ -133,7 +132,7 @@ def _faust_app(settings: WorkerSettings, assignor: type[SlotAssignor]) -> Connec
     return ConnectorApp(
         settings.group_id,
         broker=settings.broker_url.split(";"),
-        broker_credentials=_cluster(settings).credentials(),
+        broker_credentials=cluster_of(settings).credentials(),
         broker_session_timeout=settings.broker_session_timeout,
         broker_heartbeat_interval=settings.broker_heartbeat_interval,
         broker_request_timeout=max(REQUEST_TIMEOUT_SECS, settings.broker_session_timeout + 5),
@@ -184,24 +183,6 @@ def _follow_assignment(app: ConnectorApp, tasks_topic: str, herder: Herder, rejo
         mine = {tp.partition for tp in assigned if tp.topic == tasks_topic}
         # Back in the group after it had expelled us: those whose tasks run may only be on their way back.
         herder.assign(mine, pause_secs=rejoin_secs if membership.is_new() else 0.0)
-
-
-def _cluster(settings: WorkerSettings) -> KafkaCluster:
-    context = None
-    if settings.kafka_security_protocol.endswith("SSL"):
-        ca, cert, key = settings.kafka_ssl_ca_file, settings.kafka_ssl_cert_file, settings.kafka_ssl_key_file
-        context = ssl.create_default_context(cafile=ca)
-        if cert is not None:
-            context.load_cert_chain(cert, key)
-    password = settings.kafka_sasl_password
-    return KafkaCluster(
-        servers=settings.bootstrap_servers,
-        security_protocol=settings.kafka_security_protocol,
-        ssl_context=context,
-        sasl_mechanism=settings.kafka_sasl_mechanism,
-        sasl_username=settings.kafka_sasl_username,
-        sasl_password=None if password is None else password.get_secret_value(),
-    )
 
 
 def _worker_id(settings: WorkerSettings) -> str:

@@ -38,7 +38,7 @@ from connector.cli.proof import Proof, compare, forget, keys_of
 from connector.cli.screen import Figures, Screen, sentence
 from connector.config import Loaded, load
 from connector.errors import ConfigError
-from connector.kafka.cluster import KafkaCluster
+from connector.kafka.cluster import KafkaCluster, cluster_of
 from connector.process import EX_FATAL, EX_OK, exit_misconfigured
 from connector.simulator import SimulatorSettings
 
@@ -387,9 +387,7 @@ class Demo:
 
     @property
     def _cluster(self) -> KafkaCluster:
-        from connector.worker import _cluster  # the wiring imports the commands
-
-        return _cluster(self._loaded.worker)
+        return cluster_of(self._loaded.worker)
 
     async def _forget(self) -> bool:
         topics = [self._topic, *self._loaded.worker.internal_topics]

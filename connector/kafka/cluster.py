@@ -7,6 +7,8 @@ from typing import Any
 import faust
 from faust.types.auth import CredentialsT
 
+from connector.settings import WorkerSettings
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaCluster:
@@ -46,3 +48,22 @@ class KafkaCluster:
                 ssl_context=self.ssl_context,
             )
         return None
+
+
+def cluster_of(settings: WorkerSettings) -> KafkaCluster:
+    """Return what a worker's *settings* say of Kafka."""
+    context = None
+    if settings.kafka_security_protocol.endswith("SSL"):
+        ca, cert, key = settings.kafka_ssl_ca_file, settings.kafka_ssl_cert_file, settings.kafka_ssl_key_file
+        context = ssl.create_default_context(cafile=ca)
+        if cert is not None:
+            context.load_cert_chain(cert, key)
+    password = settings.kafka_sasl_password
+    return KafkaCluster(
+        servers=settings.bootstrap_servers,
+        security_protocol=settings.kafka_security_protocol,
+        ssl_context=context,
+        sasl_mechanism=settings.kafka_sasl_mechanism,
+        sasl_username=settings.kafka_sasl_username,
+        sasl_password=None if password is None else password.get_secret_value(),
+    )

@@ -26,7 +26,7 @@ class Run:
 
     def __init__(self, folder: Path, *options: str, command: tuple[str, ...] = ("-m", "connector.cli.demo")) -> None:
         self._out = folder / "out"
-        environ = {**os.environ, "PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1"}
+        environ = {**os.environ, "PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1", "TMPDIR": str(folder)}
         with self._out.open("wb") as out:
             self.process = subprocess.Popen(  # noqa: S603  # our own arguments
                 [sys.executable, *command, *options],
