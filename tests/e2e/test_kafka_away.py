@@ -106,41 +106,6 @@ def test_away_later(
     assert found.records == topics.offsets(frail_broker, fresh)[OFFSET_KEY]["posts"]
 
 
-def test_first_one_back_takes_nothing(
-    frail_broker: KafkaBroker, simulate: Callable[..., SimulatorThread], workers: Workers, fresh: str
-) -> None:
-    """
-    A broker that was away expels all workers: a standby that is back first does not take what still runs elsewhere.
-
-    The owner is held back until the standby, alone in the group, has been dealt its task.
-    """
-    simulator = simulate(rate=200, keepalive_s=0.5)
-    settings = environment(frail_broker, simulator.url, fresh)
-    owner = workers.start(settings).wait_ready()
-    standby = workers.start(settings).wait_ready()
-    standby.wait_delivered(200)
-    frail_broker.freeze()
-    time.sleep(AWAY_SECS)
-    owner.freeze()
-    frail_broker.thaw()
-    try:
-        standby.wait_event("tasks.assigned", started=["posts-0"])
-    finally:
-        owner.thaw()
-    standby.wait_event("tasks.assigned", stopped=["posts-0"])
-    wait_for(lambda: owner.ready and standby.ready, "both are ready")
-    simulator.rate = 0
-    wait_for(lambda: _all_delivered(simulator, owner), "all posts are delivered")
-    written = simulator.emissions.complete_ids()
-
-    assert [] == standby.events("task.started")
-    assert 1 == len(owner.events("stream.connected"))
-    assert [0, 0] == [standby.stop(), owner.stop()]
-    found = topics.contents(frail_broker, fresh)
-    assert not found.doubled
-    assert set(written) == found.places.keys()
-
-
 @pytest.mark.parametrize(("how", "way"), [("SIGTERM", "frozen"), ("Ctrl-C", "gone")])
 def test_stop_without_kafka(
     frail_broker: KafkaBroker,
