@@ -137,8 +137,8 @@ class ConnectorWorker(faust.Worker):
     # -- stopping
 
     def leave(self, exit_code: int) -> None:
-        """Stop, drained, and exit with *exit_code*."""
-        self._exit_code = exit_code
+        """Stop, drained, and exit with the worst *exit_code* of all calls."""
+        self._exit_code = max(self._exit_code, exit_code)
         self._begin_stop("all tasks are over")
 
     def _on_sigint(self) -> None:

@@ -152,8 +152,9 @@ class SourceTask(Service):
     """
     The running copy of source to topic, on the worker that owns it.
 
-    *ended* is set when the task is over: its status then says STOPPED at the time limit (`finished`), FAILED, or
-    UNASSIGNED when another owner has fenced it or it was stopped.
+    *ended* is set when the task has ended: its status then says FAILED, or UNASSIGNED when it was stopped, another
+    owner has fenced it, or its time limit was reached (`finished`).  *over* is set then, too, but already when the time
+    limit is reached and the drain begins.
     """
 
     mundane_level = "debug"  # our events say what an operator wants to know
@@ -174,7 +175,7 @@ class SourceTask(Service):
         self.settings = settings
         self.status = TaskStatus(state=State.UNASSIGNED)
         self.readers: list[Reader] = []
-        self.ended = asyncio.Event()
+        self.ended, self.over = asyncio.Event(), asyncio.Event()
         self.finished = False
         self.delayed_since: float | None = None
         self._sources, self._sink, self._executor = sources, sink, executor
@@ -199,7 +200,7 @@ class SourceTask(Service):
         self._said_at = 0.0
         self._main: asyncio.Task[Any] | None = None
         self._runs: list[asyncio.Task[None]] = []
-        self._deadline: float | None = None
+        self._time_limit: asyncio.TimerHandle | None = None
 
     # -- life
 
@@ -232,6 +233,7 @@ class SourceTask(Service):
             self._emit(TaskStopped(of=self.settings.task, posts=sum(reader.coverage.posts for reader in self.readers)))
             self._set(status)
             self.ended.set()
+            self.over.set()
 
     async def _live(self) -> None:
         failures = 0
@@ -388,7 +390,6 @@ class SourceTask(Service):
             raise self._fatal
         while True:
             over = self._readers_over()  # asked before the turn: what they put before they ended is drained by it
-            self._keep_time_limit()
             if await self.poll() or any(reader.buffer.posts for reader in self.readers):
                 continue
             if over:
@@ -421,11 +422,12 @@ class SourceTask(Service):
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), timeout_secs)
 
-    def _keep_time_limit(self) -> None:
-        if self._deadline is not None and time.monotonic() >= self._deadline and not self._stopping:
+    def _reach_time_limit(self) -> None:
+        if not self._stopping:
             self._emit(TimeLimitReached(of=self.settings.task, time_limit_secs=self.settings.time_limit_secs or 0.0))
             self.finished = True
             self.begin_stop()
+            self.over.set()
 
     async def _convert(
         self, drained: Sequence[tuple[Reader, list[Arrival]]]
@@ -632,8 +634,9 @@ class SourceTask(Service):
         """A reader's connection, error or wait has changed."""
         if self.ended.is_set():  # a late answer of X is no news of a task that is over
             return
-        if self._deadline is None and self.settings.time_limit_secs and any(r.connected for r in self.readers):
-            self._deadline = time.monotonic() + self.settings.time_limit_secs
+        limit = self.settings.time_limit_secs
+        if self._time_limit is None and limit and any(reader.connected for reader in self.readers):
+            self._time_limit = asyncio.get_running_loop().call_later(limit, self._reach_time_limit)
         broken = [reader.error for reader in self.readers if reader.error is not None]
         paused = bool(broken) and all(isinstance(error, OutOfCredit) for error in broken)
         details = [self._detail_of(reader) for reader in self.readers if reader.error is not None]

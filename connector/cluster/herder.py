@@ -38,8 +38,8 @@ class Herder(Service):
     """
     The tasks of this worker.
 
-    *slots* says which task has which slot.  *over* is called once all tasks of this worker have reached their time
-    limit, or one with a time limit has failed: with the exit code.
+    *slots* says which task has which slot.  *over* is called when all tasks of this worker have reached their time
+    limit, or one with a time limit has failed: with the exit code, perhaps more than once.
     """
 
     mundane_level = "debug"  # our events say what an operator wants to know
@@ -138,6 +138,8 @@ class Herder(Service):
             )
             self.tasks[slot] = task
             await self.add_runtime_dependency(task)
+            await task.over.wait()
+            self._tell_over(task)  # at the time limit already, so that the drain is bounded like every stop
             await task.ended.wait()
             await self.remove_dependency(task)
             if task.finished or task.status.state is State.FAILED:
@@ -171,5 +173,5 @@ class Herder(Service):
         tasks = [self.tasks.get(slot) for slot in self.assigned]
         if task.status.state is State.FAILED:
             self._over(1)
-        elif all(other is not None and other.finished for other in tasks):
+        elif task.finished and all(other is not None and other.finished for other in tasks):
             self._over(0)

@@ -48,7 +48,7 @@ def _bad(name: str, value: str, reason: str) -> Refused:
 
 
 class Account:
-    """Connections as X sees them, ghosts not shown, and the usage of the month."""
+    """Connections as X sees them, a dead client's among them while it holds its slot; and the usage of the month."""
 
     def __init__(
         self, settings: SimulatorSettings, *, clock: Clock, streams: Streams, log: EmissionLog, meter: Meter
@@ -78,7 +78,7 @@ class Account:
         records = [
             (number, record)
             for number, record in enumerate(self._log.connections)
-            if status == "all" or (record.closed_at is None) == (status == "active")
+            if status == "all" or self._active(record) == (status == "active")
             if not endpoints or record.endpoint in endpoints
         ]
         records.reverse()
@@ -95,13 +95,19 @@ class Account:
         fields = set((request.param("connection.fields") or "").split(",")) - {""}
         if unknown := fields - CONNECTION_FIELDS:
             raise _bad("connection.fields", min(unknown), f"is not one of [{','.join(sorted(CONNECTION_FIELDS))}]")
-        data = [_shown(record, fields or CONNECTION_FIELDS) for _, record in shown]
+        data = [_shown(record, fields or CONNECTION_FIELDS, active=self._active(record)) for _, record in shown]
         return {**({"data": data} if data else {}), "meta": meta}
 
+    def _active(self, record: ConnectionRecord) -> bool:
+        return record.closed_at is None or self._streams.haunts(record.id)
+
     def kill(self, uuids: list[str]) -> dict[str, Any]:
-        """End connections by id; ghosts of the same endpoint go with them."""
+        """End connections by id, also those of which only the slot is left."""
         results: list[dict[str, Any]] = []
         for uuid in uuids:
+            if self._streams.lay(uuid):
+                results.append({"uuid": uuid, "success": True})
+                continue
             connection = self._streams.get(uuid)
             if connection is None or not connection.open:
                 results.append({"uuid": uuid, "success": False, "error_message": "Connection not found"})
@@ -142,14 +148,14 @@ def _second(moment: float) -> str:
     return rfc3339_second(moment).replace(".000Z", "Z")
 
 
-def _shown(record: ConnectionRecord, fields: frozenset[str] | set[str]) -> dict[str, Any]:
+def _shown(record: ConnectionRecord, fields: frozenset[str] | set[str], *, active: bool) -> dict[str, Any]:
     full = {
         "connected_at": _second(record.opened_at),
         "endpoint_name": record.endpoint,
         "client_ip": record.remote[0],
         "id": record.id,
     }
-    if record.closed_at is not None:
+    if record.closed_at is not None and not active:
         full["disconnect_reason"] = record.disconnect_reason or f"{record.end}_disconnect"
         full["disconnected_at"] = _second(record.closed_at)
     return {name: value for name, value in full.items() if name in fields or name == "id"}

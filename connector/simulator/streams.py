@@ -64,6 +64,8 @@ class _Ghost:
 
     endpoint: str
     until: float
+    connection: str | None = None
+    """The connection that it was, where there was one."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -127,14 +129,28 @@ class Streams:
 
     def occupied(self, endpoint: str, partition: int | None = None) -> int:
         """Return how many slots are taken, those of ghosts included; each partition has slots of its own."""
-        now = self._clock.now()
-        self._ghosts = [ghost for ghost in self._ghosts if ghost.until > now]
-        ghosts = sum(ghost.endpoint == endpoint for ghost in self._ghosts)
+        ghosts = sum(ghost.endpoint == endpoint for ghost in self._haunting())
         return ghosts + sum(partition == connection.wanted.partition for connection in self.live(endpoint))
 
-    def haunt(self, endpoint: str, seconds: float) -> None:
-        """Take a slot for a client that does not exist."""
-        self._ghosts.append(_Ghost(endpoint=endpoint, until=self._clock.now() + seconds))
+    def haunt(self, endpoint: str, seconds: float, *, connection: str | None = None) -> None:
+        """Take a slot for a client that does not exist, or no longer: the one that had *connection*."""
+        until = self._clock.now() + seconds
+        self._ghosts.append(_Ghost(endpoint=endpoint, until=until, connection=connection))
+
+    def haunts(self, connection: str) -> bool:
+        """Return whether a dead client's *connection* still holds its slot."""
+        return any(ghost.connection == connection for ghost in self._haunting())
+
+    def lay(self, connection: str) -> bool:
+        """Free the slot that the dead *connection* holds; return whether it held one."""
+        held = self.haunts(connection)
+        self._ghosts = [ghost for ghost in self._ghosts if ghost.connection != connection]
+        return held
+
+    def _haunting(self) -> list[_Ghost]:
+        now = self._clock.now()
+        self._ghosts = [ghost for ghost in self._ghosts if ghost.until > now]
+        return self._ghosts
 
     def exorcise(self, endpoint: str | None = None) -> int:
         """Free the slots of ghosts; return how many there were."""
@@ -180,7 +196,7 @@ class Streams:
     def _lost(self, connection: StreamConnection) -> None:
         self._live.pop(connection.id, None)
         if connection.record.end == "client" and self._settings.ghost_slot_s > 0:
-            self.haunt(connection.wanted.endpoint, self._settings.ghost_slot_s)
+            self.haunt(connection.wanted.endpoint, self._settings.ghost_slot_s, connection=connection.id)
 
     def _replay(
         self,

@@ -1,5 +1,6 @@
 """Several workers in one group: who runs what, and what happens when one of them dies, sleeps or joins."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -53,6 +54,31 @@ def test_standby_and_failover(
     found = topics.contents(broker, fresh)
     assert not found.doubled
     assert found.records == topics.offsets(broker, fresh)['["posts",{"stream":"filtered"}]']["posts"]
+
+
+def test_heir_ends_the_ghost_of_a_killed_owner(
+    broker: Broker, simulate: Callable[..., SimulatorThread], workers: Workers, fresh: str
+) -> None:
+    """
+    X keeps the slot of a killed owner for a minute; its heir ends that connection by the owner's record, and connects.
+
+    The connection of somebody else that X lists beside it stays.
+    """
+    simulator = simulate(rate=50, ghost_slot_s=60, plan="enterprise")
+    simulator.fault("ghost", seconds=60)  # somebody else's: one of the two slots of this plan
+    settings = environment(broker, simulator.url, fresh)
+    owner = workers.start(settings).wait_ready()
+    heir = workers.start(settings).wait_ready()
+    wait_for(lambda: owner.status()["tasks"][0]["state"] == "RUNNING", "the task")
+    owner.wait_delivered(100)
+
+    killed_at = time.time()
+    owner.kill()
+    connected = heir.wait_event("stream.connected")
+
+    assert 1 == heir.wait_event("stream.ghost_released")["connections"]
+    assert seconds_between(killed_at, connected) <= float(settings["CONNECTOR_BROKER_SESSION_TIMEOUT"]) + SLACK_SECS
+    assert 0 == heir.stop()
 
 
 def test_paused_owner_is_fenced(

@@ -89,6 +89,16 @@ def test_worker_leaves_with_its_tasks(running, code):
     assert [WorkerStopping(reason="all tasks are over")] == said(running, WorkerStopping)
 
 
+def test_worst_exit_code_counts(running):
+    """A task that fails while the others' end is being drained is not forgotten."""
+
+    def leave_twice():
+        running.leave(1)
+        running.leave(0)
+
+    assert 1 == run(running, leave_twice)
+
+
 def test_app_can_end_its_worker(running):
     """The herder knows the app alone, and ends the worker through it."""
     assert 1 == run(running, lambda: running.app.leave(1))

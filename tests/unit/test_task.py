@@ -607,6 +607,23 @@ async def test_time_limit_counts_from_the_first_connection(kafka):
     assert not running.said(TaskFailed)
 
 
+async def test_time_limit_is_kept_while_kafka_is_away(kafka):
+    """Reading stops at the limit although a delivery waits for Kafka; what was read is delivered when it is back."""
+    source = ScriptedSource([post(1), gate := Gate(), post(2)])
+    sink = MemorySink(kafka, [held := Held()])
+    async with Running([source], sink, time_limit_secs=0.05) as running:
+        await until(lambda: running.said(TimeLimitReached))
+
+        assert running.task.finished
+        assert running.task.over.is_set()
+        assert not running.task.ended.is_set()
+        gate.set()
+        held.released.set()
+        await running.ended()
+
+    assert [post(1)] == kafka.values
+
+
 async def test_time_limit_begins_although_x_names_no_connection(kafka):
     """The limit begins with the connection itself, even if the loop is faster than the reader thread."""
     source = ScriptedSource([post(1)])

@@ -26,7 +26,7 @@ class FakeTask(Service):
         self.slot, self.on_status, self.ghosts = slot, on_status, ghosts
         self.settings = SimpleNamespace(task=name, time_limit_secs=time_limit_secs)
         self.status = TaskStatus(state=State.RUNNING)
-        self.ended, self.drained = asyncio.Event(), asyncio.Event()
+        self.ended, self.over, self.drained = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.drained.set()
         self.finished = self.stop_asked = self.abandoned = False
         self.undelivered_posts, self.unready = 7, None
@@ -48,6 +48,11 @@ class FakeTask(Service):
         if not self.ended.is_set():
             self.status = TaskStatus(state=state)
         self.ended.set()
+        self.over.set()
+
+    def reach_time_limit(self):
+        self.finished = True
+        self.over.set()
 
     def abandon(self):
         self.abandoned = True
@@ -316,7 +321,7 @@ async def test_worker_is_over_when_all_are_finished():
         herding.of(1)[0].end(finished=True)
         await until(lambda: herding.codes)
 
-        assert [0] == herding.codes
+        assert {0} == set(herding.codes)
         assert 2 == len(herding.built)
 
 
@@ -327,7 +332,7 @@ async def test_failure_with_a_time_limit_ends_the_worker():
         herding.of(0)[0].end(State.FAILED)
         await until(lambda: herding.codes)
 
-        assert [1] == herding.codes
+        assert {1} == set(herding.codes)
 
 
 async def test_failure_without_a_time_limit_does_not():
@@ -349,3 +354,26 @@ async def test_task_that_cannot_be_built_ends_the_worker(monkeypatch):
         await until(lambda: herding.herder.crashed)
 
         assert isinstance(herding.herder.crash_reason, ZeroDivisionError)
+
+
+async def test_time_limit_bounds_the_drain():
+    """The worker begins its stop when the limit is reached, not when the drain is through: a stop is bounded."""
+    async with Herding({0: TaskId("posts", 0)}, time_limit_secs=1.0) as herding:
+        await herding.assign(0)
+        herding.built[0].reach_time_limit()
+        await until(lambda: herding.codes)
+
+        assert [0] == herding.codes
+        assert not herding.built[0].ended.is_set()
+
+
+async def test_drain_that_fails_after_the_time_limit_is_told():
+    """A task that FAILS while it drains after its time limit ends the worker with 1."""
+    async with Herding({0: TaskId("posts", 0)}, time_limit_secs=1.0) as herding:
+        await herding.assign(0)
+        herding.built[0].reach_time_limit()
+        await until(lambda: herding.codes)
+        herding.built[0].end(State.FAILED)
+        await until(lambda: len(herding.codes) > 1)
+
+        assert [0, 1] == herding.codes

@@ -236,6 +236,24 @@ def test_connections_are_listed_and_killed(start):
     assert client.get(CONNECTIONS).json()["meta"]["result_count"] == 0
 
 
+def test_a_dead_clients_connection_is_listed_while_it_holds_its_slot(start):
+    """What counts is listed, and can be ended by its id: only then can the one who knows the id free the slot."""
+    sim = start(rules=(("#python", None),), ghost_slot_s=60)
+    client = Client(sim)
+    with Socket(sim) as dead:
+        dead.read_head()
+    eventually(lambda: sim.connections[0].end)
+    (ghost,) = client.get(CONNECTIONS).json()["data"]
+
+    assert "disconnected_at" not in ghost
+    assert client.get(STREAM).status_code == 429
+    assert client.delete(CONNECTIONS, {"uuids": [ghost["id"]]}).json()["data"]["successful_kills"] == 1
+    assert client.get(CONNECTIONS).json()["meta"]["result_count"] == 0
+    with client.stream() as response:
+        sim.emit_post("#python")
+        assert next_post(response)
+
+
 @pytest.mark.parametrize("path", ["/2/connections/filtered_stream", "/2/connections/all"])
 def test_all_connections_can_be_killed_at_once(start, path):
     """The remedy against ghosts: live ones and dead ones go."""
