@@ -6,7 +6,7 @@ Read the package in this order:
 `records`, `posts`, `snowflake`   what travels: a line of X, the post in it, the time in its id
 `sources/`                        the X end: one connection of one stream, its rules and its credentials
 `buffer`                          the one crossing from the reader thread to the event loop
-`task`                            poll, deliver, commit, reconnect
+`task`, `outbox`                  poll, deliver, commit, and start over where that failed
 `errors`, `backoff`               what can go wrong, and how long to wait then
 `kafka/`                          the Kafka end: the typed channel, transactions, offsets, topics
 `cluster/`                        which worker runs which task

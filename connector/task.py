@@ -5,18 +5,17 @@ One task: poll, deliver, commit, and start over from the committed offset when K
                   (fences)              ▲                                    │
                                         └── pause ◀── outcome unknown ───────┘
 
-While one batch is being committed the next is built.  A batch is held until Kafka has confirmed it; after a doubtful
-commit the offsets topic says whether it is in, and only what is not is delivered again.
+What is on its way into Kafka, and what becomes of a doubtful commit, is the `outbox`'s affair.
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from secrets import token_hex
-from typing import Any, Protocol
+from typing import Any
 
 from mode import Service
 
@@ -50,8 +49,9 @@ from connector.events import (
     TaskStopped,
     TimeLimitReached,
 )
+from connector.outbox import CommittedOffsets, Outbox, Pending, Sink
 from connector.reader import Owner, Reader, Source
-from connector.records import Arrival, Batch, DeadLetter, OffsetWrite, SourcePartition, SourceRecord, TaskId
+from connector.records import Arrival, Batch, DeadLetter, OffsetWrite, SourceRecord, TaskId
 from connector.snowflake import to_iso
 from connector.status import State, TaskStatus
 
@@ -61,9 +61,6 @@ RESTART_PAUSE_SECS = 3.0
 MAX_FAILED_DELIVERIES = 5
 """Failures in a row, without a commit between, after which a person has to look; an absent broker does not count."""
 
-DELAYED_SECS = 5.0
-"""A delivery that takes longer is said, and said again as often."""
-
 COMMIT_PROVES_SECS = 5.0
 """A commit as recent proves that no other worker owns the task: it takes a longer silence to lose one."""
 
@@ -71,52 +68,6 @@ PROOF_POLL_SECS = 0.05
 
 IDLE_COMMIT_SECS = 5.0
 """Without posts the offset is committed at most this often; keep-alives come every 20 s."""
-
-
-class CommittedOffsets(Protocol):
-    """What the offsets topic says of one task."""
-
-    @property
-    def latest(self) -> Mapping[bytes, bytes]:
-        """The last committed value of each key."""
-
-    @property
-    def seen(self) -> Collection[tuple[bytes, bytes | None]]:
-        """Every key and value on the way to the last."""
-
-
-class Sink(Protocol):
-    """The Kafka end of one task."""
-
-    max_record_bytes: int
-    """The largest key and value together that the topic takes; known once open."""
-    max_dead_letter_bytes: int
-    """The largest value that the dead letter topic takes; known once open."""
-
-    async def open(self) -> CommittedOffsets:
-        """
-        Fence the task's previous owner, then read what is committed.
-
-        Raises:
-            DeliveryFailed: Kafka does not answer, or does not let us.
-        """
-
-    def offset_key(self, partition: SourcePartition) -> bytes:
-        """Return the key of *partition*'s source offset."""
-
-    async def encode(self, batch: Batch) -> Any:
-        """Build what goes over the wire for *batch*; nothing is sent yet."""
-
-    async def deliver(self, batch: Batch, encoded: Any) -> None:
-        """
-        Write *batch* with its offsets and return once it is committed.
-
-        Raises:
-            DeliveryFailed: the outcome is unknown.
-        """
-
-    async def close(self) -> None:
-        """Let go of the producer, in bounded time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,20 +83,6 @@ class TaskSettings:
     dead_letter_topic: str | None
     tolerate_bad_records: bool
     billed: bool
-
-
-@dataclass(slots=True, kw_only=True)
-class Pending:
-    """A batch that Kafka has not confirmed, and what is to be told when it has."""
-
-    batch: Batch
-    encoded: Any
-    waits: tuple[tuple[float, float, int], ...]
-    """For each arrival: when it came (local UNIX seconds), when a post of it was made (X's), and how many posts."""
-    readers: tuple[Reader, ...]
-    """Those that brought posts."""
-    since: float
-    """When it was built (monotonic seconds)."""
 
 
 class SourceTask(Service):
@@ -177,7 +114,6 @@ class SourceTask(Service):
         self.readers: list[Reader] = []
         self.ended, self.over = asyncio.Event(), asyncio.Event()
         self.finished = False
-        self.delayed_since: float | None = None
         self._sources, self._sink, self._executor = sources, sink, executor
         self._emit, self._on_status, self._ghosts = emit, on_status, ghosts
         self._converter = Converter(
@@ -189,15 +125,10 @@ class SourceTask(Service):
         self._run_word = token_hex(4)
         self._restarting: DeliveryFailed | None = None
         self._wake = asyncio.Event()
+        self._outbox = Outbox(sink, self, self._wake)
         self._stopping = False
-        self._pending: list[Pending] = []
         self._fatal: ToleranceExceeded | None = None
-        self._commit: asyncio.Task[None] | None = None
-        self._committed: dict[bytes, bytes | None] = {}
-        self._committed_at = time.monotonic()
-        self._commits = 0
         self._proof_wanted = False
-        self._said_at = 0.0
         self._main: asyncio.Task[Any] | None = None
         self._runs: list[asyncio.Task[None]] = []
         self._time_limit: asyncio.TimerHandle | None = None
@@ -224,10 +155,8 @@ class SourceTask(Service):
             self.begin_stop()
             for run in self._runs:
                 run.cancel()
-            if self._commit is not None:
-                self._commit.cancel()
             try:
-                await self._sink.close()
+                await self._outbox.discard()
             except Exception:
                 self.log.exception("Task %s could not let go of its producer", self.settings.task)
             self._emit(TaskStopped(of=self.settings.task, posts=sum(reader.coverage.posts for reader in self.readers)))
@@ -238,14 +167,14 @@ class SourceTask(Service):
     async def _live(self) -> None:
         failures = 0
         while True:
-            commits = self._commits
+            commits = self._outbox.commits
             try:
                 await self._open()
                 await self._work()
             except DeliveryFailed as exc:
                 if self._stopping and isinstance(exc, Fenced):
                     raise
-                failures = (0 if self._commits > commits else failures) + (not isinstance(exc, BrokerAway))
+                failures = (0 if self._outbox.commits > commits else failures) + (not isinstance(exc, BrokerAway))
                 if failures >= MAX_FAILED_DELIVERIES:
                     raise FatalError(f"{failures} deliveries failed without a commit between: {exc}") from exc
                 self._emit(
@@ -254,7 +183,7 @@ class SourceTask(Service):
                     )
                 )
                 self._restarting = exc
-                await self._discard()
+                await self._outbox.discard()
                 await asyncio.sleep(RESTART_PAUSE_SECS)
                 if self._stopping and isinstance(exc, Fenced):
                     raise  # the task has moved meanwhile: to go on would fence its rightful owner
@@ -282,13 +211,12 @@ class SourceTask(Service):
     @property
     def undelivered_posts(self) -> int:
         """Posts read and not confirmed by Kafka."""
-        held = sum(len(pending.batch.records) for pending in self._pending)
-        return held + sum(reader.buffer.posts for reader in self.readers)
+        return self._outbox.posts + sum(reader.buffer.posts for reader in self.readers)
 
     @property
     def covered_to_ms(self) -> int | None:
         """The creation time up to which everything read is committed, over all source partitions (UNIX ms)."""
-        values = [value for value in self._committed.values() if value is not None]
+        values = [value for value in self._outbox.committed.values() if value is not None]
         covered = [Coverage.decode(value).covered_to_ms for value in values]
         return min((ms for ms in covered if ms is not None), default=None)
 
@@ -299,8 +227,8 @@ class SourceTask(Service):
             return f"{self.status.state}: {self.status.trace or self.status.detail or 'not running'}"
         if self._restarting is not None:
             return f"starting over: {self._restarting.name}: {self._restarting}"
-        if self.delayed_since is not None:
-            return f"Kafka has not confirmed a delivery for {time.monotonic() - self.delayed_since:.0f} s"
+        if self._outbox.delayed_since is not None:
+            return f"Kafka has not confirmed a delivery for {time.monotonic() - self._outbox.delayed_since:.0f} s"
         for reader in self.readers:
             if reader.connected is None:
                 return f"not connected: {reader.error or 'connecting'}"
@@ -309,26 +237,11 @@ class SourceTask(Service):
     # -- from the sink to the readers
 
     async def _open(self) -> None:
-        committed = await self._sink.open()
-        self._committed_at = time.monotonic()  # to initialise the transactional id is proof, too
-        self._resolve(committed)
+        committed = await self._outbox.open()
         if not self.readers:
             self._start_reading(committed)
-        if not self._pending:
+        if not self._outbox.pending:
             self._restarting = None
-        for pending in self._pending:  # built for the producer that is gone
-            pending.encoded = await self._sink.encode(pending.batch)
-
-    def _resolve(self, committed: CommittedOffsets) -> None:
-        """Drop from the pending batches those that are in the topic after all."""
-        if not self.readers:
-            return
-        while self._pending and all(
-            (offset.key, offset.value) in committed.seen for offset in self._pending[0].batch.offsets
-        ):
-            self._confirm(self._pending.pop(0))
-        if any(committed.latest.get(key) != value for key, value in self._committed.items()):
-            raise Superseded("Another owner has delivered since")
 
     def _start_reading(self, committed: CommittedOffsets) -> None:
         owner = Owner(
@@ -340,7 +253,7 @@ class SourceTask(Service):
         for source in self._sources:
             key = self._sink.offset_key(source.partition)
             value = committed.latest.get(key)
-            self._committed[key] = value
+            self._outbox.committed[key] = value
             buffer = Buffer(
                 self.settings.buffer_max_bytes // len(self._sources),
                 self._wake_loop,
@@ -383,9 +296,7 @@ class SourceTask(Service):
             DeliveryFailed: a commit's outcome is unknown.
             FatalError: a reader or a bad record ends the task, once what was read before is delivered.
         """
-        for pending in tuple(self._pending):  # left over from a producer that failed
-            self._commit = self._start(pending)
-            await self._confirmed()
+        await self._outbox.deliver_again()
         if self._fatal is not None:
             raise self._fatal
         while True:
@@ -393,24 +304,22 @@ class SourceTask(Service):
             if await self.poll() or any(reader.buffer.posts for reader in self.readers):
                 continue
             if over:
-                await self._confirmed()
+                await self._outbox.confirmed()
                 self._raise_reader_error()
                 return
             await self._woken(self.settings.poll_interval_secs)
 
     async def poll(self) -> bool:
         """One turn: drain, convert, hand to Kafka.  Return whether there was anything."""
-        await self._confirmed(unless_full=True)
+        await self._outbox.confirmed(unless=lambda: any(reader.buffer.full for reader in self.readers))
         self._wake.clear()
         drained = [(reader, reader.buffer.drain(self.settings.batch_max_records)) for reader in self.readers]
         pending, fatal = await self._convert([(reader, arrivals) for reader, arrivals in drained if arrivals])
         self._fatal = self._fatal or fatal
         if pending is not None:
-            self._pending.append(pending)  # before the wait: should the commit in flight fail, this one is held, too
-            await self._confirmed()
-            self._commit = self._start(pending)
+            await self._outbox.hand_over(pending)
         if self._fatal is not None:
-            await self._confirmed()
+            await self._outbox.confirmed()
             raise self._fatal
         return pending is not None
 
@@ -479,7 +388,7 @@ class SourceTask(Service):
 
     @property
     def _offset_due(self) -> bool:
-        return self._stopping or time.monotonic() - self._committed_at >= IDLE_COMMIT_SECS
+        return self._stopping or time.monotonic() - self._outbox.committed_at >= IDLE_COMMIT_SECS
 
     def _offset_of(self, reader: Reader) -> OffsetWrite:
         nothing_yet = replace(reader.coverage, run="") == Coverage()
@@ -519,32 +428,14 @@ class SourceTask(Service):
         if result.duplicates:
             self._emit(DuplicatesDropped(of=self.settings.task, posts=result.duplicates))
 
-    # -- commits
+    # -- what the outbox tells
 
-    def _start(self, pending: Pending) -> "asyncio.Task[None]":
-        commit = asyncio.create_task(self._deliver(pending))
-        commit.add_done_callback(lambda _: self._wake.set())
-        return commit
-
-    async def _deliver(self, pending: Pending) -> None:
-        await self._sink.deliver(pending.batch, pending.encoded)
-        self._confirm(pending)
-        if self._console is not None and not await self._console.show(pending.batch.records):
-            self._console = None
-
-    def _confirm(self, pending: Pending) -> None:
-        """Kafka has it: remember that, and tell."""
-        self._committed |= {offset.key: offset.value for offset in pending.batch.offsets}
-        self._committed_at = time.monotonic()
-        self._commits += 1
+    def on_confirmed(self, pending: Pending) -> None:
+        """Kafka has it."""
         self._restarting = None
         self._proof_wanted = False
         for reader in pending.readers:
             reader.delivered()
-        if self.delayed_since is not None:
-            waited = self._committed_at - self.delayed_since
-            self.delayed_since = None
-            self._emit(DeliveryResumed(of=self.settings.task, waited_secs=round(waited, 1)))
         now = time.time()
         self._emit(
             BatchDelivered(
@@ -555,52 +446,25 @@ class SourceTask(Service):
             )
         )
 
-    async def _confirmed(self, *, unless_full: bool = False) -> None:
-        """
-        Wait until the commit in flight is through, or (*unless_full*) the next full batch could be built meanwhile.
+    async def on_delivered(self, pending: Pending) -> None:
+        """Print the posts, if that is wanted and somebody reads it."""
+        if self._console is not None and not await self._console.show(pending.batch.records):
+            self._console = None
 
-        Says so every few seconds if it takes long.
-
-        Raises:
-            DeliveryFailed: the commit's outcome is unknown; its batch stays pending.
-        """
-        commit = self._commit
-        if commit is None:
-            return
-        while not commit.done():
-            if unless_full and any(reader.buffer.full for reader in self.readers):
-                return
-            self._wake.clear()
-            await self._woken(max(self._said_at + DELAYED_SECS - time.monotonic(), 0.1))
-            self._say_delayed()
-        self._commit = None
-        commit.result()
-        self._pending.pop(0)
-
-    def _say_delayed(self) -> None:
-        if self._commit is None or self._commit.done():
-            return
-        now, since = time.monotonic(), max(self._pending[0].since, self._committed_at)  # an idle stream is no delay
-        if now - max(self._said_at, since) < DELAYED_SECS:
-            return
-        self._said_at = now
-        self.delayed_since = self.delayed_since or since
+    def on_delayed(self, waiting_secs: float) -> None:
+        """Say that Kafka does not confirm."""
         self._emit(
             DeliveryDelayed(
                 of=self.settings.task,
-                waiting_secs=round(now - self.delayed_since, 1),
+                waiting_secs=round(waiting_secs, 1),
                 undelivered_posts=self.undelivered_posts,
                 buffer_bytes=sum(reader.buffer.size_bytes for reader in self.readers),
             )
         )
 
-    async def _discard(self) -> None:
-        """Let go of the producer; the pending batches stay."""
-        commit, self._commit = self._commit, None
-        if commit is not None:
-            commit.cancel()
-            await asyncio.wait({commit})
-        await self._sink.close()
+    def on_resumed(self, waited_secs: float) -> None:
+        """Say that Kafka confirms again."""
+        self._emit(DeliveryResumed(of=self.settings.task, waited_secs=round(waited_secs, 1)))
 
     async def _prove(self) -> None:
         """
@@ -608,7 +472,7 @@ class SourceTask(Service):
 
         A paused worker that wakes must not connect, let alone end the connection of the worker that took over.
         """
-        while time.monotonic() - self._committed_at >= COMMIT_PROVES_SECS and not self._stopping:
+        while time.monotonic() - self._outbox.committed_at >= COMMIT_PROVES_SECS and not self._stopping:
             self._proof_wanted = True
             self._wake.set()
             await asyncio.sleep(PROOF_POLL_SECS)

@@ -48,7 +48,7 @@ class DeliverySettings:
 
 
 class TopicSink:
-    """Delivers batches to *posts* and their offsets to the slot's partition (`connector.task.Sink`)."""
+    """Delivers batches to *posts* and their offsets to the slot's partition (`connector.outbox.Sink`)."""
 
     def __init__(
         self,

@@ -146,7 +146,7 @@ class Held:
 
 @dataclass
 class Committed:
-    """`connector.task.CommittedOffsets`."""
+    """`connector.outbox.CommittedOffsets`."""
 
     latest: dict
     seen: set

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector import backoff, reader, task
+from connector import backoff, outbox, reader, task
 from connector.backoff import Schedule
 from connector.console import Console
 from connector.coverage import Coverage
@@ -816,7 +816,7 @@ async def test_full_buffer_holds_the_reader_up(kafka):
 
 async def test_delayed_delivery_is_said(kafka, monkeypatch):
     """While Kafka does not confirm the task is unready and says so again and again; then it says that it is over."""
-    monkeypatch.setattr(task, "DELAYED_SECS", 0.03)
+    monkeypatch.setattr(outbox, "DELAYED_SECS", 0.03)
     sink = MemorySink(kafka, [held := Held()])
     async with Running([ScriptedSource([post(1)])], sink) as running:
         await until(lambda: 2 <= len(running.said(DeliveryDelayed)))
@@ -832,7 +832,7 @@ async def test_delayed_delivery_is_said(kafka, monkeypatch):
 
 async def test_idle_stream_is_not_a_delay(kafka, monkeypatch):
     """A commit that comes after a long silence is not late: a delay is counted from when Kafka was given something."""
-    monkeypatch.setattr(task, "DELAYED_SECS", 0.1)
+    monkeypatch.setattr(outbox, "DELAYED_SECS", 0.1)
     sink = MemorySink(kafka, [CONFIRMED, held := Held()])
     source = ScriptedSource([post(1), gate := Gate(), post(2), second := Gate(), post(3)])
     async with Running([source], sink) as running:
@@ -851,7 +851,7 @@ async def test_idle_stream_is_not_a_delay(kafka, monkeypatch):
 
 async def test_failed_delivery_is_not_over(kafka, monkeypatch):
     """A delay ends with a commit: a failure after a long wait leaves the task unready until Kafka confirms."""
-    monkeypatch.setattr(task, "DELAYED_SECS", 0.02)
+    monkeypatch.setattr(outbox, "DELAYED_SECS", 0.02)
     monkeypatch.setattr(task, "RESTART_PAUSE_SECS", 0.05)
     sink = MemorySink(kafka, [held := Held(LOST)])
     async with Running([ScriptedSource([post(1)])], sink) as running:

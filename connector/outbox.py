@@ -1,0 +1,228 @@
+"""
+Between a task and Kafka: the batches that are built and that Kafka has not confirmed.
+
+    open ─▶ resolve what was in doubt ─▶ ( hand over ─▶ deliver ─▶ confirmed )* ─▶ discard ─▶ open …
+
+A batch is held until Kafka has confirmed it.  One is being committed while the next is built.  When a commit's outcome
+is unknown the producer is discarded; after the next `open` the offsets topic says which batches are in the topic, and
+only the others are delivered again.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from connector.errors import Superseded
+from connector.reader import Reader
+from connector.records import Batch, SourcePartition
+
+DELAYED_SECS = 5.0
+"""A delivery that takes longer is said, and said again as often."""
+
+
+class CommittedOffsets(Protocol):
+    """What the offsets topic says of one task."""
+
+    @property
+    def latest(self) -> Mapping[bytes, bytes]:
+        """The last committed value of each key."""
+
+    @property
+    def seen(self) -> Collection[tuple[bytes, bytes | None]]:
+        """Every key and value on the way to the last."""
+
+
+class Sink(Protocol):
+    """The Kafka end of one task."""
+
+    max_record_bytes: int
+    """The largest key and value together that the topic takes; known once open."""
+    max_dead_letter_bytes: int
+    """The largest value that the dead letter topic takes; known once open."""
+
+    async def open(self) -> CommittedOffsets:
+        """
+        Fence the task's previous owner, then read what is committed.
+
+        Raises:
+            DeliveryFailed: Kafka does not answer, or does not let us.
+        """
+
+    def offset_key(self, partition: SourcePartition) -> bytes:
+        """Return the key of *partition*'s source offset."""
+
+    async def encode(self, batch: Batch) -> Any:
+        """Build what goes over the wire for *batch*; nothing is sent yet."""
+
+    async def deliver(self, batch: Batch, encoded: Any) -> None:
+        """
+        Write *batch* with its offsets and return once it is committed.
+
+        Raises:
+            DeliveryFailed: the outcome is unknown.
+        """
+
+    async def close(self) -> None:
+        """Let go of the producer, in bounded time."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Pending:
+    """A batch that Kafka has not confirmed, and what is to be told when it has."""
+
+    batch: Batch
+    encoded: Any
+    waits: tuple[tuple[float, float, int], ...]
+    """For each arrival: when it came (local UNIX seconds), when a post of it was made (X's), and how many posts."""
+    readers: tuple[Reader, ...]
+    """Those that brought posts."""
+    since: float
+    """When it was built (monotonic seconds)."""
+
+
+class Listener(Protocol):
+    """Who is told of what becomes of the batches."""
+
+    def on_confirmed(self, pending: Pending) -> None:
+        """Kafka has it."""
+
+    async def on_delivered(self, pending: Pending) -> None:
+        """Kafka has it, by a commit of ours that was not in doubt."""
+
+    def on_delayed(self, waiting_secs: float) -> None:
+        """Kafka has not confirmed for so long; told again every few seconds."""
+
+    def on_resumed(self, waited_secs: float) -> None:
+        """Kafka confirms again."""
+
+
+class Outbox:
+    """
+    The batches of one task on their way into *sink*; *wake* is set whenever a commit has ended.
+
+    *committed* are the offsets known to be in Kafka, *committed_at* is when Kafka last proved that this task is owned
+    here (monotonic seconds), *commits* how often.
+    """
+
+    def __init__(self, sink: Sink, listener: Listener, wake: asyncio.Event) -> None:
+        self.sink = sink
+        self.pending: list[Pending] = []
+        self.committed: dict[bytes, bytes | None] = {}
+        self.committed_at = time.monotonic()
+        self.commits = 0
+        self.delayed_since: float | None = None
+        self._listener, self._wake = listener, wake
+        self._commit: asyncio.Task[None] | None = None
+        self._said_at = 0.0
+
+    @property
+    def posts(self) -> int:
+        """Posts that Kafka has not confirmed."""
+        return sum(len(pending.batch.records) for pending in self.pending)
+
+    async def open(self) -> CommittedOffsets:
+        """
+        Open the sink, and drop what is in the topic after all; the rest is made ready to go out again.
+
+        Raises:
+            DeliveryFailed: Kafka does not answer, or does not let us.
+            Superseded: another owner has delivered since.
+        """
+        committed = await self.sink.open()
+        self.committed_at = time.monotonic()  # to initialise the transactional id is proof, too
+        self._resolve(committed)
+        for pending in self.pending:  # built for the producer that is gone
+            pending.encoded = await self.sink.encode(pending.batch)
+        return committed
+
+    def _resolve(self, committed: CommittedOffsets) -> None:
+        while self.pending and all(
+            (offset.key, offset.value) in committed.seen for offset in self.pending[0].batch.offsets
+        ):
+            self._confirm(self.pending.pop(0))
+        if any(committed.latest.get(key) != value for key, value in self.committed.items()):
+            raise Superseded("Another owner has delivered since")
+
+    async def deliver_again(self) -> None:
+        """
+        Deliver what a producer left that failed.
+
+        Raises:
+            DeliveryFailed: the outcome is unknown again.
+        """
+        for pending in tuple(self.pending):
+            self._commit = self._start(pending)
+            await self.confirmed()
+
+    async def hand_over(self, pending: Pending) -> None:
+        """
+        Take *pending*, and begin to deliver it once the one before is confirmed.
+
+        Raises:
+            DeliveryFailed: the outcome of the one before is unknown; both stay here.
+        """
+        self.pending.append(pending)
+        await self.confirmed()
+        self._commit = self._start(pending)
+
+    async def confirmed(self, *, unless: Callable[[], bool] = lambda: False) -> None:
+        """
+        Wait until the commit in flight is through, or *unless* says that there is better to do meanwhile.
+
+        Raises:
+            DeliveryFailed: the commit's outcome is unknown; its batch stays here.
+        """
+        commit = self._commit
+        if commit is None:
+            return
+        while not commit.done():
+            if unless():
+                return
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), max(self._said_at + DELAYED_SECS - time.monotonic(), 0.1))
+            self._say_delayed()
+        self._commit = None
+        commit.result()
+        self.pending.pop(0)
+
+    async def discard(self) -> None:
+        """Let go of the producer; the batches stay."""
+        commit, self._commit = self._commit, None
+        if commit is not None:
+            commit.cancel()
+            await asyncio.wait({commit})
+        await self.sink.close()
+
+    def _start(self, pending: Pending) -> "asyncio.Task[None]":
+        commit = asyncio.create_task(self._deliver(pending))
+        commit.add_done_callback(lambda _: self._wake.set())
+        return commit
+
+    async def _deliver(self, pending: Pending) -> None:
+        await self.sink.deliver(pending.batch, pending.encoded)
+        self._confirm(pending)
+        await self._listener.on_delivered(pending)
+
+    def _confirm(self, pending: Pending) -> None:
+        self.committed |= {offset.key: offset.value for offset in pending.batch.offsets}
+        self.committed_at = time.monotonic()
+        self.commits += 1
+        if self.delayed_since is not None:
+            waited = self.committed_at - self.delayed_since
+            self.delayed_since = None
+            self._listener.on_resumed(waited)
+        self._listener.on_confirmed(pending)
+
+    def _say_delayed(self) -> None:
+        if self._commit is None or self._commit.done():
+            return
+        now, since = time.monotonic(), max(self.pending[0].since, self.committed_at)  # an idle stream is no delay
+        if now - max(self._said_at, since) < DELAYED_SECS:
+            return
+        self._said_at = now
+        self.delayed_since = self.delayed_since or since
+        self._listener.on_delayed(now - self.delayed_since)
