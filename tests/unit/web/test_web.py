@@ -87,6 +87,15 @@ async def test_ping(web):
     assert {"status": "ok"} == await web.json("/ping")
 
 
+async def test_fausts_own_pages_are_off(web):
+    """Faust's pages show tables and routes to whoever asks: nothing is served but our routes, and `OK` on `/`."""
+    paths = {route.resource.canonical.rstrip("/") for route in web.app.web.web_app.router.routes()}
+    ours = {path.replace("/posts", "/{name}") for path in ROUTES} | {"/ready"}
+
+    assert {""} | ours == paths
+    assert {"status": "OK"} == await web.json("/")
+
+
 async def test_list(web):
     """The names, or with `expand` what is asked for of each."""
     assert ["posts"] == await web.json("/connectors")
