@@ -320,16 +320,6 @@ class WorkerSettings(BaseModel):
             "Replicas of each internal topic that we create; -1 is the broker's default.",
         ),
     ] = -1
-    ledger_retention_hours: Annotated[
-        int,
-        Option(
-            whole(minimum=1, maximum=87_600),
-            "Kafka",
-            "Hours for which the ids of delivered posts are kept, so that none is delivered twice. More than the seven"
-            " days over which X can repeat posts.",
-            "LOW",
-        ),
-    ] = 192
     web_bind: Annotated[
         str,
         Option(
