@@ -26,7 +26,6 @@ from connector.kafka.broker import BrokerGate, Capabilities
 from connector.kafka.cluster import KafkaCluster, cluster_of
 from connector.kafka.delivery import DeliverySettings, TopicSink
 from connector.kafka.log import CompactedLog
-from connector.kafka.membership import Membership
 from connector.kafka.offsets import OffsetTable
 from connector.kafka.topic import Destination, PostsTopic
 from connector.logs import Emitter
@@ -45,7 +44,7 @@ from connector.web.guard import middlewares
 
 REQUEST_TIMEOUT_SECS = 30.0
 REJOIN_SECS = 2.0
-"""Added to the interval of the heartbeats, by which an expelled member hears of it, for its way back."""
+"""Added to the interval of the heartbeats, by which an expelled worker hears of it, for its way back."""
 
 MAX_DEAD_LETTER_BYTES = 20 * 1024 * 1024
 
@@ -110,7 +109,15 @@ def wire(loaded: Loaded) -> ConnectorApp:
     builder = None if config is None else _TaskBuilder(app, cluster, settings, config, gate, emit)
     herder = Herder(slots, builder, statuses, emit=emit, over=lambda code: app.leave(code))  # noqa: PLW0108  # the worker sets `leave` later
     app.herder, app.before_kafka, app.after_producer = herder, (gate,), (*logs, statuses, herder)
-    _follow_assignment(app, tasks_topic, herder, settings.broker_heartbeat_interval + REJOIN_SECS)
+
+    def pause_secs() -> float:
+        # A broker that was silent may expel a worker for that, whose tasks run on and which is on its way back.
+        # It does so up to a session timeout after it woke; then the group takes its time to settle.
+        within_secs = 2 * settings.broker_session_timeout + REJOIN_SECS
+        silent = any(log.was_silent(within_secs) for log in logs)
+        return settings.broker_heartbeat_interval + REJOIN_SECS if silent else 0.0
+
+    _follow_assignment(app, tasks_topic, herder, pause_secs)
 
     overview = Overview(
         declared={} if config is None else {config.name: loaded.declared},
@@ -168,8 +175,7 @@ def _assignor(topic: str, used: Collection[int], *, claims: Callable[[], Mapping
     return GroupAssignor
 
 
-def _follow_assignment(app: ConnectorApp, tasks_topic: str, herder: Herder, rejoin_secs: float) -> None:
-    membership = Membership(app)
+def _follow_assignment(app: ConnectorApp, tasks_topic: str, herder: Herder, pause_secs: Callable[[], float]) -> None:
     slots = app.topic(tasks_topic, partitions=topics.TASK_SLOTS, internal=True, key_type=bytes, value_type=bytes)
 
     @app.agent(slots)
@@ -181,8 +187,7 @@ def _follow_assignment(app: ConnectorApp, tasks_topic: str, herder: Herder, rejo
     @app.on_partitions_assigned.connect(weak=False)
     async def assign(_: faust.App, assigned: set[TP], **__: Any) -> None:
         mine = {tp.partition for tp in assigned if tp.topic == tasks_topic}
-        # Back in the group after it had expelled us: those whose tasks run may only be on their way back.
-        herder.assign(mine, pause_secs=rejoin_secs if membership.is_new() else 0.0)
+        herder.assign(mine, pause_secs=pause_secs())
 
 
 def _worker_id(settings: WorkerSettings) -> str:

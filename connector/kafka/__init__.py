@@ -8,6 +8,5 @@ The Kafka end; beside `worker`, `cluster/` and `web/` the only place that knows 
 `topic`       the typed channel, which writes batches
 `delivery`    one task's way into Kafka: fence, read the offset, write transactions
 `offsets`     source offsets in Connect's format
-`membership`  whether the group has expelled this worker
 `log`         a compacted topic, read to its end and followed
 """

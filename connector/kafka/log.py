@@ -4,6 +4,7 @@ A compacted topic, read to its end and then followed: the shared state of a grou
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Callable
 
@@ -16,7 +17,9 @@ from connector.kafka.cluster import KafkaCluster
 FETCH_MS = 500
 RETRY_SECS = 1.0
 QUIET_ROUNDS = 2
-ASK_EVERY_SECS = 5.0
+ASK_EVERY_SECS = 1.5
+SILENCE_SECS = 4.0
+"""Longer than it takes to ask, and shorter than any session."""
 
 
 class CompactedLog(Service):
@@ -41,6 +44,14 @@ class CompactedLog(Service):
         self.caught_up = asyncio.Event()
         self._cluster, self._apply, self._trust_end_offsets = cluster, apply, trust_end_offsets
         self._answered_at = time.monotonic()
+        self._back_at = -math.inf
+
+    def was_silent(self, within_secs: float) -> bool:
+        """Return whether Kafka does not answer, or did not until less than *within_secs* ago."""
+        return self.silent_secs > SILENCE_SECS or time.monotonic() - self._back_at < within_secs
+
+    async def on_start(self) -> None:
+        self._answered_at = time.monotonic()  # it was asked by others before, and has answered them
 
     @property
     def silent_secs(self) -> float:
@@ -73,6 +84,8 @@ class CompactedLog(Service):
         while not self.should_stop:
             await self._ask(consumer, partitions[0])
             rounds = await consumer.getmany(*partitions, timeout_ms=FETCH_MS)
+            if rounds:
+                self._note_answer()
             for records in rounds.values():
                 for record in records:
                     if record.key is not None:
@@ -91,7 +104,13 @@ class CompactedLog(Service):
         if self.silent_secs >= ASK_EVERY_SECS:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(consumer.end_offsets([partition]), ASK_EVERY_SECS)
-                self._answered_at = time.monotonic()
+                self._note_answer()
+
+    def _note_answer(self) -> None:
+        now = time.monotonic()
+        if now - self._answered_at > SILENCE_SECS:
+            self._back_at = now
+        self._answered_at = now
 
     async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
         while not (assigned := consumer.assignment()) and not self.should_stop:

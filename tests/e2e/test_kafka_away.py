@@ -176,3 +176,35 @@ def test_stop_drains(
     assert set(written[: found.records]) == found.places.keys()  # all but the last ones, which nobody read
     assert len(written) - found.records < 200
     assert found.records == topics.offsets(frail_broker, fresh)[OFFSET_KEY]["posts"]
+
+
+def test_owner_that_is_expelled_for_kafkas_silence_keeps_its_task(
+    frail_broker: KafkaBroker, simulate: Callable[..., SimulatorThread], workers: Workers, fresh: str
+) -> None:
+    """
+    A broker that wakes expels the owner for its own silence and deals the task to a standby, which waits for the owner.
+
+    The owner's heartbeat is held up for a second, so that it is the one to be expelled.
+    """
+    simulator = simulate(rate=100)
+    settings = environment(frail_broker, simulator.url, fresh)
+    owner = workers.start(settings).wait_ready()
+    standby = workers.start(settings).wait_ready()
+    owner.wait_delivered(100)
+    assigned = len(standby.events("tasks.assigned"))
+
+    frail_broker.freeze()
+    time.sleep(AWAY_SECS)
+    owner.freeze()
+    frail_broker.thaw()
+    standby.wait_event("tasks.assigned", count=assigned + 1)
+    owner.thaw()
+    owner.wait_ready()
+    owner.wait_delivered(owner.delivered() + 200)
+    simulator.rate = 0
+    wait_for(lambda: _all_delivered(simulator, owner), "all that was written")
+
+    assert [] == standby.events("task.started")
+    assert 1 == len(owner.events("stream.connected"))
+    assert [0, 0] == [standby.stop(), owner.stop()]
+    assert sorted(simulator.emissions.complete_ids()) == sorted(topics.ids(topics.read(frail_broker, fresh)))
