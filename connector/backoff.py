@@ -11,12 +11,14 @@ from math import inf
 from random import Random
 
 from connector.errors import (
+    BudgetReached,
     ConnectionLost,
     ConnectionTaken,
     ConnectorError,
     OutOfCredit,
     RateLimited,
     ServiceUnavailable,
+    TokenRejected,
 )
 
 CONNECTS_PER_WINDOW = 10
@@ -57,6 +59,8 @@ SCHEDULES: dict[type[ConnectorError], Schedule] = {
     RateLimited: Schedule(first=60.0, second=120.0, factor=2.0, cap=960.0, jitter=0.1),
     # a ghost that is not ours to remove: its slot frees after seconds to hours
     ConnectionTaken: Schedule(first=20.0, second=30.0, step=10.0, cap=120.0, jitter=0.1),
+    # of a repair only: the live stream ends with it, and says so
+    TokenRejected: Schedule(first=60.0, second=60.0, cap=60.0),
     # credits are bought by people, caps reset by the calendar
     OutOfCredit: Schedule(first=3600.0, second=3600.0, cap=3600.0),
 }
@@ -89,6 +93,8 @@ class Backoff:
         wait = schedule.wait(attempt, self._random)
         if isinstance(error, RateLimited) and error.reset_at is not None:
             wait = max(error.reset_at - now, 0.0) + RESET_MARGIN_SECS
+        elif isinstance(error, BudgetReached):
+            wait = max(error.resume_at - now, 0.0) + RESET_MARGIN_SECS
         return attempt, wait
 
     def reset(self) -> None:

@@ -10,6 +10,7 @@ Everything that can go wrong, sorted by what to do about it.
     │   ├── RateLimited            429 that waiting cures; `reset_at` if X said when
     │   └── ConnectionTaken        429: another connection holds the slot
     ├── OutOfCredit                pause: money, not patience, is missing
+    │   └── BudgetReached          the operator's own limit; over with the day or the month
     ├── FatalError                 stop the task: a person has to act
     │   ├── NotAuthorized          401, 403
     │   │   └── TokenRejected      401: a token made from a key pair may be fetched again, once
@@ -87,6 +88,14 @@ class ConnectionTaken(RetriableError):
 
 class OutOfCredit(ConnectorError):
     """Credits, spend cap or monthly usage are used up; no retry helps until that changes."""
+
+
+class BudgetReached(OutOfCredit):
+    """The connector has spent what it may; *resume_at* is when the next period begins (UNIX seconds of X's clock)."""
+
+    def __init__(self, message: str, *, resume_at: float) -> None:
+        super().__init__(message)
+        self.resume_at = resume_at
 
 
 class FatalError(ConnectorError):

@@ -16,6 +16,7 @@ from connector.backoff import (
     schedule_of,
 )
 from connector.errors import (
+    BudgetReached,
     ConnectionLost,
     ConnectionTaken,
     Disconnected,
@@ -87,6 +88,14 @@ def test_jitter_only_lengthens_and_by_a_tenth(kind, seed, attempt):
 def test_rate_limit_ends_at_its_reset(reset_at, wait):
     """If X says when the window ends that is the wait, with a second for X's whole seconds; a past one is over."""
     error = RateLimited("429", reset_at=reset_at)
+
+    assert (1, wait + RESET_MARGIN_SECS) == Backoff().wait(error, now=1000.0)
+
+
+@pytest.mark.parametrize(("resume_at", "wait"), [(87_400.0, 86_400.0), (1000.0, 0.0), (400.0, 0.0)])
+def test_budget_goes_on_with_its_period(resume_at, wait):
+    """Not hourly, but when the day or the month is over, by X's clock."""
+    error = BudgetReached("used up", resume_at=resume_at)
 
     assert (1, wait + RESET_MARGIN_SECS) == Backoff().wait(error, now=1000.0)
 

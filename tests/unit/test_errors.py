@@ -3,7 +3,7 @@ import inspect
 import pytest
 
 from connector import errors
-from connector.errors import ConfigError, ConnectorError, NotAuthorized, RateLimited
+from connector.errors import BudgetReached, ConfigError, ConnectorError, NotAuthorized, RateLimited
 
 CLASSES = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, ConnectorError)]
 
@@ -26,7 +26,7 @@ def test_tree_of_the_docstring():
     assert all(kind.__name__ in errors.__doc__ for kind in apart)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind is not ConfigError])
+@pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind not in {ConfigError, BudgetReached}])
 def test_keeps_xs_own_words(kind):
     """An error carries X's title, detail and status beside its message, and knows its name."""
     error = kind("X answered 429: slow down", title="Too Many Requests", detail="slow down", status=429)
@@ -43,6 +43,14 @@ def test_words_may_be_absent():
     assert ("", "", None) == (error.title, error.detail, error.status)
     assert RateLimited("429").reset_at is None
     assert 5.0 == RateLimited("429", reset_at=5.0, status=429).reset_at
+
+
+def test_budget_knows_when_it_goes_on():
+    """X has not said anything: the limit is the operator's own."""
+    error = BudgetReached("used up", resume_at=5.0)
+
+    assert 5.0 == error.resume_at
+    assert ("used up", "BudgetReached", None) == (str(error), error.name, error.status)
 
 
 def test_all_problems_at_once():
