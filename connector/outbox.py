@@ -51,8 +51,19 @@ class Sink(Protocol):
             DeliveryFailed: Kafka does not answer, or does not let us.
         """
 
-    def offset_key(self, partition: SourcePartition) -> bytes:
-        """Return the key of *partition*'s source offset."""
+    def offset_key(self, partition: SourcePartition, kind: str | None = None) -> bytes:
+        """Return the key of *partition*'s source offset, or of what is kept beside it as *kind*."""
+
+    async def read_ledger(self, from_ms: int, to_ms: int | None) -> list[int]:
+        """
+        Return the ids that were delivered, of posts made from *from_ms* to *to_ms* (UNIX ms) or to the newest.
+
+        Some that are older or younger may be among them, and one may be there twice.  Call it when the sink is open.
+
+        Raises:
+            DeliveryFailed: Kafka does not answer, or does not let us.
+            FatalError: a record of the ledger cannot be read.
+        """
 
     async def encode(self, batch: Batch) -> Any:
         """Build what goes over the wire for *batch*; nothing is sent yet."""
@@ -81,6 +92,8 @@ class Pending:
     """Those that brought posts."""
     since: float
     """When it was built (monotonic seconds)."""
+    mills: int = 0
+    """What X charges for what was read since the batch before, in thousandths of a dollar."""
 
 
 class Listener(Protocol):

@@ -320,6 +320,16 @@ class WorkerSettings(BaseModel):
             "Replicas of each internal topic that we create; -1 is the broker's default.",
         ),
     ] = -1
+    ledger_retention_hours: Annotated[
+        int,
+        Option(
+            whole(minimum=24, maximum=87_600),
+            "Kafka",
+            "Hours for which the ids of delivered posts are kept, so that no repair delivers one twice. More than the"
+            " seven days over which X's search reaches back.",
+            "LOW",
+        ),
+    ] = 192
     web_bind: Annotated[
         str,
         Option(

@@ -8,5 +8,7 @@ The Kafka end; beside `worker`, `cluster/` and `web/` the only place that knows 
 `topic`       the typed channel, which writes batches
 `delivery`    one task's way into Kafka: fence, read the offset, write transactions
 `offsets`     source offsets in Connect's format
+`ledger`      which posts were delivered, read back
+`partition`   one partition, read up to where it ends
 `log`         a compacted topic, read to its end and followed
 """

@@ -2,7 +2,7 @@
 One task's way into Kafka.
 
     open:     start the producer (fences the previous owner) ─▶ read the committed offset
-    deliver:  begin ─▶ posts, dead letters, offsets ─▶ commit
+    deliver:  begin ─▶ posts, dead letters, ledger, offsets ─▶ commit
     close:    let go, in bounded time
 """
 
@@ -21,7 +21,7 @@ from aiokafka.errors import (
 from faust.exceptions import NotReady
 
 from connector.errors import BrokerAway, DeliveryFailed, Fenced
-from connector.kafka import offsets
+from connector.kafka import ledger, offsets
 from connector.kafka.cluster import KafkaCluster
 from connector.kafka.producer import TaskProducer
 from connector.kafka.topic import RECORD_OVERHEAD_BYTES, Destination, Encoded, PostsTopic
@@ -63,9 +63,9 @@ class TopicSink:
         self._destination, self._settings = destination, settings
         self._producer: TaskProducer | None = None
 
-    def offset_key(self, partition: SourcePartition) -> bytes:
-        """Return the key of *partition*'s source offset."""
-        return offsets.encode_key(self._settings.connector, partition)
+    def offset_key(self, partition: SourcePartition, kind: str | None = None) -> bytes:
+        """Return the key of *partition*'s source offset, or of what is kept beside it as *kind*."""
+        return offsets.encode_key(self._settings.connector, partition, kind)
 
     async def open(self) -> offsets.CommittedOffsets:
         """
@@ -90,15 +90,39 @@ class TopicSink:
         producer.max_batch_size = min(BATCH_BYTES, self.max_record_bytes)
         producer.max_request_size = MAX_REQUEST_BYTES
         await producer.start()
-        for topic in (self._posts.name, self._destination.offsets_topic, self._destination.dead_letter_topic):
+        where = self._destination
+        for topic in (self._posts.name, where.dead_letter_topic, where.ledger_topic, where.offsets_topic):
             if topic is not None:
                 await producer.client.partitions_for(topic)  # waits for the metadata that the partitioner needs
         return await offsets.read_committed(
             self._cluster,
-            self._destination.offsets_topic,
-            self._destination.offsets_partition,
+            where.offsets_topic,
+            where.slot,
             trust_end_offsets=self._settings.trust_end_offsets,
         )
+
+    async def read_ledger(self, from_ms: int, to_ms: int | None) -> list[int]:
+        """
+        Return the ids that were delivered, of posts made from *from_ms* to *to_ms* (UNIX ms) or to the newest.
+
+        Some that are older or younger may be among them, and one may be there twice.  Call it when the sink is open.
+
+        Raises:
+            DeliveryFailed: Kafka does not answer, or does not let us.
+            FatalError: a record of the ledger cannot be read.
+        """
+        try:
+            return await ledger.read_ids(
+                self._cluster,
+                self._destination.ledger_topic,
+                self._destination.slot,
+                self._destination.ledger_key,
+                from_ms,
+                to_ms,
+                trust_end_offsets=self._settings.trust_end_offsets,
+            )
+        except (KafkaError, OSError, TimeoutError) as exc:
+            raise failure_of(exc) from exc
 
     async def _measure_topics(self) -> None:
         admin = AIOKafkaAdminClient(**self._cluster.options())

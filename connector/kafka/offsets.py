@@ -1,40 +1,54 @@
 """
 Source offsets in Connect's format.
 
-Key: compact JSON `["<connector>",{<source partition>}]`; value: a JSON map; a tombstone removes.
+Key: compact JSON `["<connector>",{<source partition>}]`; value: a JSON map; a tombstone removes.  What is kept beside
+an offset has a third element in its key: `"repaired"`, closed gaps, or `"rules"`, those in force now or in open gaps.
 A task writes into the partition of its slot only: in a shared one the open transaction of one task would hide the
 committed offset of another.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.structs import ConsumerRecord
+from aiokafka import TopicPartition
 
+from connector.kafka import partition as partitions
 from connector.kafka.cluster import KafkaCluster
 from connector.records import SourcePartition
 
-QUIET_SECS = 0.5
-"""So long without a record is the end, on brokers that do not tell the end offset truthfully."""
 
+def encode_key(connector: str, partition: SourcePartition, kind: str | None = None) -> bytes:
+    """
+    Return the key of an offset, or of what is kept beside it as *kind*.
 
-def encode_key(connector: str, partition: SourcePartition) -> bytes:
-    """Return the key of an offset, with the source partition's fields in one canonical order."""
-    return orjson.dumps([connector, dict(partition)], option=orjson.OPT_SORT_KEYS)
+    The source partition's fields have one canonical order.
+    """
+    elements = [connector, dict(partition)] if kind is None else [connector, dict(partition), kind]
+    return orjson.dumps(elements, option=orjson.OPT_SORT_KEYS)
 
 
 def decode_key(key: bytes) -> tuple[str, dict[str, str]] | None:
     """Return connector and source partition, or None for a key that is not an offset's."""
+    connector, partition, kind = _elements(key) or ("", {}, "")
+    return (connector, partition) if kind is None else None
+
+
+def _elements(key: bytes) -> tuple[str, dict[str, str], str | None] | None:
+    """Return connector, source partition, and the kind of what is kept beside the offset; None for a foreign key."""
     try:
-        connector, partition = orjson.loads(key)
+        connector, partition, *rest = orjson.loads(key)
     except (ValueError, TypeError):
         return None
-    if isinstance(connector, str) and isinstance(partition, dict):
-        return connector, partition
-    return None
+    kind = rest[0] if rest else None
+    if not isinstance(connector, str) or not isinstance(partition, dict) or len(rest) > 1:
+        return None
+    if rest and not isinstance(kind, str):
+        return None
+    return connector, partition, kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,26 +64,59 @@ class CommittedOffsets:
 
 
 class OffsetTable:
-    """The latest offset of each key, as far as the topic has been followed."""
+    """The latest value of each key, as far as the topic has been followed; *clock* gives monotonic seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._latest: dict[bytes, bytes] = {}
+        self._covered: dict[bytes, tuple[object, float]] = {}
 
     def apply(self, key: bytes, value: bytes | None) -> None:
         """Take in a record of the offsets topic."""
         if value is None:
             self._latest.pop(key, None)
-        else:
-            self._latest[key] = value
+            self._covered.pop(key, None)
+            return
+        self._latest[key] = value
+        if decode_key(key) is not None:
+            covered_to = _covered_to(value)
+            if key not in self._covered or self._covered[key][0] != covered_to:
+                self._covered[key] = covered_to, self._clock()
 
     def of(self, connector: str) -> list[dict[str, object]]:
         """Return source partitions and offsets of *connector* in Connect's JSON."""
-        entries: list[dict[str, object]] = []
+        return [
+            {"partition": partition, "offset": orjson.loads(value)}
+            for partition, _, value in self._of(connector, kind=None)
+        ]
+
+    def kept(self, connector: str, kind: str) -> list[tuple[dict[str, str], Any]]:
+        """Return source partitions of *connector*, and the JSON kept beside their offsets as *kind*."""
+        return [(partition, orjson.loads(value)) for partition, _, value in self._of(connector, kind)]
+
+    def coverage(self, connector: str) -> list[tuple[dict[str, str], bytes, float]]:
+        """
+        Return source partitions of *connector*, their offsets, and for how many seconds each has covered no more.
+
+        The seconds are those since this process saw `covered_to` change last.
+        """
+        now = self._clock()
+        return [
+            (partition, value, now - self._covered[key][1]) for partition, key, value in self._of(connector, kind=None)
+        ]
+
+    def _of(self, connector: str, kind: str | None) -> Iterator[tuple[dict[str, str], bytes, bytes]]:
         for key, value in sorted(self._latest.items()):
-            decoded = decode_key(key)
-            if decoded is not None and decoded[0] == connector:
-                entries.append({"partition": decoded[1], "offset": orjson.loads(value)})
-        return entries
+            whose, partition, what = _elements(key) or ("", {}, "")
+            if (whose, what) == (connector, kind):
+                yield partition, key, value
+
+
+def _covered_to(value: bytes) -> object:
+    try:
+        return orjson.loads(value)["covered_to"]
+    except (ValueError, TypeError, KeyError):
+        return None  # whoever asks for it gets the value, and says what is wrong with it
 
 
 async def read_committed(
@@ -83,17 +130,9 @@ async def read_committed(
     """
     latest: dict[bytes, bytes] = {}
     seen: set[tuple[bytes, bytes | None]] = set()
-    partition = TopicPartition(topic, slot)
-    consumer = AIOKafkaConsumer(
-        **cluster.options(),
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-    )
-    try:
-        await consumer.start()
-        consumer.assign([partition])
-        async for record in _to_the_end(consumer, partition, trust_end_offsets=trust_end_offsets):
+    reading = partitions.committed(cluster, TopicPartition(topic, slot), trust_end_offsets=trust_end_offsets)
+    async with contextlib.aclosing(reading) as records:
+        async for record in records:
             if record.key is None:
                 continue
             if record.value is None:
@@ -101,23 +140,4 @@ async def read_committed(
             else:
                 latest[record.key] = record.value
             seen.add((record.key, record.value))
-    finally:
-        await consumer.stop()
     return CommittedOffsets(latest=latest, seen=frozenset(seen))
-
-
-async def _to_the_end(
-    consumer: AIOKafkaConsumer, partition: TopicPartition, *, trust_end_offsets: bool
-) -> AsyncIterator[ConsumerRecord[bytes, bytes]]:
-    if trust_end_offsets:
-        end = (await consumer.end_offsets([partition]))[partition]
-        while await consumer.position(partition) < end:
-            for record in (await consumer.getmany(partition, timeout_ms=500)).get(partition, []):
-                yield record
-        return
-    loop = asyncio.get_running_loop()
-    heard = loop.time()
-    while loop.time() - heard < QUIET_SECS:
-        for record in (await consumer.getmany(partition, timeout_ms=100)).get(partition, []):
-            heard = loop.time()
-            yield record

@@ -26,6 +26,13 @@ RECORD_OVERHEAD_BYTES = 128
 POSTS_AT_ONCE = 64
 """Posts that are encoded before the event loop has its turn."""
 
+SOURCE_HEADER = "source"
+"""Says how a repair found a post: `search`, `backfill` or `recovery`; live posts have no such header."""
+
+Headers = list[tuple[str, bytes]]
+_NO_HEADERS: Headers = []
+"""One list for all live posts, which aiokafka only reads."""
+
 Encoded = list[tuple[int, BatchBuilder]]
 """Record batches with their partition, in the order to send them."""
 
@@ -35,7 +42,11 @@ class Destination:
     """Where a task writes beside the output topic."""
 
     offsets_topic: str
-    offsets_partition: int
+    ledger_topic: str
+    slot: int
+    """The partition of the offsets topic and of the ledger topic that is the task's own."""
+    ledger_key: bytes
+    """The connector's name."""
     dead_letter_topic: str | None
 
 
@@ -56,20 +67,21 @@ class PostsTopic(faust.Topic):
         partitions, new_batch = producer.partitions(self.name), producer.client.create_batch
         encoded: Encoded = []
         filling: dict[int, BatchBuilder] = {}
-        for number, (key, value, timestamp_ms) in enumerate(records):
+        for number, (key, value, timestamp_ms, source) in enumerate(records):
             if number % POSTS_AT_ONCE == 0:
                 await asyncio.sleep(0)  # the commit in flight sends its next request meanwhile
+            headers = _NO_HEADERS if source is None else _headers(source)
             partition = partition_of(key, partitions)
             builder = filling.get(partition)
-            if builder is None or builder.append(timestamp=timestamp_ms, key=key, value=value) is None:
+            if builder is None or builder.append(timestamp=timestamp_ms, key=key, value=value, headers=headers) is None:
                 builder = filling[partition] = new_batch()  # the first one, or the last one is full
-                builder.append(timestamp=timestamp_ms, key=key, value=value)
+                builder.append(timestamp=timestamp_ms, key=key, value=value, headers=headers)
                 encoded.append((partition, builder))
         return encoded
 
     async def write(self, producer: TaskProducer, encoded: Encoded, batch: Batch, destination: Destination) -> None:
         """
-        Write *encoded*, which are *batch*'s records, with its dead letters and the source offsets behind them.
+        Write *encoded*, which are *batch*'s records, with its dead letters and its ledger, and the offsets behind them.
 
         With a transactional producer readers of committed records see all of it or nothing; without, the offsets are
         sent once all else is acknowledged.
@@ -83,6 +95,7 @@ class PostsTopic(faust.Topic):
         acks: list[asyncio.Future[Any]] = []
         try:
             await self._send_posts(producer, encoded, batch, destination, acks)
+            await _send_ledger(producer, batch, destination, acks)
             if producer.transactional_id is None:
                 await _all_of(acks)
             for offset in batch.offsets:
@@ -91,7 +104,7 @@ class PostsTopic(faust.Topic):
                         destination.offsets_topic,
                         offset.value,
                         key=offset.key,
-                        partition=destination.offsets_partition,
+                        partition=destination.slot,
                     )
                 )
             await _all_of(acks)
@@ -118,6 +131,26 @@ class PostsTopic(faust.Topic):
                 raise RuntimeError("A dead letter, but no topic for it")
             chosen = zlib.crc32(letter.value) % max(producer.partitions(topic), 1)
             acks.append(await client.send(topic, letter.value, headers=list(letter.headers), partition=chosen))
+
+
+async def _send_ledger(
+    producer: TaskProducer, batch: Batch, destination: Destination, acks: "list[asyncio.Future[Any]]"
+) -> None:
+    for write in batch.ledger:
+        acks.append(
+            await producer.client.send(
+                destination.ledger_topic,
+                write.value,
+                key=destination.ledger_key,
+                partition=destination.slot,
+                timestamp_ms=write.timestamp_ms,
+                headers=_headers(write.source),
+            )
+        )
+
+
+def _headers(source: bytes | None) -> Headers:
+    return _NO_HEADERS if source is None else [(SOURCE_HEADER, source)]
 
 
 async def _all_of(acks: "list[asyncio.Future[Any]]") -> None:

@@ -18,6 +18,12 @@ from connector.events import Event, TopicCreated
 TASK_SLOTS = 64
 """Partitions of the topics in which each task has one of its own; also the most tasks that a group can run."""
 
+LARGE_RECORD_BYTES = 8 * 1024 * 1024
+"""What the internal topics take that may hold large records; no managed Kafka refuses so much."""
+
+LEDGER_SEGMENTS = 8
+"""Into so many segments at least its retention is cut: what is kept beyond it is an eighth of it at most."""
+
 DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
 """Kafka's default of `max.message.bytes`, for brokers that do not tell."""
 
@@ -32,7 +38,8 @@ class TopicSpec:
     """
     A topic to create with *partitions*, *replication* (-1: the broker's default) and *settings*.
 
-    An existing one needs at least *min_partitions*, and a value of each of *required* that is one of those given.
+    An existing one needs at least *min_partitions*, a value of each of *required* that is one of those given, and one
+    of each of *least* that is no smaller.
     """
 
     name: str
@@ -41,29 +48,37 @@ class TopicSpec:
     settings: Mapping[str, str]
     min_partitions: int = 1
     required: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    least: Mapping[str, int] = field(default_factory=dict)
 
 
-def internal_topics(group_id: str, *, replication: int) -> tuple[TopicSpec, ...]:
-    """Return the topics in which a group keeps its state."""
+def internal_topics(group_id: str, *, replication: int, ledger_retention_ms: int) -> tuple[TopicSpec, ...]:
+    """Return the topics in which a group keeps its state; the ledger forgets after *ledger_retention_ms*."""
     # Small segments, so that compaction keeps up with one offset for each transaction and a start reads little.
     compacted = {"cleanup.policy": "compact", "segment.bytes": str(4 * 1024 * 1024), "min.cleanable.dirty.ratio": "0.1"}
     must_compact = {"cleanup.policy": ("compact",)}
+    # The rules of a large account are one record.  A segment that is smaller than a record refuses it.
+    large = {"max.message.bytes": LARGE_RECORD_BYTES, "segment.bytes": LARGE_RECORD_BYTES}
     return (
         TopicSpec(
             name=f"{group_id}-offsets",
             partitions=TASK_SLOTS,
             replication=replication,
-            settings=compacted,
+            settings=compacted | {setting: str(number) for setting, number in large.items()},
             min_partitions=TASK_SLOTS,
             required=must_compact,
+            least=large,
         ),
-        TopicSpec(
-            name=f"{group_id}-statuses",
-            partitions=1,
-            replication=replication,
-            settings=compacted,
-            required=must_compact,
+        *(
+            TopicSpec(
+                name=f"{group_id}-{topic}",
+                partitions=1,
+                replication=replication,
+                settings=compacted,
+                required=must_compact,
+            )
+            for topic in ("statuses", "configs")
         ),
+        _ledger(f"{group_id}-ledger", replication, ledger_retention_ms),
         TopicSpec(
             name=f"{group_id}-tasks",
             partitions=TASK_SLOTS,
@@ -71,6 +86,27 @@ def internal_topics(group_id: str, *, replication: int) -> tuple[TopicSpec, ...]
             settings={"cleanup.policy": "delete"},
             min_partitions=TASK_SLOTS,
         ),
+    )
+
+
+def _ledger(name: str, replication: int, retention_ms: int) -> TopicSpec:
+    by_creation = {"cleanup.policy": "delete", "message.timestamp.type": "CreateTime"}  # it is read by creation times
+    return TopicSpec(
+        name=name,
+        partitions=TASK_SLOTS,
+        replication=replication,
+        settings=by_creation
+        | {
+            "retention.ms": str(retention_ms),
+            "retention.bytes": "-1",
+            # Only whole segments are deleted, each once its newest record is too old.
+            "segment.ms": str(retention_ms // LEDGER_SEGMENTS),
+            "segment.bytes": str(64 * 1024 * 1024),
+            "max.message.bytes": str(LARGE_RECORD_BYTES),
+        },
+        min_partitions=TASK_SLOTS,
+        required={setting: (value,) for setting, value in by_creation.items()},
+        least={"retention.ms": retention_ms},
     )
 
 
@@ -152,8 +188,16 @@ async def _problems(admin: AIOKafkaAdminClient, spec: TopicSpec) -> list[str]:
     for setting, allowed in spec.required.items():
         value = settings.get(setting)
         if value is not None and value not in allowed:
-            problems.append(
-                f"The topic {spec.name} has {setting}={value} and needs {setting}={allowed[0]}: change it with "
-                f"kafka-configs.sh --alter --topic {spec.name} --add-config {setting}={allowed[0]}"
-            )
+            problems.append(_wrong(spec.name, setting, value, allowed[0]))
+    for setting, least in spec.least.items():
+        value = settings.get(setting)
+        if value is not None and 0 <= int(value) < least:  # -1 is no limit
+            problems.append(_wrong(spec.name, setting, value, f"{least}"))
     return problems
+
+
+def _wrong(topic: str, setting: str, value: str, needed: str) -> str:
+    return (
+        f"The topic {topic} has {setting}={value} and needs {setting}={needed}: change it with "
+        f"kafka-configs.sh --alter --topic {topic} --add-config {setting}={needed}"
+    )

@@ -70,6 +70,10 @@ class ConnectionRecord:
     first_id: str | None = None
     last_id: str | None = None
     disconnect_reason: str | None = None
+    backfill_s: float = 0
+    """So much of the past was asked for."""
+    interval: tuple[float, float] | None = None
+    """A recovery: the time that it replays, and nothing else."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

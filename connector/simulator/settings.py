@@ -82,6 +82,8 @@ class SimulatorSettings:
     duplicate_every: int = 0
     out_of_order_s: float = 0
     delivery_lag: Literal["none", "realistic"] = "none"
+    delivery_lag_s: float = 4.8
+    """Median of the realistic lag; its spread grows with it: 99 % within one and a half times of it."""
     delivery_cap: bool = False
     """Drop what exceeds the plan's posts per second."""
     sample_percent: float = 100

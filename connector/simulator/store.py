@@ -78,12 +78,21 @@ class PostStore:
             self._packed.pop(post_id, None)
         del self._ids[:gone]
 
+    def ids(self, low: int, high: int) -> list[int]:
+        """Return the ids from `low` up to, not including, `high`; the oldest first."""
+        return self._ids[bisect_left(self._ids, low) : bisect_left(self._ids, high)]
+
     def newest_first(self, low: int, high: int) -> Iterator[Post]:
         """Yield posts with ids from `low` up to, not including, `high`; the newest first."""
         for at in range(bisect_left(self._ids, high) - 1, bisect_left(self._ids, low) - 1, -1):
             yield self.get(self._ids[at])
 
     def get(self, post_id: int) -> Post:
-        """Return a post that is kept."""
+        """
+        Return a post that is kept.
+
+        Raises:
+            KeyError: it is not, or no longer.
+        """
         post = self._fresh.get(post_id)
         return post if post is not None else _unpack(post_id, *self._packed[post_id])

@@ -8,8 +8,10 @@ Who is connected, and what do they get?  The centre of the simulator.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import uuid
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -22,7 +24,7 @@ from connector.simulator.rendering import HOSTILITIES, Selection, Spelling
 from connector.simulator.snowflakes import first_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from connector.simulator.clock import Clock
     from connector.simulator.limits import Meter
@@ -31,6 +33,16 @@ if TYPE_CHECKING:
     from connector.simulator.store import PostStore
 
 FILTERED = "filtered_stream"
+
+LAG_SPREAD = 0.1622
+"""Sigma of the logarithm of the lag: median 4.8 s gives 7 s for 99 %."""
+
+REPLAY_POSTS = 100
+"""A replay writes so many at once; between them others are served."""
+
+REPLAY_PAUSE_S = 0.005
+REPLAY_BACKLOG_BYTES = 4 * 1024 * 1024
+"""A replay waits while more than this, or half of the buffer, is on the way to its reader."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +115,8 @@ class Streams:
         self._live: dict[str, StreamConnection] = {}
         self._ghosts: list[_Ghost] = []
         self._delayed: set[asyncio.TimerHandle] = set()
+        self._waiting: dict[str, deque[tuple[Post, list[Rule], Literal["live", "duplicate"]]]] = {}
+        """What comes live for connections that are in a replay: older posts first."""
         self._delivered = 0
         self._cap_second = 0
         self._cap_used: dict[str, int] = {}
@@ -166,6 +180,8 @@ class Streams:
             endpoint=wanted.endpoint,
             remote=remote,
             opened_at=self._clock.now(),
+            backfill_s=wanted.backfill_s,
+            interval=wanted.interval,
         )
         connection = StreamConnection(
             wanted=wanted,
@@ -186,11 +202,11 @@ class Streams:
         wanted = connection.wanted
         now = self._clock.now()
         if wanted.interval is not None:
-            self._replay(connection, *wanted.interval, origin="recovery")
-            connection.finish("recovery_done")
+            self._replay(connection, self._stored(*wanted.interval), origin="recovery")
             return
         if wanted.backfill_s:
-            self._replay(connection, now - wanted.backfill_s, now, origin="backfill")
+            self._waiting[connection.id] = deque()
+            self._replay(connection, self._stored(now - wanted.backfill_s, now), origin="backfill")
         self.on_opened(connection)
 
     def _lost(self, connection: StreamConnection) -> None:
@@ -198,20 +214,35 @@ class Streams:
         if connection.record.end == "client" and self._settings.ghost_slot_s > 0:
             self.haunt(connection.wanted.endpoint, self._settings.ghost_slot_s, connection=connection.id)
 
+    def _stored(self, begin: float, end: float) -> Iterator[int]:
+        return iter(self._store.ids(first_id(int(begin * 1000)), first_id(int(end * 1000))))
+
     def _replay(
-        self,
-        connection: StreamConnection,
-        begin: float,
-        end: float,
-        *,
-        origin: Literal["backfill", "recovery"],
+        self, connection: StreamConnection, ids: Iterator[int], *, origin: Literal["backfill", "recovery"]
     ) -> None:
-        """Write the stored posts of a time, the oldest first, seen before or not."""
-        span = first_id(int(begin * 1000)), first_id(int(end * 1000))
-        for post in reversed(list(self._store.newest_first(*span))):
+        """Write stored posts, seen before or not, as far as the reader keeps up; then what waited for their end."""
+        backlog = min(REPLAY_BACKLOG_BYTES, self._settings.buffer_bytes // 2)
+        for _ in range(REPLAY_POSTS):
+            if connection.open and connection.backlog > backlog:
+                break
+            post_id = next(ids, None) if connection.open else None
+            if post_id is None:
+                self._replayed(connection)
+                return
+            try:
+                post = self._store.get(post_id)
+            except KeyError:  # it has left the store meanwhile
+                continue
             rules = self._matching(post)
             if self._wants(connection, post, rules):
                 self._write(connection, post, rules, origin=origin)
+        self._after(REPLAY_PAUSE_S, lambda: self._replay(connection, ids, origin=origin))
+
+    def _replayed(self, connection: StreamConnection) -> None:
+        for post, rules, origin in self._waiting.pop(connection.id, ()):
+            self._write(connection, post, rules, origin=origin)
+        if connection.wanted.interval is not None:
+            connection.finish("recovery_done")
 
     # Posts.
 
@@ -243,25 +274,32 @@ class Streams:
 
     def _delay(self) -> float:
         disorder = self.disorder
-        lag = self._random.lognormvariate(1.5686, 0.1622) if disorder.lag == "realistic" else 0.0
+        median = self._settings.delivery_lag_s
+        lag = self._random.lognormvariate(math.log(median), LAG_SPREAD) if disorder.lag == "realistic" else 0.0
         late = disorder.out_of_order_s
         return lag + (self._random.uniform(0, late) if late else 0.0)
 
     def _later(self, delay: float, post: Post, rules: list[Rule], origin: Literal["live", "duplicate"]) -> None:
-        def deliver() -> None:
-            self._delayed.discard(timer)
-            self._deliver(post, rules, origin)
+        self._after(delay, lambda: self._deliver(post, rules, origin))
 
-        timer = asyncio.get_running_loop().call_later(delay, deliver)
+    def _after(self, delay: float, act: Callable[[], None]) -> None:
+        def run() -> None:
+            self._delayed.discard(timer)
+            act()
+
+        timer = asyncio.get_running_loop().call_later(delay, run)
         self._delayed.add(timer)
 
     def _deliver(self, post: Post, rules: list[Rule], origin: Literal["live", "duplicate"]) -> None:
         reached = False
         for connection in self.live():
-            if not self._wants(connection, post, rules):
+            if connection.wanted.interval is not None or not self._wants(connection, post, rules):
                 continue
             reached = reached or connection.wanted.endpoint == FILTERED
-            self._write(connection, post, rules, origin=origin)
+            if connection.id in self._waiting:
+                self._waiting[connection.id].append((post, rules, origin))
+            else:
+                self._write(connection, post, rules, origin=origin)
         if rules and not reached and origin == "live":
             self._log.add(
                 "missed",

@@ -1,68 +1,23 @@
 """The sink of one task: what readers see of a transaction, who may write, what the committed offset says."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-
-import faust
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 
 from connector.errors import DeliveryFailed, Fenced
-from connector.kafka.cluster import KafkaCluster
 from connector.kafka.delivery import DeliverySettings, TopicSink
 from connector.kafka.offsets import encode_key
 from connector.kafka.producer import TaskProducer
-from connector.kafka.topic import Destination, PostsTopic
-from connector.kafka.topics import declare, internal_topics
+from connector.kafka.topics import LARGE_RECORD_BYTES
 from connector.records import Batch, DeadLetter, OffsetWrite, SourceRecord
 from tests import topics
+from tests.broker.conftest import SLOT, MakeSink
 from tests.brokers import Broker
 from tests.topics import created_ms
 
 pytestmark = pytest.mark.broker
 
-SLOT = 5
 FIRST_ID = 2_125_255_005_154_549_760
 PARTITION = {"stream": "filtered"}
 KEY = encode_key("posts", PARTITION)
-
-MakeSink = Callable[..., TopicSink]
-
-
-@pytest.fixture
-async def make_sink(broker: Broker, fresh: str) -> AsyncIterator[MakeSink]:
-    """Build sinks of one task, each as a worker of its own would."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker.address)
-    await admin.start()
-    await declare(admin, internal_topics(fresh, replication=-1), lambda _: None)
-    await topics.known(admin, f"{fresh}-offsets")
-    await admin.close()
-    await topics.create(broker, fresh, partitions=3)
-    await topics.create(broker, f"{fresh}-letters")
-    sinks: list[TopicSink] = []
-
-    def make(*, exactly_once: bool = True) -> TopicSink:
-        app = faust.App(fresh, broker=broker.url, loop=asyncio.get_running_loop(), topic_disable_leader=True)
-        app.finalize()
-        sink = TopicSink(
-            app,
-            KafkaCluster(servers=(broker.address,)),
-            PostsTopic(app, topic=fresh, value_format="json"),
-            Destination(offsets_topic=f"{fresh}-offsets", offsets_partition=SLOT, dead_letter_topic=f"{fresh}-letters"),
-            DeliverySettings(
-                connector="posts",
-                transactional_id=f"{fresh}-posts-0" if exactly_once else None,
-                idempotent=True,
-                transaction_timeout_secs=60,
-                trust_end_offsets=True,
-            ),
-        )
-        sinks.append(sink)
-        return sink
-
-    yield make
-    for sink in sinks:
-        await sink.close()
 
 
 def batch(first: int, count: int, offset: bytes, letters: tuple[DeadLetter, ...] = ()) -> Batch:
@@ -197,3 +152,36 @@ async def test_too_large_for_the_topic(broker: Broker, make_sink: MakeSink) -> N
 
     with pytest.raises(DeliveryFailed):
         await deliver(sink, Batch(records=(larger,), dead_letters=(), offsets=(OffsetWrite(key=KEY, value=b"2"),)))
+
+
+async def test_kept_beside_the_offset(make_sink: MakeSink) -> None:
+    """Closed gaps and rules have keys of their own beside the offset's, and the rules of a large account go through."""
+    old, new = make_sink(), make_sink()
+    await old.open()
+    rules = b'{"abc":[%s["1","%s",""]]}' % (b'["1","a rule",""],' * 100_000, b"x" * 300_000)
+    kept = {
+        KEY: b'{"posts":1}',
+        old.offset_key(PARTITION, "repaired"): b'[{"state":"repaired"}]',
+        old.offset_key(PARTITION, "rules"): rules,
+    }
+    writes = tuple(OffsetWrite(key=key, value=value) for key, value in kept.items())
+    await deliver(old, Batch(records=(), dead_letters=(), offsets=writes))
+    committed = await new.open()
+    await deliver(new, batch(0, 1, b"2"))
+
+    assert 2_000_000 < len(rules)
+    assert kept == committed.latest
+    assert set(kept.items()) == committed.seen
+    assert [b'["posts",{"stream":"filtered"},"repaired"]', b'["posts",{"stream":"filtered"},"rules"]'] == list(kept)[1:]
+
+
+async def test_largest_record_of_the_offsets_topic(make_sink: MakeSink) -> None:
+    """The topic takes records up to its limit, which no smaller segment undercuts."""
+    sink = make_sink()
+    await sink.open()
+    value = b"x" * (LARGE_RECORD_BYTES - 256)
+    write = OffsetWrite(key=sink.offset_key(PARTITION, "rules"), value=value)
+    await deliver(sink, Batch(records=(), dead_letters=(), offsets=(write,)))
+    committed = await make_sink().open()
+
+    assert {write.key: value} == committed.latest

@@ -22,7 +22,11 @@ def test_key_and_back(connector, partition):
 
 
 @pytest.mark.parametrize(
-    "key", [b"", b"posts", b"7", b"null", b"{}", b"[]", b'["a"]', b'["a",{},1]', b"[1,{}]", b'["a",1]']
+    "key",
+    [
+        *(b"", b"posts", b"7", b"null", b"{}", b"[]", b'["a"]', b"[1,{}]", b'["a",1]'),
+        *(b'["a",{},1]', b'["a",{},null]', b'["a",{},"rules"]', b'["a",{},"rules",1]'),
+    ],
 )
 def test_foreign_keys(key):
     """What is no offset's key is none, and no error."""
@@ -46,3 +50,52 @@ def test_table_knows_the_latest():
     table.apply(encode_key("posts", two), None)
     table.apply(encode_key("posts", two), None)
     assert [{"partition": one, "offset": {"posts": 2}}] == table.of("posts")
+
+
+FILTERED = {"stream": "filtered"}
+
+
+def test_kept_beside_an_offset():
+    """What is kept beside an offset is apart from it, by kind, and a tombstone removes it alone."""
+    table = OffsetTable()
+    table.apply(encode_key("posts", FILTERED), b'{"posts":9}')
+    table.apply(encode_key("posts", FILTERED, "repaired"), b'[{"state":"repaired"}]')
+    table.apply(encode_key("posts", FILTERED, "rules"), b'{"abc":[]}')
+    table.apply(encode_key("other", FILTERED, "rules"), b'{"def":[]}')
+    table.apply(b'["posts",{"stream":"filtered"},null]', b"garbage")
+
+    assert [{"partition": FILTERED, "offset": {"posts": 9}}] == table.of("posts")
+    assert [(FILTERED, [{"state": "repaired"}])] == table.kept("posts", "repaired")
+    assert [(FILTERED, {"abc": []})] == table.kept("posts", "rules")
+    table.apply(encode_key("posts", FILTERED, "rules"), None)
+    assert [] == table.kept("posts", "rules")
+    assert [(FILTERED, [{"state": "repaired"}])] == table.kept("posts", "repaired")
+
+
+def test_coverage_that_stands_still():
+    """An offset's coverage has stood still since its time changed last, whatever else changed, by a steady clock."""
+    now = 1000.0
+    table = OffsetTable(clock=lambda: now)
+    key = encode_key("posts", FILTERED)
+    table.apply(key, b'{"covered_to":"2026-11-01T12:00:00.000Z","posts":1}')
+    now = 1010.0
+    table.apply(key, b'{"covered_to":"2026-11-01T12:00:00.000Z","posts":2}')
+    table.apply(encode_key("posts", FILTERED, "rules"), b"{}")
+    assert [(FILTERED, b'{"covered_to":"2026-11-01T12:00:00.000Z","posts":2}', 10.0)] == table.coverage("posts")
+    table.apply(key, b'{"covered_to":"2026-11-01T12:00:10.000Z","posts":2}')
+    now = 1013.0
+    assert [(FILTERED, b'{"covered_to":"2026-11-01T12:00:10.000Z","posts":2}', 3.0)] == table.coverage("posts")
+    assert [] == table.coverage("other")
+    table.apply(key, None)
+    assert [] == table.coverage("posts")
+    table.apply(key, b'{"covered_to":"2026-11-01T12:00:10.000Z","posts":0}')
+    assert [0.0] == [secs for _, _, secs in table.coverage("posts")]
+
+
+@pytest.mark.parametrize("value", [b"garbage", b"[]", b"7", b"{}"])
+def test_coverage_of_a_foreign_value(value):
+    """A value that is no offset is handed out as it is: whoever decodes it has the words for it."""
+    table = OffsetTable(clock=lambda: 1.0)
+    table.apply(encode_key("posts", FILTERED), value)
+
+    assert [(FILTERED, value, 0.0)] == table.coverage("posts")

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 from aiokafka.errors import KafkaTimeoutError, ProducerFenced
@@ -9,13 +10,22 @@ from connector import worker
 from connector.config import load
 from connector.kafka.partitioner import partition_of
 from connector.kafka.topic import RECORD_OVERHEAD_BYTES, Destination, PostsTopic
+from connector.ledger import encode_ids
 from connector.posts import Post
-from connector.records import Batch, DeadLetter, OffsetWrite, SourceRecord
-from tests.unit.fakes import MADE_MS, key_of, post
+from connector.records import Batch, DeadLetter, LedgerWrite, OffsetWrite, SourceRecord
+from tests.unit.fakes import MADE_MS, id_of, key_of, post
 
 ENVIRONMENT = {"CONNECTOR_TOPIC": "posts", "CONNECTOR_HASHTAGS": "python", "CONNECTOR_X_BEARER_TOKEN": "AAAAsynthetic"}
-DESTINATION = Destination(offsets_topic="connector-offsets", offsets_partition=5, dead_letter_topic="bad")
+DESTINATION = Destination(
+    offsets_topic="connector-offsets",
+    ledger_topic="connector-ledger",
+    slot=5,
+    ledger_key=b"posts",
+    dead_letter_topic="bad",
+)
 OFFSET = OffsetWrite(key=b'["posts",{}]', value=b'{"posts":1}')
+LEDGER = LedgerWrite(value=encode_ids([id_of(1)]), timestamp_ms=MADE_MS + 1, source=None)
+FOUND = LedgerWrite(value=encode_ids([id_of(0)]), timestamp_ms=MADE_MS, source=b"search")
 LETTER = DeadLetter(b"oops", (("error.class", b"BadRecord"),))
 
 
@@ -37,8 +47,8 @@ class FakeClient:
     async def send_batch(self, builder, topic, *, partition):
         return self._sent((topic, partition))
 
-    async def send(self, topic, value, *, key=None, partition=None, headers=None):
-        return self._sent((topic, partition, key, value, headers))
+    async def send(self, topic, value, *, key=None, partition=None, timestamp_ms=None, headers=None):
+        return self._sent((topic, partition, key, value, timestamp_ms, headers))
 
     def _sent(self, call):
         self.calls.append(call)
@@ -70,12 +80,15 @@ def record(number, value=None):
     return SourceRecord(key_of(number), post(number) if value is None else value, MADE_MS + number)
 
 
-def batch(*numbers, letters=(LETTER,)):
-    return Batch(records=tuple(map(record, numbers)), dead_letters=letters, offsets=(OFFSET,))
+def batch(*numbers, letters=(LETTER,), ledger=(LEDGER, FOUND)):
+    return Batch(records=tuple(map(record, numbers)), dead_letters=letters, offsets=(OFFSET,), ledger=ledger)
 
 
 def decoded(builder):
-    return [(each.key, each.value, each.timestamp) for each in DefaultRecordBatch(bytes(builder._build()))]
+    return [
+        (each.key, each.value, each.timestamp, dict(each.headers).get("source"))
+        for each in DefaultRecordBatch(bytes(builder._build()))
+    ]
 
 
 def test_is_a_typed_channel(topic):
@@ -113,12 +126,21 @@ async def test_one_larger_than_a_batch(topic):
     assert [[tuple(record(0))], [tuple(large)], [tuple(record(2))]] == [decoded(builder) for _, builder in encoded]
 
 
+async def test_repaired_posts_say_so(topic):
+    """A post that a repair found says by a header how; one that came live has no header, before or behind it."""
+    found = record(2)._replace(source=b"backfill")
+    ((_, builder),) = await topic.encode(FakeProducer(partitions=1), [record(1), found, record(3)])
+
+    assert [[], [("source", b"backfill")], []] == [each.headers for each in DefaultRecordBatch(bytes(builder._build()))]
+
+
+@pytest.mark.parametrize("source", [b"search", b"recovery", b"backfill"])
 @pytest.mark.parametrize("size", [0, 1, 100, 1_000_000])
-def test_overhead_of_a_record(size):
+async def test_overhead_of_a_record(topic, size, source):
     """A post of the largest size that is let through fits a record batch of the topic's limit."""
-    builder = BatchBuilder(2_000_000, 0, is_transactional=True)
     key = b"9" * 19
-    builder.append(timestamp=MADE_MS, key=key, value=b"x" * size)
+    large = SourceRecord(key, b"x" * size, MADE_MS, source)
+    ((_, builder),) = await topic.encode(FakeProducer(partitions=1), [large])
     builder.close()
 
     assert builder.size() <= len(key) + size + RECORD_OVERHEAD_BYTES
@@ -129,15 +151,17 @@ async def write(topic, producer, whole):
 
 
 async def test_one_transaction(topic):
-    """Posts, dead letters and offsets are one transaction, and the offsets are the last in it."""
+    """Posts, dead letters, ledger and offsets are one transaction, and the offsets are the last in it."""
     producer = FakeProducer(partitions=1)
     await write(topic, producer, batch(1))
 
     assert [
         "begin",
         ("posts", 0),
-        ("bad", 0, None, b"oops", [("error.class", b"BadRecord")]),
-        ("connector-offsets", 5, OFFSET.key, OFFSET.value, None),
+        ("bad", 0, None, b"oops", None, [("error.class", b"BadRecord")]),
+        ("connector-ledger", 5, b"posts", LEDGER.value, MADE_MS + 1, []),
+        ("connector-ledger", 5, b"posts", FOUND.value, MADE_MS, [("source", b"search")]),
+        ("connector-offsets", 5, OFFSET.key, OFFSET.value, None, None),
         "commit",
     ] == producer.client.calls
 
@@ -146,9 +170,9 @@ async def test_no_commit_before_every_ack(topic):
     """The transaction is committed once Kafka has acknowledged all of it."""
     producer = FakeProducer(partitions=1, manual=True)
     writing = asyncio.create_task(write(topic, producer, batch(1)))
-    for count in range(3):
+    for count in range(5):
         await asyncio.sleep(0.001)
-        assert 3 == len(producer.client.acks)
+        assert 5 == len(producer.client.acks)
         assert "commit" not in producer.client.calls
         producer.client.acks[count].set_result(None)
     await writing
@@ -157,11 +181,14 @@ async def test_no_commit_before_every_ack(topic):
 
 
 async def test_without_transactions_offsets_come_after_the_acks(topic):
-    """At least once: the offset is sent when all posts are acknowledged, so a crash between repeats, never loses."""
+    """
+    At least once: the offset is sent when all posts and their ids are acknowledged, so a crash between repeats, never
+    loses.
+    """
     producer = FakeProducer(transactional=False, partitions=1, manual=True)
     writing = asyncio.create_task(write(topic, producer, batch(1)))
     await asyncio.sleep(0.001)
-    assert ["posts", "bad"] == [call[0] for call in producer.client.calls]
+    assert ["posts", "bad", "connector-ledger", "connector-ledger"] == [call[0] for call in producer.client.calls]
     for ack in producer.client.acks:
         ack.set_result(None)
     await asyncio.sleep(0.001)
@@ -171,7 +198,7 @@ async def test_without_transactions_offsets_come_after_the_acks(topic):
     await writing
 
 
-@pytest.mark.parametrize("refusing", ["posts", "bad", "connector-offsets"])
+@pytest.mark.parametrize("refusing", ["posts", "bad", "connector-ledger", "connector-offsets"])
 async def test_refused_record_is_an_unknown_outcome(topic, refusing):
     """If anything is refused nothing is committed, and the error is Kafka's."""
     producer = FakeProducer(partitions=1, refuse={refusing: ProducerFenced()})
@@ -181,9 +208,10 @@ async def test_refused_record_is_an_unknown_outcome(topic, refusing):
     assert "commit" not in producer.client.calls
 
 
-async def test_refused_post_keeps_the_offset_back(topic):
-    """At least once: without its posts the offset is not sent."""
-    producer = FakeProducer(transactional=False, partitions=1, refuse={"posts": KafkaTimeoutError()})
+@pytest.mark.parametrize("refusing", ["posts", "connector-ledger"])
+async def test_refused_post_keeps_the_offset_back(topic, refusing):
+    """At least once: without its posts and their ids the offset is not sent."""
+    producer = FakeProducer(transactional=False, partitions=1, refuse={refusing: KafkaTimeoutError()})
     with pytest.raises(KafkaTimeoutError):
         await write(topic, producer, batch(1))
 
@@ -203,7 +231,7 @@ async def test_several_refusals_are_one_error(topic, caplog):
 async def test_dead_letter_without_a_topic(topic):
     """That is our own error, and nothing is committed."""
     producer = FakeProducer()
-    nowhere = Destination(offsets_topic="connector-offsets", offsets_partition=5, dead_letter_topic=None)
+    nowhere = replace(DESTINATION, dead_letter_topic=None)
     with pytest.raises(RuntimeError, match="no topic for it"):
         await topic.write(producer, [], batch(), nowhere)
 

@@ -12,13 +12,20 @@ from connector.errors import BrokerUnsuitable
 from connector.events import TopicCreated
 from connector.kafka import topics
 from connector.kafka.topics import TASK_SLOTS, TopicSpec, declare, internal_topics, settings_of
+from connector.settings import INTERNAL_TOPICS
 
+DAY_MS = 86_400_000
 POSTS = TopicSpec(
     name="posts",
     partitions=3,
     replication=-1,
     settings={"cleanup.policy": "delete", "retention.ms": "1000", "segment.bytes": "5"},
 )
+
+
+def internal(group="connector"):
+    specs = internal_topics(group, replication=3, ledger_retention_ms=8 * DAY_MS)
+    return {spec.name.removeprefix(f"{group}-"): spec for spec in specs}
 
 
 class FakeAdmin:
@@ -129,13 +136,15 @@ async def test_all_wrong_topics_are_told_at_once():
     """Too few partitions and a wrong policy: each is a sentence with its cure, and all come together."""
     admin = FakeAdmin(
         {
-            "connector-offsets": (10, {"cleanup.policy": "delete"}),
+            "connector-offsets": (10, {"cleanup.policy": "delete", "segment.bytes": "4194304"}),
             "connector-statuses": (1, {"cleanup.policy": "compact,delete"}),
+            "connector-configs": (1, {"cleanup.policy": "compact"}),
+            "connector-ledger": (TASK_SLOTS, {"cleanup.policy": "compact", "retention.ms": "604800000"}),
             "connector-tasks": (TASK_SLOTS, {}),
         }
     )
     with pytest.raises(BrokerUnsuitable) as caught:
-        await declared(admin, *internal_topics("connector", replication=1))
+        await declared(admin, *internal().values())
 
     change = "change it with kafka-configs.sh --alter --topic"
     compact = "and needs cleanup.policy=compact"
@@ -149,8 +158,20 @@ async def test_all_wrong_topics_are_told_at_once():
             f"{change} connector-offsets --add-config cleanup.policy=compact"
         ),
         (
+            "The topic connector-offsets has segment.bytes=4194304 and needs segment.bytes=8388608: "
+            f"{change} connector-offsets --add-config segment.bytes=8388608"
+        ),
+        (
             f"The topic connector-statuses has cleanup.policy=compact,delete {compact}: "
             f"{change} connector-statuses --add-config cleanup.policy=compact"
+        ),
+        (
+            "The topic connector-ledger has cleanup.policy=compact and needs cleanup.policy=delete: "
+            f"{change} connector-ledger --add-config cleanup.policy=delete"
+        ),
+        (
+            "The topic connector-ledger has retention.ms=604800000 and needs retention.ms=691200000: "
+            f"{change} connector-ledger --add-config retention.ms=691200000"
         ),
     ] == str(caught.value).splitlines()
 
@@ -159,14 +180,22 @@ async def test_more_partitions_than_needed():
     """A topic may have more partitions than slots."""
     admin = FakeAdmin({"connector-tasks": (100, {})})
 
-    assert [] == await declared(admin, internal_topics("connector", replication=1)[2])
+    assert [] == await declared(admin, internal()["tasks"])
+
+
+@pytest.mark.parametrize("retention_ms", ["-1", "691200000", "691200001"])
+async def test_ledger_that_keeps_more(retention_ms):
+    """A ledger may be kept for longer than the setting says, and without end."""
+    admin = FakeAdmin({"connector-ledger": (64, {"retention.ms": retention_ms})})
+
+    assert [] == await declared(admin, internal()["ledger"])
 
 
 async def test_silent_broker_is_trusted():
     """A broker that does not tell a setting gets the benefit of the doubt."""
     admin = FakeAdmin({"connector-offsets": (64, {})})
 
-    assert [] == await declared(admin, internal_topics("connector", replication=1)[0])
+    assert [] == await declared(admin, internal()["offsets"])
 
 
 async def test_settings_that_may_not_be_read():
@@ -196,10 +225,33 @@ async def test_effective_settings():
 
 
 def test_internal_topics_of_a_group():
-    """A group's topics bear its name; offsets and tasks have a partition for each slot."""
-    offsets, statuses, tasks = internal_topics("birds", replication=3)
+    """A group's topics bear its name; what belongs to a task has a partition for each slot."""
+    specs = internal("birds")
 
-    assert ["birds-offsets", "birds-statuses", "birds-tasks"] == [offsets.name, statuses.name, tasks.name]
-    assert [64, 1, 64] == [offsets.partitions, statuses.partitions, tasks.partitions]
-    assert {3} == {spec.replication for spec in (offsets, statuses, tasks)}
-    assert ["compact", "compact", "delete"] == [spec.settings["cleanup.policy"] for spec in (offsets, statuses, tasks)]
+    assert ["birds-offsets", "birds-statuses", "birds-configs", "birds-ledger", "birds-tasks"] == [
+        spec.name for spec in specs.values()
+    ]
+    assert [64, 1, 1, 64, 64] == [spec.partitions for spec in specs.values()]
+    assert {3} == {spec.replication for spec in specs.values()}
+    assert ["compact", "compact", "compact", "delete", "delete"] == [
+        spec.settings["cleanup.policy"] for spec in specs.values()
+    ]
+
+
+def test_ledger_forgets_in_time():
+    """Segments are young enough that the ledger keeps no more than an eighth beyond its retention."""
+    settings = internal()["ledger"].settings
+
+    assert ("691200000", "86400000") == (settings["retention.ms"], settings["segment.ms"])
+
+
+def test_large_records_fit_a_segment():
+    """A record larger than a segment would be refused."""
+    settings = internal()["offsets"].settings
+
+    assert 8 * 1024 * 1024 == int(settings["max.message.bytes"]) <= int(settings["segment.bytes"])
+
+
+def test_all_are_reserved():
+    """The names that a configuration may not use for posts are those of the group's topics."""
+    assert set(INTERNAL_TOPICS) == internal().keys()

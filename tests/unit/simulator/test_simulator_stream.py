@@ -546,6 +546,67 @@ def test_recovery_replays_an_interval_and_closes(start):
     assert half.status_code == 400
 
 
+def test_a_long_replay_holds_nobody_up(start):
+    """A backfill comes in parts, other requests between them; what is posted meanwhile comes after it."""
+    sim = start(rules=RULE, plan="enterprise")
+    stored = sim.emit(1000)
+    with Client(sim).stream(backfill_minutes=1) as response:
+        live = sim.emit_post("#python live")
+        written = sim.emissions.counts["written"]
+        received = [next_post(response)["data"]["id"] for _ in range(1001)]
+
+    assert received == [*stored, live]
+    assert written < 1000
+
+
+def test_a_replay_that_is_cut_loses_what_waited(start):
+    """Posts that came live behind it were for this connection: the log has them as cut, not as missed."""
+    sim = start(rules=RULE, plan="enterprise")
+    sim.emit(1000)
+    with Client(sim).stream(backfill_minutes=1):
+        live = sim.emit_post("#python live")
+        sim.fault("rst")
+    eventually(lambda: any(e.post_id == live for e in sim.emissions))
+
+    assert [("cut", "live")] == [(e.outcome, e.origin) for e in sim.emissions if e.post_id == live]
+
+
+def test_a_recovery_gets_nothing_live(start):
+    """Its connection replays and no more: a post that comes meanwhile is missed, unless another one listens."""
+    sim = start(rules=RULE, plan="enterprise", store_posts=10_000)
+    stored = sim.emit(1000)
+    now = datetime.now(tz=UTC)
+    times = {
+        "start_time": f"{now - timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}",
+        "end_time": f"{now + timedelta(seconds=5):%Y-%m-%dT%H:%M:%SZ}",
+    }
+    with Client(sim).stream(**times) as response:
+        live = sim.emit_post("#python live")
+        lines = [json.loads(line)["data"]["id"] for line in response.lines if line]
+    with Client(sim).stream(backfill_minutes=2):
+        eventually(lambda: len(sim.connections) == 2)
+    recovery, backfill = sim.connections
+
+    assert stored == lines
+    assert [*stored, live] == sim.emissions.missed_ids()
+    assert (60 < recovery.interval[1] - recovery.interval[0] < 70, recovery.backfill_s) == (True, 0)
+    assert (None, 120) == (backfill.interval, backfill.backfill_s)
+
+
+def test_a_replay_waits_for_its_reader(start):
+    """What a reader does not take is not dropped: the replay goes on when there is room."""
+    sim = start(rules=RULE, plan="enterprise", socket_send_bytes=4096, buffer_bytes=40_000)
+    stored = sim.emit(300)
+    with Socket(sim, receive_bytes=4096, backfill_minutes=1) as stream:
+        stream.read_head()
+        time.sleep(0.1)
+        written = sim.emissions.counts["written"]
+        eventually(lambda: stream.wait_for(f'"id":"{stored[-1]}"'.encode()) or True)
+
+    assert written < 300
+    assert 0 == sim.emissions.counts["dropped"]
+
+
 def test_duplicates_and_disorder_can_be_asked_for(start):
     """Every Nth post comes twice; ids leave their order; nothing gets lost."""
     sim = start(rules=RULE, duplicate_every=5, out_of_order_s=0.3)
@@ -567,6 +628,8 @@ def test_realistic_lag_has_the_measured_spread(start):
     assert 4.6 < delays[2000] < 5.0
     assert 6.5 < delays[3960] < 7.6
     assert start().simulator.streams._delay() == 0
+    quick = start(delivery_lag="realistic", delivery_lag_s=0.8)
+    assert 0.75 < sorted(quick.simulator.streams._delay() for _ in range(1001))[500] < 0.85
 
 
 def test_edits_are_new_ids_in_one_history(start):

@@ -1,0 +1,58 @@
+"""
+Reading back which posts were delivered.
+
+The ledger topic holds one record of ids for each transaction, in the partition of the task's slot; its timestamp is the
+creation time of the newest of them (`connector.ledger` has the format).
+"""
+
+import contextlib
+
+from aiokafka import TopicPartition
+
+from connector.errors import FatalError
+from connector.kafka import partition as partitions
+from connector.kafka.cluster import KafkaCluster
+from connector.kafka.topic import SOURCE_HEADER
+from connector.ledger import decode_ids
+
+
+async def read_ids(
+    cluster: KafkaCluster,
+    topic: str,
+    slot: int,
+    key: bytes,
+    from_ms: int,
+    to_ms: int | None,
+    *,
+    trust_end_offsets: bool,
+) -> list[int]:
+    """
+    Return the ids under *key* in the partition of *slot*.
+
+    They begin with the first record of a time from *from_ms* on (UNIX ms), so no id of that time is before it, and end
+    with the partition, or with the first record of live posts that is younger than *to_ms*.  A repair writes old ids
+    late: what it wrote behind that record is not read.
+
+    Raises:
+        KafkaError, TimeoutError: the broker cannot be asked now.
+        FatalError: a record is none of a ledger.
+    """
+    found: list[int] = []
+    partition = TopicPartition(topic, slot)
+    reading = partitions.committed(cluster, partition, from_ms=max(from_ms, 0), trust_end_offsets=trust_end_offsets)
+    async with contextlib.aclosing(reading) as records:
+        async for record in records:
+            if record.key != key:
+                continue
+            try:
+                found += decode_ids(record.value or b"")
+            except ValueError as exc:
+                raise FatalError(
+                    f"The record at offset {record.offset} of {topic}, partition {slot}, is none of a ledger: {exc};"
+                    f" kafka-delete-records.sh up to offset {record.offset + 1} lets the task begin, and what was"
+                    " delivered before may then be delivered again"
+                ) from exc
+            live = all(name != SOURCE_HEADER for name, _ in record.headers)
+            if to_ms is not None and live and record.timestamp > to_ms:
+                break
+    return found
