@@ -138,6 +138,7 @@ EXPANSIONS_OF_FIELDS = {
     "place.fields": ("geo.place_id",),
     "poll.fields": ("attachments.poll_ids",),
 }
+USER_EXPANSIONS = frozenset(EXPANSIONS_OF_FIELDS["user.fields"])
 BILLED_EXPANSIONS = (*EXPANSIONS_OF_FIELDS["user.fields"], "referenced_tweets.id")
 
 
@@ -178,7 +179,6 @@ def _api_url(url: str) -> str:
 
 _LATER = "which is not available in this version"
 _REFUSED_STREAMS = {"compliance": _LATER}
-_REFUSED_RECOVERIES = dict.fromkeys(("backfill", "search"), _LATER)
 _REFUSED_FORMATS = dict.fromkeys(("avro", "protobuf", "jsonschema", "json_schema"), _LATER)
 
 
@@ -436,21 +436,40 @@ class ConnectorConfig(BaseModel):
         ),
     ] = 15.0
     recovery: Annotated[
-        Literal["auto", "none"],
+        Literal["auto", "backfill", "search", "none"],
         Option(
-            choice("auto", "none", refused=_REFUSED_RECOVERIES),
+            choice("auto", "backfill", "search", "none"),
             "Delivery",
-            "How gaps are repaired. This version repairs none: with `auto` and with `none` alike a gap is recorded with"
-            " the offset and shown. Later versions will repair with `auto`.",
+            "How gaps are repaired. `auto`: by the best way that `plan` has; `backfill`: only by what X replays"
+            " (enterprise); `search`: only by recent search; `none`: gaps are recorded and shown, not repaired."
+            " Repaired posts cost like live ones.",
         ),
     ] = "auto"
+    backfill_max_minutes: Annotated[
+        int,
+        Option(
+            whole(minimum=0, maximum=5),
+            "Delivery",
+            "Longest gap, in minutes, that a reconnect fills by `backfill_minutes` (enterprise). 0: never asked for.",
+            "LOW",
+        ),
+    ] = 5
     budget_posts_per_day: Annotated[
         int | None,
-        Option(whole(minimum=1), "Delivery", "Posts a day after which the connector pauses.", available=False),
+        Option(
+            whole(minimum=1),
+            "Delivery",
+            "Posts that the connector may read on one UTC day, live and by repair; then it pauses until the next.",
+        ),
     ] = None
     budget_usd_per_month: Annotated[
         float | None,
-        Option(number(minimum=0), "Delivery", "Dollars a month after which the connector pauses.", available=False),
+        Option(
+            number(minimum=0.005),
+            "Delivery",
+            "Dollars, at X's list price, that posts may cost in one UTC month; then the connector pauses until the"
+            " next.",
+        ),
     ] = None
 
     time_limit_secs: Annotated[
@@ -635,6 +654,7 @@ def _check(given: Given, group_id: str) -> Checked:
         *_credential_conflicts(given),
         *_url_conflicts(config, given),
         *_topic_conflicts(config, given, group_id),
+        *_plan_conflicts(config, given),
     ]
     problems = found.with_conflicts(conflicts)
     if problems:
@@ -687,6 +707,27 @@ def _url_conflicts(config: ConnectorConfig, given: Given) -> Iterable[Conflict]:
             ("x.api.url", "x.api.insecure"),
             f"{given.name('x.api.url')} would send the token unencrypted: use https, or set"
             f" {given.name('x.api.insecure')}=true for a simulator.",
+        )
+
+
+def _plan_conflicts(config: ConnectorConfig, given: Given) -> Iterable[Conflict]:
+    plan, recovery, dollars = map(given.name, ("plan", "recovery", "budget.usd.per.month"))
+    if config.plan != "enterprise" and config.recovery == "backfill":
+        yield Conflict(
+            ("recovery", "plan"),
+            f"{recovery}=backfill is for enterprise accounts, and {plan} is {config.plan}: use search, or auto.",
+        )
+    if config.stream != "filtered" and config.recovery == "search":
+        yield Conflict(
+            ("recovery", "stream"),
+            f"{recovery}=search works only with {given.name('stream')}=filtered, whose rules can be searched for: use"
+            " auto, backfill or none.",
+        )
+    if config.plan == "enterprise" and config.budget_usd_per_month is not None:
+        yield Conflict(
+            ("budget.usd.per.month", "plan"),
+            f"{dollars} works only with {plan}=pay_per_use, as X does not publish enterprise prices: use"
+            f" {given.name('budget.posts.per.day')}.",
         )
 
 

@@ -5,8 +5,6 @@ The path of every post: its id out of the line's head, the ledger's word whether
 no post goes to the dead letter topic, or ends the task; nothing is skipped without a word.
 """
 
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from connector.errors import BadRecord
@@ -23,16 +21,19 @@ class Converted:
     """
     What arrivals became.
 
-    *waits* has, for each arrival, when it came (local UNIX seconds), when one of its posts was made, and how many posts
-    it brought.  *dropped* has error, reason and size of each dead letter.  *error* is the bad record behind which
-    nothing was converted.
+    *ids* are those of the records, *again* those of posts that the ledger knew.  *waits* has, for each arrival, when it
+    came (`clock.now`), when one of its posts was made, and how many posts it brought.  *newest_id* is the largest id of
+    the last arrival, delivered before or not; 0 for none.  *dropped* has error, reason and size of each dead letter.
+    *error* is the bad record behind which nothing was converted.
     """
 
     records: list[SourceRecord] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    again: list[int] = field(default_factory=list)
+    newest_id: int = 0
     dead_letters: list[DeadLetter] = field(default_factory=list)
     waits: list[tuple[float, float, int]] = field(default_factory=list)
     dropped: list[tuple[str, str, int]] = field(default_factory=list)
-    duplicates: int = 0
     error: BadRecord | None = None
 
 
@@ -41,31 +42,27 @@ class Converter:
 
     def __init__(self, *, connector: str, dead_letters: bool) -> None:
         self._connector, self._dead_letters = connector, dead_letters
-        self._ledger = Ledger()
+        self.ledger = Ledger()
         self.max_record_bytes = 0
         """The largest key and value together that the output topic takes."""
         self.max_dead_letter_bytes = 0
         """The largest value that the dead letter topic takes; what is beyond is cut, and a header says so."""
 
-    def convert(self, arrivals: Sequence[Arrival], result: Converted | None = None) -> Converted:
-        """Convert *arrivals* in order, behind what *result* holds, up to the first bad record that is not tolerated."""
-        result = result or Converted()
-        self._ledger.forget(time.monotonic())
-        for arrival in arrivals:
-            self._convert_one(arrival, result)
-            if result.error is not None:
-                break
-        return result
+    def convert(self, arrival: Arrival, result: Converted, *, source: bytes | None = None, until_id: int = 0) -> None:
+        """
+        Convert the lines of *arrival* behind what *result* holds, up to the first bad record that is not tolerated.
 
-    def _convert_one(self, arrival: Arrival, result: Converted) -> None:
-        ledger, records = self._ledger, result.records
+        Posts with ids below *until_id*, or all if that is 0, are marked as found by *source*.
+        """
+        ledger, records, ids = self.ledger, result.records, result.ids
         before = len(records)
-        made_ms = 0
+        newest_id = made_ms = 0
         for line in arrival.lines:
             try:
                 post_id = head_of(line)
+                newest_id = max(newest_id, post_id)
                 if post_id in ledger:
-                    result.duplicates += 1
+                    result.again.append(post_id)
                     continue
                 key = b"%d" % post_id
                 if len(key) + len(line) > self.max_record_bytes:
@@ -80,9 +77,15 @@ class Converter:
                 self._bury(line, exc, arrival.at, result)
                 continue
             ledger.add(post_id)
+            ids.append(post_id)
             made_ms = created_ms(post_id)
-            records.append(SourceRecord(key, line, made_ms))
-        if posts := len(records) - before:
+            if source is not None and (not until_id or post_id < until_id):
+                records.append(SourceRecord(key, line, made_ms, source))
+            else:
+                records.append(SourceRecord(key, line, made_ms))
+        result.newest_id = newest_id
+        posts = len(records) - before
+        if posts and (source is None or until_id):  # what is looked up later says nothing about delays
             result.waits.append((arrival.at, made_ms / 1000, posts))
 
     def _bury(self, line: bytes, error: BadRecord, at: float, result: Converted) -> None:

@@ -13,9 +13,6 @@ from typing import ClassVar
 from connector.metrics import Metrics
 from connector.records import TaskId
 
-POST_PRICE_USD = 0.005
-"""What X charges for a delivered post under pay-per-use (docs.x.com: pricing, 2026)."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
@@ -62,6 +59,7 @@ class TaskResumed(TaskEvent):
     name = "task.resumed"
     covered_to: str | None
     posts: int
+    gaps: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,21 +194,24 @@ class FeatureUnavailable(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchDelivered(TaskEvent):
-    """*waits* are (seconds from arrival to commit, seconds from creation to commit, posts), one for each arrival."""
+    """
+    *waits* are (seconds from arrival to commit, seconds from creation to commit, posts), one for each arrival.
+
+    *usd* is what X charges for what was read since the batch before.
+    """
 
     name = "batch.delivered"
     level = logging.DEBUG
     posts: int
     waits: tuple[tuple[float, float, int], ...]
-    billed: bool
+    usd: float
 
     def fields(self) -> dict[str, object]:
         return {"connector": self.of.connector, "task": self.of.number, "posts": self.posts}
 
     def count(self, metrics: Metrics) -> None:
         metrics.posts_delivered.inc(self.posts)
-        if self.billed:
-            metrics.spend_usd.inc(self.posts * POST_PRICE_USD)
+        metrics.spend_usd.inc(self.usd)
         for to_commit, age, posts in self.waits:
             metrics.delivery_seconds.observe(to_commit, posts)
             metrics.post_age_seconds.observe(age, posts)
@@ -218,12 +219,16 @@ class BatchDelivered(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuplicatesDropped(TaskEvent):
+    """*source* is the way of a repair that brought them, None for the stream."""
+
     name = "posts.duplicates_dropped"
     level = logging.DEBUG
     posts: int
+    source: str | None = None
 
     def count(self, metrics: Metrics) -> None:
-        metrics.posts_dropped.labels(reason="duplicate", intentional="true").inc(self.posts)
+        reason = "duplicate" if self.source is None else f"duplicate_{self.source}"
+        metrics.posts_dropped.labels(reason=reason, intentional="true").inc(self.posts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +261,81 @@ class DeliveryDelayed(TaskEvent):
 class DeliveryResumed(TaskEvent):
     name = "delivery.resumed"
     waited_secs: float
+
+
+# -- what is missing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapEvent(TaskEvent):
+    """Posts made from *gap_from* to *gap_to* (X's clock) may be missing, because of *reason*."""
+
+    gap_from: str
+    gap_to: str
+    seconds: float
+    reason: str
+    partition: str | None
+
+
+class GapOpened(GapEvent):
+    name = "gap.opened"
+    level = logging.WARNING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapRepaired(GapEvent):
+    """All that X offers of it is in the topic: *posts* that were missing, for *cost_usd* where X charges."""
+
+    name = "gap.repaired"
+    way: str
+    posts: int
+    cost_usd: float | None
+
+    def count(self, metrics: Metrics) -> None:
+        metrics.gaps.labels(reason=self.reason, outcome="repaired").inc()
+
+
+class GapAccepted(GapEvent):
+    """An operator has said that it may stay as it is."""
+
+    name = "gap.accepted"
+
+    def count(self, metrics: Metrics) -> None:
+        metrics.gaps.labels(reason=self.reason, outcome="accepted").inc()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapLost(GapEvent):
+    """X offers no way to repair it, for the reason in *detail*; it stays until somebody retries or accepts it."""
+
+    name = "gap.lost"
+    level = logging.ERROR
+    detail: str
+
+    def count(self, metrics: Metrics) -> None:
+        metrics.gaps.labels(reason=self.reason, outcome="lost").inc()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairStarted(TaskEvent):
+    name = "gap.repair_started"
+    gap_from: str
+    gap_to: str
+    way: str
+    partition: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairDelayed(TaskEvent):
+    """The live stream does not wait for it."""
+
+    name = "gap.repair_delayed"
+    level = logging.WARNING
+    gap_from: str
+    error: str
+    reason: str
+    retry_in_secs: float
+    partition: str | None
 
 
 # -- the worker

@@ -50,7 +50,8 @@ class Metrics:
         self.reconnects = counter("connector_reconnects", "Connections that ended, by what ended them.", "error")
         self.deliveries_failed = counter("connector_deliveries_failed", "Deliveries Kafka did not confirm.", "error")
         self.task_starts = counter("connector_task_starts", "Starts of a task on this worker.")
-        self.spend_usd = counter("connector_spend_usd", "Price of the delivered posts at X's list price (USD).")
+        self.gaps = counter("connector_gaps", "Gaps that were repaired, lost or accepted.", "reason", "outcome")
+        self.spend_usd = counter("connector_spend_usd", "Price of what was read, at X's list price (USD).")
         self.delivery_seconds = WeightedHistogram(
             "connector_delivery_seconds", "Arrival in the socket to commit.", DELIVERY_BUCKETS_SECS, self.registry
         )

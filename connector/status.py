@@ -1,5 +1,6 @@
-"""In which state is a task?  Kafka Connect's words."""
+"""In which state is a task?  Kafka Connect's words, and what it holds at X."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,15 +14,29 @@ class State(StrEnum):
     FAILED = "FAILED"
 
 
+Handle = str | float
+"""One of our connections at X: its id; while X has not told that, when it was opened (UNIX seconds of X's clock)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """What became of connections that were to be ended: X has *ended* some, and does not list those *absent*."""
+
+    ended: AbstractSet[Handle] = frozenset()
+    absent: AbstractSet[Handle] = frozenset()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskStatus:
     """
     One task's state; *trace* says why it FAILED, *detail* what a RUNNING or PAUSED one is waiting for.
 
-    *connections* are X's ids of the connections that it holds.
+    *connections* are those that X may count as its own; should it die, its heir ends them.
     """
 
     state: State
     trace: str | None = None
     detail: str | None = None
-    connections: tuple[str, ...] = ()
+    connections: tuple[Handle, ...] = ()
+    outages: tuple[tuple[str, str], ...] = ()
+    """Source partitions (`""` for a stream that has none) without a connection at the moment, and why."""

@@ -5,7 +5,8 @@ One task: poll, deliver, commit, and start over from the committed offset when K
                   (fences)              ▲                                    │
                                         └── pause ◀── outcome unknown ───────┘
 
-What is on its way into Kafka, and what becomes of a doubtful commit, is the `outbox`'s affair.
+What is delivered and what is missing of each source partition is the `feed`'s affair, repairs are the `filler`'s; what
+is on its way into Kafka, and what becomes of a doubtful commit, is the `outbox`'s.
 """
 
 import asyncio
@@ -13,16 +14,17 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any
 
 from mode import Service
 
+from connector import clock
 from connector.buffer import Buffer
 from connector.console import Console
 from connector.converter import Converted, Converter
-from connector.coverage import Coverage
+from connector.coverage import Coverage, Way
 from connector.errors import (
     BadRecord,
     BrokerAway,
@@ -49,11 +51,15 @@ from connector.events import (
     TaskStopped,
     TimeLimitReached,
 )
+from connector.feed import OFFSET, REPAIRED, RULES, Feed, FeedSettings, ledger_write
+from connector.filler import Filler, Finder, Requests, Workshop
 from connector.outbox import CommittedOffsets, Outbox, Pending, Sink
 from connector.reader import Owner, Reader, Source
-from connector.records import Arrival, Batch, DeadLetter, OffsetWrite, SourceRecord, TaskId
+from connector.records import Batch, Connected, DeadLetter, LedgerWrite, OffsetWrite, SourceRecord, TaskId
+from connector.recovery import Policy
 from connector.snowflake import to_iso
-from connector.status import State, TaskStatus
+from connector.spend import MILLS, Budget, Spend
+from connector.status import Handle, State, TaskStatus
 
 RESTART_PAUSE_SECS = 3.0
 """A worker that was paused hears about 1.5 s after it wakes that its tasks have moved; until then it must not fence."""
@@ -65,6 +71,8 @@ COMMIT_PROVES_SECS = 5.0
 """A commit as recent proves that no other worker owns the task: it takes a longer silence to lose one."""
 
 PROOF_POLL_SECS = 0.05
+
+FORGET_SECS = 1.0
 
 IDLE_COMMIT_SECS = 5.0
 """Without posts the offset is committed at most this often; keep-alives come every 20 s."""
@@ -82,7 +90,31 @@ class TaskSettings:
     time_limit_secs: float | None
     dead_letter_topic: str | None
     tolerate_bad_records: bool
-    billed: bool
+    policy: Policy
+    """How gaps may be repaired."""
+    metered: bool
+    """Whether X charges for each post, or posts are counted for a budget."""
+    budget: Budget
+    others: Callable[[], Collection[Spend]]
+    """What the connector's tasks have spent that run elsewhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partition:
+    """One source partition of a task: what is read of it, what became of that, and what fills its gaps."""
+
+    reader: Reader
+    feed: Feed
+    filler: Filler[Any]
+
+    @property
+    def outage_secs(self) -> float:
+        """For how long, by X's clock, an outage goes on that is no gap yet."""
+        coverage = self.feed.coverage
+        if self.reader.connected is not None or coverage.covered_to_ms is None:
+            return 0.0
+        since = max([coverage.covered_to_ms, *(gap.to_ms for gap in coverage.gaps)])
+        return max(self.feed.now_ms - since, 0) / 1000
 
 
 class SourceTask(Service):
@@ -99,23 +131,24 @@ class SourceTask(Service):
     def __init__(
         self,
         settings: TaskSettings,
-        sources: Sequence[Source],
+        sources: Sequence[tuple[Source, Finder]],
         sink: Sink,
         executor: Executor,
         *,
+        requests: Requests[Any],
         emit: Callable[[Event], None],
         on_status: Callable[[TaskStatus], None],
-        ghosts: Collection[str] = (),
+        ghosts: Collection[Handle] = (),
         console: Console | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings
         self.status = TaskStatus(state=State.UNASSIGNED)
-        self.readers: list[Reader] = []
+        self.partitions: list[Partition] = []
         self.ended, self.over = asyncio.Event(), asyncio.Event()
         self.finished = False
         self._sources, self._sink, self._executor = sources, sink, executor
-        self._emit, self._on_status, self._ghosts = emit, on_status, ghosts
+        self._requests, self._emit, self._on_status, self._ghosts = requests, emit, on_status, ghosts
         self._converter = Converter(
             dead_letters=settings.tolerate_bad_records and settings.dead_letter_topic is not None,
             connector=settings.task.connector,
@@ -129,6 +162,8 @@ class SourceTask(Service):
         self._stopping = False
         self._fatal: ToleranceExceeded | None = None
         self._proof_wanted = False
+        self._untold = False
+        self._forgot_at = time.monotonic()
         self._main: asyncio.Task[Any] | None = None
         self._runs: list[asyncio.Task[None]] = []
         self._time_limit: asyncio.TimerHandle | None = None
@@ -159,7 +194,7 @@ class SourceTask(Service):
                 await self._outbox.discard()
             except Exception:
                 self.log.exception("Task %s could not let go of its producer", self.settings.task)
-            self._emit(TaskStopped(of=self.settings.task, posts=sum(reader.coverage.posts for reader in self.readers)))
+            self._emit(TaskStopped(of=self.settings.task, posts=sum(feed.coverage.posts for feed in self.feeds)))
             self._set(status)
             self.ended.set()
             self.over.set()
@@ -204,9 +239,20 @@ class SourceTask(Service):
         """Stop reading at once; what has been read is still delivered."""
         if not self._stopping:
             self._stopping = True
-            for reader in self.readers:
-                reader.stop()
+            for partition in self.partitions:
+                partition.reader.stop()
+                partition.filler.stop()
             self._wake.set()
+
+    @property
+    def readers(self) -> list[Reader]:
+        """Those that read a source partition each."""
+        return [partition.reader for partition in self.partitions]
+
+    @property
+    def feeds(self) -> list[Feed]:
+        """What became of what they read."""
+        return [partition.feed for partition in self.partitions]
 
     @property
     def undelivered_posts(self) -> int:
@@ -216,9 +262,12 @@ class SourceTask(Service):
     @property
     def covered_to_ms(self) -> int | None:
         """The creation time up to which everything read is committed, over all source partitions (UNIX ms)."""
-        values = [value for value in self._outbox.committed.values() if value is not None]
-        covered = [Coverage.decode(value).covered_to_ms for value in values]
+        covered = [self._committed(feed).covered_to_ms for feed in self.feeds]
         return min((ms for ms in covered if ms is not None), default=None)
+
+    def _committed(self, feed: Feed) -> Coverage:
+        value = self._outbox.committed.get(self._sink.offset_key(feed.partition))
+        return Coverage() if value is None else Coverage.decode(value)
 
     @property
     def unready(self) -> str | None:
@@ -238,53 +287,80 @@ class SourceTask(Service):
 
     async def _open(self) -> None:
         committed = await self._outbox.open()
-        if not self.readers:
-            self._start_reading(committed)
+        if not self.partitions:
+            await self._start_reading(committed)
         if not self._outbox.pending:
             self._restarting = None
 
-    def _start_reading(self, committed: CommittedOffsets) -> None:
+    async def _start_reading(self, committed: CommittedOffsets) -> None:
+        feeds = [self._feed_of(source, committed) for source, _ in self._sources]
+        since = [feed.wanted_from_ms for feed in feeds if feed.wanted_from_ms is not None]
+        if since:  # X may send again what the last owner delivered
+            self._converter.ledger.update(await self._sink.read_ledger(min(since), None))
+        for (source, finder), feed in zip(self._sources, feeds, strict=True):
+            self._add_partition(source, finder, feed)
+        for partition in self.partitions:
+            for run in (partition.reader.run(), partition.filler.run()):
+                running = asyncio.create_task(run)
+                running.add_done_callback(lambda _: self._wake.set())
+                self._runs.append(running)
+        if self._stopping:
+            for partition in self.partitions:
+                partition.reader.stop()
+                partition.filler.stop()
+        self._changed()
+
+    def _feed_of(self, source: Source, committed: CommittedOffsets) -> Feed:
+        keys = {kind: self._sink.offset_key(source.partition, kind) for kind in (OFFSET, REPAIRED, RULES)}
+        kept = {kind: committed.latest.get(key) for kind, key in keys.items()}
+        self._outbox.committed |= {keys[kind]: value for kind, value in kept.items()}
+        settings = self.settings
+        buffer = Buffer(
+            settings.buffer_max_bytes // len(self._sources), self._wake_loop, full_posts=settings.batch_max_records
+        )
+        feed_settings = FeedSettings(
+            task=settings.task,
+            settle_ms=int(settings.settle_secs * 1000),
+            metered=settings.metered,
+            budget=settings.budget,
+            others=lambda: [*settings.others(), *(other.coverage.spent for other in self.feeds if other is not feed)],
+        )
+        feed = Feed(source.partition, buffer, feed_settings, emit=self._emit, kept=kept, run=self._run_word)
+        feed.follow_rules(lambda: source.rules)
+        return feed
+
+    def _add_partition(self, source: Source, finder: Finder, feed: Feed) -> None:
+        workshop = Workshop(
+            task=self.settings.task,
+            emit=self._emit,
+            prove=self._prove,
+            wake=self._wake.set,
+            read_ledger=self._sink.read_ledger,
+            committed_batch=lambda: self._committed(feed).batch,
+            ledger=self._converter.ledger,
+            requests=self._requests,
+        )
+        filler = Filler(feed, finder, self.settings.policy, workshop, self._executor)
         owner = Owner(
             task=self.settings.task,
             prove=self._prove,
             emit=self._emit,
             changed=self._changed,
+            admit=feed.admit,
+            backfill_minutes=filler.backfill_minutes,
+            refuse_backfill=filler.refuse_backfill,
         )
-        for source in self._sources:
-            key = self._sink.offset_key(source.partition)
-            value = committed.latest.get(key)
-            self._outbox.committed[key] = value
-            buffer = Buffer(
-                self.settings.buffer_max_bytes // len(self._sources),
-                self._wake_loop,
-                full_posts=self.settings.batch_max_records,
-            )
-            coverage = self._resume_after(value)
-            reader = Reader(source, buffer, owner, self._executor, coverage=coverage, ghosts=self._ghosts)
-            self.readers.append(reader)
+        reader = Reader(source, feed.buffer, owner, self._executor, ghosts=self._ghosts)
+        self.partitions.append(Partition(reader=reader, feed=feed, filler=filler))
+        if feed.coverage.covered_to_ms is not None:
             self._emit(
                 TaskResumed(
                     of=self.settings.task,
-                    covered_to=None if coverage.covered_to_ms is None else to_iso(coverage.covered_to_ms),
-                    posts=coverage.posts,
+                    covered_to=to_iso(feed.coverage.covered_to_ms),
+                    posts=feed.coverage.posts,
+                    gaps=len(feed.coverage.gaps),
                 )
             )
-        for reader in self.readers:
-            run = asyncio.create_task(reader.run())
-            run.add_done_callback(lambda _: self._wake.set())
-            self._runs.append(run)
-        if self._stopping:
-            for reader in self.readers:
-                reader.stop()
-        self._changed()
-
-    def _resume_after(self, value: bytes | None) -> Coverage:
-        if value is None:
-            return Coverage(run=self._run_word)
-        try:
-            return replace(Coverage.decode(value), run=self._run_word)
-        except ValueError as exc:
-            raise FatalError(f"{exc}; write a tombstone for its key into the offsets topic to begin anew") from exc
 
     # -- turns
 
@@ -313,8 +389,7 @@ class SourceTask(Service):
         """One turn: drain, convert, hand to Kafka.  Return whether there was anything."""
         await self._outbox.confirmed(unless=lambda: any(reader.buffer.full for reader in self.readers))
         self._wake.clear()
-        drained = [(reader, reader.buffer.drain(self.settings.batch_max_records)) for reader in self.readers]
-        pending, fatal = await self._convert([(reader, arrivals) for reader, arrivals in drained if arrivals])
+        pending, fatal = await self._convert()
         self._fatal = self._fatal or fatal
         if pending is not None:
             await self._outbox.hand_over(pending)
@@ -338,83 +413,81 @@ class SourceTask(Service):
             self.begin_stop()
             self.over.set()
 
-    async def _convert(
-        self, drained: Sequence[tuple[Reader, list[Arrival]]]
-    ) -> tuple[Pending | None, ToleranceExceeded | None]:
+    async def _convert(self) -> tuple[Pending | None, ToleranceExceeded | None]:
         self._converter.max_record_bytes = self._sink.max_record_bytes
         self._converter.max_dead_letter_bytes = self._sink.max_dead_letter_bytes
-        records: list[SourceRecord] = []
-        letters: list[DeadLetter] = []
-        waits: list[tuple[float, float, int]] = []
-        offsets: dict[Reader, OffsetWrite] = {}
-        delivering: list[Reader] = []
-        error: BadRecord | None = None
-        for reader, arrivals in drained:
-            result = await self._converted(arrivals)
-            if result.records:
-                delivering.append(reader)
-            records += result.records
-            letters += result.dead_letters
-            waits += result.waits
-            self._tell(result)
-            coverage = self._coverage_after(reader, arrivals, result)
-            if result.records or result.dead_letters or self._offset_due:
-                reader.coverage = coverage
-                offsets[reader] = self._offset_of(reader)
-            error = error or result.error
-        if self._proof_wanted:
-            offsets = {reader: self._offset_of(reader) for reader in self.readers} | offsets
-        fatal = None if error is None else ToleranceExceeded(f"{error}; errors.tolerance=all would keep it aside")
-        if not (records or letters or offsets):
-            return None, fatal
-        batch = Batch(records=tuple(records), dead_letters=tuple(letters), offsets=tuple(offsets.values()))
-        pending = Pending(
+        taken = _Taken()
+        for partition in self.partitions:
+            live = await self._take_arrivals(partition)
+            taken.add(live, None)
+            if live.records:
+                taken.readers.append(partition.reader)
+            if live.error is None and (page := partition.filler.page) is not None:
+                found = Converted()
+                partition.feed.put_page(page, self._converter, found)
+                partition.feed.delivered(found)
+                partition.filler.took_page()
+                taken.add(found, page.way)
+            feed = partition.feed
+            due = feed.changed or self._proof_wanted or (feed.moved and self._offset_due)
+            if live.records or live.dead_letters or due:
+                taken.offsets += feed.writes(self._sink.offset_key)
+        self._forget_ids()
+        for result, source in taken.results:
+            self._tell(result, source)
+        fatal = None if taken.error is None else self._intolerable(taken.error)
+        return await self._pending_of(taken), fatal
+
+    async def _take_arrivals(self, partition: Partition) -> Converted:
+        result = Converted()
+        feed = partition.feed
+        for item in feed.buffer.drain(self.settings.batch_max_records):
+            if isinstance(item, Connected):
+                feed.on_connected(item)
+                continue
+            feed.take(item, self._converter, result)
+            if result.error is not None:
+                break  # the offset stays before the line that ends the task
+            await asyncio.sleep(0)  # the commit in flight sends its next request meanwhile
+        feed.delivered(result)
+        return result
+
+    async def _pending_of(self, taken: "_Taken") -> Pending | None:
+        if not (taken.records or taken.letters or taken.offsets):
+            return None
+        batch = Batch(
+            records=tuple(taken.records),
+            dead_letters=tuple(taken.letters),
+            offsets=tuple(taken.offsets),
+            ledger=tuple(taken.ledger),
+        )
+        billed = sum(feed.billed for feed in self.feeds)
+        for feed in self.feeds:
+            feed.billed = 0
+        return Pending(
             batch=batch,
             encoded=await self._sink.encode(batch),
-            waits=tuple(waits),
-            readers=tuple(delivering),
+            waits=tuple(taken.waits),
+            readers=tuple(taken.readers),
             since=time.monotonic(),
+            mills=billed * self.settings.budget.mills_each,
         )
-        return pending, fatal
 
-    async def _converted(self, arrivals: Sequence[Arrival]) -> Converted:
-        result = Converted()
-        for arrival in arrivals:
-            self._converter.convert([arrival], result)
-            if result.error is not None:
-                break
-            await asyncio.sleep(0)  # the commit in flight sends its next request meanwhile
-        return result
+    @staticmethod
+    def _intolerable(error: BadRecord) -> ToleranceExceeded:
+        return ToleranceExceeded(f"{error}; errors.tolerance=all would keep it aside")
+
+    def _forget_ids(self) -> None:
+        now = time.monotonic()
+        if now - self._forgot_at >= FORGET_SECS:
+            self._forgot_at = now
+            self._converter.ledger.keep([ids for feed in self.feeds for ids in feed.id_ranges()])
 
     @property
     def _offset_due(self) -> bool:
         return self._stopping or time.monotonic() - self._outbox.committed_at >= IDLE_COMMIT_SECS
 
-    def _offset_of(self, reader: Reader) -> OffsetWrite:
-        nothing_yet = replace(reader.coverage, run="") == Coverage()
-        value = None if nothing_yet else reader.coverage.encode()
-        return OffsetWrite(key=self._sink.offset_key(reader.source.partition), value=value)
-
-    def _coverage_after(self, reader: Reader, arrivals: Sequence[Arrival], result: Converted) -> Coverage:
-        connected = reader.last_connected
-        if connected is None:
-            raise RuntimeError("An arrival without a connection")
-        if result.error is not None:  # the offset stays before the line that ends the task
-            return replace(
-                reader.coverage,
-                posts=reader.coverage.posts + len(result.records),
-                dead_letters=reader.coverage.dead_letters + len(result.dead_letters),
-            )
-        skew = connected.skew_secs
-        return reader.coverage.after(
-            posts=len(result.records),
-            dead_letters=len(result.dead_letters),
-            heard_ms=int((arrivals[-1].at + skew) * 1000),
-            connected_ms=int((connected.at + skew) * 1000),
-            settle_ms=int(self.settings.settle_secs * 1000),
-        )
-
-    def _tell(self, result: Converted) -> None:
+    def _tell(self, result: Converted, source: Way | None) -> None:
         for error, reason, size in result.dropped:
             self._emit(
                 RecordDropped(
@@ -425,8 +498,8 @@ class SourceTask(Service):
                     size_bytes=size,
                 )
             )
-        if result.duplicates:
-            self._emit(DuplicatesDropped(of=self.settings.task, posts=result.duplicates))
+        if result.again:
+            self._emit(DuplicatesDropped(of=self.settings.task, posts=len(result.again), source=source))
 
     # -- what the outbox tells
 
@@ -434,15 +507,16 @@ class SourceTask(Service):
         """Kafka has it."""
         self._restarting = None
         self._proof_wanted = False
+        self._tell_status()
         for reader in pending.readers:
             reader.delivered()
-        now = time.time()
+        now = clock.now()
         self._emit(
             BatchDelivered(
                 of=self.settings.task,
                 posts=len(pending.batch.records),
                 waits=tuple((max(now - at, 0.0), max(now - made, 0.0), posts) for at, made, posts in pending.waits),
-                billed=self.settings.billed,
+                usd=pending.mills / MILLS,
             )
         )
 
@@ -472,10 +546,14 @@ class SourceTask(Service):
 
         A paused worker that wakes must not connect, let alone end the connection of the worker that took over.
         """
-        while time.monotonic() - self._outbox.committed_at >= COMMIT_PROVES_SECS and not self._stopping:
+        while not self._is_proven and not self._stopping:
             self._proof_wanted = True
             self._wake.set()
             await asyncio.sleep(PROOF_POLL_SECS)
+
+    @property
+    def _is_proven(self) -> bool:
+        return time.monotonic() - self._outbox.committed_at < COMMIT_PROVES_SECS
 
     # -- the outside
 
@@ -508,7 +586,8 @@ class SourceTask(Service):
             TaskStatus(
                 state=State.PAUSED if paused and len(broken) == len(self.readers) else State.RUNNING,
                 detail="; ".join(details) or None,
-                connections=tuple(reader.connection_id for reader in self.readers if reader.connection_id),
+                connections=tuple(dict.fromkeys(handle for each in self.readers for handle in each.connections)),
+                outages=tuple((reader.partition or "", reader.outage) for reader in self.readers if reader.outage),
             )
         )
 
@@ -519,6 +598,41 @@ class SourceTask(Service):
         return f"{where}{error.name if error else ''}: {error}{when}"
 
     def _set(self, status: TaskStatus) -> None:
-        if status != self.status:
-            self.status = status
-            self._on_status(status)
+        if status == self.status:
+            return
+        self.status = status
+        self._untold = True
+        if self._is_proven or self.ended.is_set() or status.state in {State.FAILED, State.UNASSIGNED}:
+            self._tell_status()
+        else:  # a paused worker that wakes must not speak for its heir
+            self._proof_wanted = True
+            self._wake.set()
+
+    def _tell_status(self) -> None:
+        if self._untold:
+            self._untold = False
+            self._on_status(self.status)
+
+
+class _Taken:
+    """What the partitions of a task give to one batch."""
+
+    def __init__(self) -> None:
+        self.results: list[tuple[Converted, Way | None]] = []
+        self.records: list[SourceRecord] = []
+        self.letters: list[DeadLetter] = []
+        self.waits: list[tuple[float, float, int]] = []
+        self.offsets: list[OffsetWrite] = []
+        self.ledger: list[LedgerWrite] = []
+        self.readers: list[Reader] = []
+        self.error: BadRecord | None = None
+
+    def add(self, result: Converted, source: Way | None) -> None:
+        """Add what was read from the stream, or found by a repair, the *source*."""
+        self.results.append((result, source))
+        self.records += result.records
+        self.letters += result.dead_letters
+        self.waits += result.waits
+        self.error = self.error or result.error
+        if result.ids:
+            self.ledger.append(ledger_write(result.ids, source))

@@ -2,44 +2,35 @@
 
 import os
 import socket
-import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import faust
 from aiokafka.admin import AIOKafkaAdminClient
 from faust.types import TP
-from prometheus_client.core import Metric
 
 from connector import __version__, cli, web
+from connector.builder import TaskBuilder
 from connector.cluster.assignment import SlotAssignor
 from connector.cluster.herder import Herder
 from connector.cluster.overview import Overview
+from connector.cluster.requests import GapRequests
 from connector.cluster.statuses import Statuses
 from connector.config import ConnectorConfig, Loaded, load
-from connector.console import Console
 from connector.errors import ConfigError
 from connector.events import Event, Noticed, WorkerStarting
+from connector.gauges import gauges_of
 from connector.kafka import topics
 from connector.kafka.broker import BrokerGate, Capabilities
-from connector.kafka.cluster import KafkaCluster, cluster_of
-from connector.kafka.delivery import DeliverySettings, TopicSink
+from connector.kafka.cluster import cluster_of
 from connector.kafka.log import CompactedLog
 from connector.kafka.offsets import OffsetTable
-from connector.kafka.topic import Destination, PostsTopic
 from connector.logs import Emitter
-from connector.metrics import Metrics, gauge
+from connector.metrics import Metrics
 from connector.process import ConnectorApp, ConnectorWorker, exit_misconfigured
 from connector.records import TaskId
 from connector.settings import WorkerSettings, load_dotenv_into
-from connector.sources.connection import Limits
-from connector.sources.credentials import BearerToken, Credentials, KeyPair
-from connector.sources.source import StreamSource
-from connector.sources.streams import STREAMS, spread
-from connector.status import State, TaskStatus
-from connector.task import SourceTask, TaskSettings
-from connector.threads import DaemonExecutor
 from connector.web.guard import middlewares
 
 REQUEST_TIMEOUT_SECS = 30.0
@@ -100,13 +91,20 @@ def wire(loaded: Loaded) -> ConnectorApp:
     statuses = Statuses(app, f"{settings.group_id}-statuses", _worker_id(settings), emit)
     offsets = OffsetTable()
     gate = BrokerGate(cluster, settings.group_id, _preparation(settings, config, emit), emit)
-    followed = {f"{settings.group_id}-statuses": statuses.apply, f"{settings.group_id}-offsets": offsets.apply}
+    requests = GapRequests(app, f"{settings.group_id}-configs")
+    followed = {
+        f"{settings.group_id}-statuses": statuses.apply,
+        f"{settings.group_id}-offsets": offsets.apply,
+        f"{settings.group_id}-configs": requests.apply,
+    }
     logs = tuple(
         CompactedLog(cluster, topic, apply, trust_end_offsets=lambda: gate.transactions)
         for topic, apply in followed.items()
     )
     statuses.follow(logs[0])
-    builder = None if config is None else _TaskBuilder(app, cluster, settings, config, gate, emit)
+    builder = (
+        None if config is None else TaskBuilder(app, cluster, settings, config, gate, offsets, requests, emit=emit)
+    )
     herder = Herder(slots, builder, statuses, emit=emit, over=lambda code: app.leave(code))  # noqa: PLW0108  # the worker sets `leave` later
     app.herder, app.before_kafka, app.after_producer = herder, (gate,), (*logs, statuses, herder)
 
@@ -125,12 +123,14 @@ def wire(loaded: Loaded) -> ConnectorApp:
         herder=herder,
         statuses=statuses,
         offsets=offsets,
+        requests=requests,
+        settle_ms=0 if config is None else int(config.settle_secs * 1000),
         logs=logs,
         rebalancing=lambda: bool(app.rebalancing),
     )
-    metrics.watch(lambda: _gauges(herder))
+    metrics.watch(lambda: gauges_of(herder))
     web.register(app, overview, metrics)
-    cli.register(app)
+    cli.register(app, loaded)
     app.announce = lambda: _announce(loaded, emit)
     return app
 
@@ -199,7 +199,11 @@ def _preparation(
     settings: WorkerSettings, config: ConnectorConfig | None, emit: Callable[[Event], None]
 ) -> Callable[[AIOKafkaAdminClient, Capabilities], Any]:
     specs: list[topics.TopicSpec] = []
-    specs += topics.internal_topics(settings.group_id, replication=settings.internal_replication_factor)
+    specs += topics.internal_topics(
+        settings.group_id,
+        replication=settings.internal_replication_factor,
+        ledger_retention_ms=settings.ledger_retention_hours * 3_600_000,
+    )
     if config is not None:
         specs += _connector_topics(config)
 
@@ -229,131 +233,6 @@ def _connector_topics(config: ConnectorConfig) -> Sequence[topics.TopicSpec]:
         settings={"cleanup.policy": "delete", "max.message.bytes": str(MAX_DEAD_LETTER_BYTES)},
     )
     return [output, letters]
-
-
-class _TaskBuilder:
-    """Builds the tasks of one connector (`connector.cluster.herder.BuildTask`)."""
-
-    def __init__(
-        self,
-        app: ConnectorApp,
-        cluster: KafkaCluster,
-        settings: WorkerSettings,
-        config: ConnectorConfig,
-        gate: BrokerGate,
-        emit: Callable[[Event], None],
-    ) -> None:
-        self._app, self._cluster, self._settings, self._config = app, cluster, settings, config
-        self._gate, self._emit = gate, emit
-        self._credentials = _credentials(config)
-        self._posts = PostsTopic(app, topic=config.topic, value_format=config.value_format)
-        self._executor = DaemonExecutor("reader")
-
-    def __call__(
-        self, task: TaskId, slot: int, *, on_status: Callable[[TaskStatus], None], ghosts: Collection[str]
-    ) -> SourceTask:
-        config = self._config
-        return SourceTask(
-            TaskSettings(
-                task=task,
-                poll_interval_secs=config.poll_interval_ms / 1000,
-                batch_max_records=config.batch_max_records,
-                buffer_max_bytes=config.buffer_max_bytes,
-                settle_secs=config.settle_secs,
-                time_limit_secs=config.time_limit_secs,
-                dead_letter_topic=config.dead_letter_topic,
-                tolerate_bad_records=config.errors_tolerance == "all",
-                billed=config.plan == "pay_per_use",
-            ),
-            self._sources(task),
-            self._sink(task, slot),
-            self._executor,
-            emit=self._emit,
-            on_status=on_status,
-            ghosts=ghosts,
-            console=Console(sys.stdout) if config.print_posts else None,
-        )
-
-    def _sources(self, task: TaskId) -> list[StreamSource]:
-        config = self._config
-        return [
-            StreamSource(
-                connector=config.name,
-                stream=STREAMS[config.stream],
-                partition=partition,
-                url=config.x_api_url,
-                credentials=self._credentials,
-                parameters=config.stream_params,
-                wanted={rule.value: rule.label for rule in config.rules},
-                emit=self._emit,
-                limits=Limits(silence_secs=config.silence_timeout_secs),
-            )
-            for partition in spread(STREAMS[config.stream], config.tasks)[task.number]
-        ]
-
-    def _sink(self, task: TaskId, slot: int) -> TopicSink:
-        exactly_once = self._config.delivery == "exactly_once"
-        group = self._settings.group_id
-        return TopicSink(
-            self._app,
-            self._cluster,
-            self._posts,
-            Destination(
-                offsets_topic=f"{group}-offsets",
-                offsets_partition=slot,
-                dead_letter_topic=self._config.dead_letter_topic,
-            ),
-            DeliverySettings(
-                connector=task.connector,
-                transactional_id=f"{group}-{task}" if exactly_once else None,
-                idempotent=self._gate.idempotence,
-                transaction_timeout_secs=self._settings.transaction_timeout_secs,
-                trust_end_offsets=self._gate.transactions,
-            ),
-        )
-
-
-def _credentials(config: ConnectorConfig) -> Credentials:
-    if config.bearer_token is not None:
-        return BearerToken(config.bearer_token.get_secret_value())
-    if config.consumer_key is None or config.consumer_secret is None:
-        raise ConfigError(["x.bearer.token, or x.consumer.key and x.consumer.secret, is required"])
-    return KeyPair(config.consumer_key.get_secret_value(), config.consumer_secret.get_secret_value())
-
-
-def _gauges(herder: Herder) -> Iterable[Metric]:
-    tasks = list(herder.tasks.values())
-    readers = [reader for task in tasks for reader in task.readers]
-    covered = [task.covered_to_ms for task in tasks]
-    known = [ms / 1000 for ms in covered if ms is not None]
-    heard = [reader.heard_at for reader in readers if reader.heard_at is not None]
-    yield gauge(
-        "connector_covered_to_timestamp_seconds",
-        "Creation time up to which everything read is committed, of the task furthest behind on this worker.",
-        [({}, min(known))] if known else [],
-    )
-    yield gauge(
-        "connector_heard_timestamp_seconds",
-        "When the last line or keep-alive arrived, on the connection silent the longest.",
-        [({}, min(heard))] if heard else [],
-    )
-    yield gauge(
-        "connector_buffer_bytes",
-        "Bytes read and not yet drained.",
-        [({}, float(sum(reader.buffer.size_bytes for reader in readers)))],
-    )
-    yield gauge(
-        "connector_task_state",
-        "1 for the state in which a task of this worker is, 0 for the others.",
-        [
-            (
-                {"connector": task.settings.task.connector, "task": str(task.settings.task.number), "state": state},
-                float(task.status.state is state),
-            )
-            for task in tasks
-            for state in State
-        ],
-    )
 
 
 def _announce(loaded: Loaded, emit: Callable[[Event], None]) -> None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import connector
 from tests.brokers import Broker, free_port
@@ -97,10 +97,18 @@ class Worker:
 
     # -- its web interface
 
+    def post(self, path: str, body: object) -> tuple[int, Any]:
+        """Send *body* as JSON; return what `get` returns."""
+        data, headers = json.dumps(body).encode(), {"Content-Type": "application/json"}
+        return self._ask(Request(f"http://127.0.0.1:{self.port}{path}", data=data, headers=headers))
+
     def get(self, path: str) -> tuple[int, Any]:
         """Return status and decoded body of an answer; (0, reason) where nobody answers."""
+        return self._ask(Request(f"http://127.0.0.1:{self.port}{path}"))
+
+    def _ask(self, request: Request) -> tuple[int, Any]:
         try:
-            with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
+            with urlopen(request, timeout=5) as response:  # noqa: S310  # http, see above
                 status, raw = response.status, response.read()
         except HTTPError as error:
             with error:

@@ -16,7 +16,7 @@ from mode import Service
 from connector.cluster.statuses import Statuses
 from connector.events import Event, TasksAssigned
 from connector.records import TaskId
-from connector.status import State, TaskStatus
+from connector.status import Handle, State, TaskStatus
 from connector.task import RESTART_PAUSE_SECS, SourceTask
 
 REVOKED_STOP_SECS = 10.0
@@ -30,7 +30,7 @@ class BuildTask(Protocol):
     """Builds the task *task*, which writes to *slot*; *ghosts* are connections that its last owner may have left."""
 
     def __call__(
-        self, task: TaskId, slot: int, *, on_status: Callable[[TaskStatus], None], ghosts: Collection[str]
+        self, task: TaskId, slot: int, *, on_status: Callable[[TaskStatus], None], ghosts: Collection[Handle]
     ) -> SourceTask: ...
 
 

@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from connector.cluster.coverage import coverage_of
 from connector.cluster.herder import Herder
+from connector.cluster.requests import GapRequests
 from connector.cluster.statuses import Statuses
 from connector.config import hide
 from connector.kafka.log import CompactedLog
@@ -26,6 +28,8 @@ class Overview:
     herder: Herder
     statuses: Statuses
     offsets: OffsetTable
+    requests: GapRequests
+    settle_ms: int
     logs: tuple[CompactedLog, ...]
     rebalancing: Callable[[], bool]
 
@@ -75,6 +79,17 @@ class Overview:
     def offsets_of(self, name: str) -> dict[str, Any] | None:
         """Return the committed source offsets of a connector, or None for an unknown one."""
         return {"offsets": self.offsets.of(name)} if name in self.declared else None
+
+    def coverage(self) -> dict[str, Any]:
+        """Return what each connector has covered, and what it is missing."""
+        return {"connectors": [self._coverage_of(name) for name in self.names()]}
+
+    def _coverage_of(self, name: str) -> dict[str, Any]:
+        shared = [self.statuses.of(task) for task in self.tasks[name]]
+        outages = {
+            partition: reason for each in shared if each is not None for partition, reason in each.status.outages
+        }
+        return coverage_of(name, self.offsets, outages, settle_ms=self.settle_ms)
 
     def unready(self) -> list[str]:
         """Return why this worker is not ready; nothing if it is."""

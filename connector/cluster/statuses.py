@@ -1,7 +1,8 @@
 """
 The states of all tasks of the group, in a compacted topic that each worker follows (Connect's `status.storage.topic`).
 
-Key: `status-task-<connector>-<number>`; value: Connect's JSON with two fields more, `detail` and `connections`.
+Key: `status-task-<connector>-<number>`; value: Connect's JSON with three fields more, `detail`, `connections`
+and `outages`.
 """
 
 import asyncio
@@ -11,13 +12,13 @@ from dataclasses import dataclass
 import faust
 import orjson
 from aiokafka.errors import KafkaError
-from faust.exceptions import NotReady
+from faust.exceptions import NotReady, ProducerSendError
 from mode import Service
 
 from connector.events import Event, StatusNotPublished
 from connector.kafka.log import CompactedLog
 from connector.records import TaskId
-from connector.status import State, TaskStatus
+from connector.status import Handle, State, TaskStatus
 
 PUBLISH_TIMEOUT_SECS = 10.0
 
@@ -41,7 +42,7 @@ class Statuses(Service):
         self.known: dict[bytes, SharedStatus] = {}
         self._app, self._topic, self._emit = app, topic, emit
         self._log: CompactedLog | None = None
-        self._queue: asyncio.Queue[tuple[TaskId, TaskStatus]] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[bytes, TaskStatus]] = asyncio.Queue()
 
     def follow(self, log: CompactedLog) -> None:
         """Learn from *log* what was told; it calls `apply`."""
@@ -58,16 +59,20 @@ class Statuses(Service):
             self.known.pop(key, None)
             return
         try:
-            fields = orjson.loads(value)
-            status = TaskStatus(
-                state=State(fields["state"]),
-                trace=fields.get("trace"),
-                detail=fields.get("detail"),
-                connections=tuple(fields.get("connections", ())),
-            )
-            self.known[key] = SharedStatus(status=status, worker_id=fields["worker_id"])
-        except (ValueError, KeyError, TypeError, AttributeError):
+            shared = decode_status(value)
+        except ValueError:
             self.log.warning("A record of %s is no status: key %r", self._topic, key)
+            return
+        self._take(key, shared)
+
+    def _take(self, key: bytes, shared: SharedStatus) -> None:
+        # An owner that was fenced ends its task after its heir has begun: that is no news of the task.
+        known = self.known.get(key)
+        if shared.status.state is State.UNASSIGNED and known and known.worker_id != shared.worker_id:
+            if known.worker_id == self.worker_id:  # in the topic it has replaced what we said
+                self._queue.put_nowait((key, known.status))
+            return
+        self.known[key] = shared
 
     def of(self, task: TaskId) -> SharedStatus | None:
         """Return what was told of *task* last, by whichever worker."""
@@ -76,7 +81,7 @@ class Statuses(Service):
     def publish(self, task: TaskId, status: TaskStatus) -> None:
         """Tell the group; returns at once, and what this worker knows of itself is never behind."""
         self.known[_key(task)] = SharedStatus(status=status, worker_id=self.worker_id)
-        self._queue.put_nowait((task, status))
+        self._queue.put_nowait((_key(task), status))
 
     async def flush(self) -> None:
         """Wait until all is told; the caller bounds the time."""
@@ -85,10 +90,10 @@ class Statuses(Service):
     @Service.task
     async def _publish(self) -> None:
         while not self.should_stop:
-            task, status = await self._queue.get()
+            key, status = await self._queue.get()
             try:
-                await asyncio.wait_for(self._send(_key(task), self._encode(status)), PUBLISH_TIMEOUT_SECS)
-            except (KafkaError, NotReady, OSError, TimeoutError) as exc:
+                await asyncio.wait_for(self._send(key, self._encode(status)), PUBLISH_TIMEOUT_SECS)
+            except (KafkaError, NotReady, ProducerSendError, OSError, TimeoutError) as exc:
                 self._emit(StatusNotPublished(reason=f"{type(exc).__name__}: {exc}"))
             finally:
                 self._queue.task_done()
@@ -98,7 +103,35 @@ class Statuses(Service):
 
     def _encode(self, status: TaskStatus) -> bytes:
         fields = {"state": status.state, "trace": status.trace, "worker_id": self.worker_id}
-        return orjson.dumps(fields | {"detail": status.detail, "connections": status.connections})
+        own = {"detail": status.detail, "connections": status.connections, "outages": status.outages}
+        return orjson.dumps(fields | own)
+
+
+def decode_status(value: bytes) -> SharedStatus:
+    """
+    Read a record's value.
+
+    Raises:
+        ValueError: it is no status.
+    """
+    try:
+        fields = orjson.loads(value)
+        status = TaskStatus(
+            state=State(fields["state"]),
+            trace=fields.get("trace"),
+            detail=fields.get("detail"),
+            connections=tuple(map(_handle, fields.get("connections", ()))),
+            outages=tuple((str(partition), str(why)) for partition, why in fields.get("outages", ())),
+        )
+        return SharedStatus(status=status, worker_id=fields["worker_id"])
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise ValueError(f"{value[:200]!r} is no status") from exc
+
+
+def _handle(value: object) -> Handle:
+    if isinstance(value, str | float):
+        return value
+    raise ValueError(f"{value!r} is no connection")
 
 
 def _key(task: TaskId) -> bytes:

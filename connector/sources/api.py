@@ -8,8 +8,10 @@ api.x.com.  A body may also be empty, HTML, broken JSON, or of the v1.1 form `{"
 
 import http.client
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, Self
 
 import requests
@@ -119,6 +121,37 @@ def error_messages(error: Mapping[str, Any]) -> tuple[str, ...]:
         return tuple(str(detail) for detail in details)
     message = error.get("message")
     return (str(message),) if message else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """
+    What X says is left of an endpoint's rate limit.
+
+    *remaining* requests until *reset_at* (UNIX seconds of X's clock), which is *ends* on this host (`time.monotonic`).
+    """
+
+    remaining: int
+    reset_at: float
+    ends: float
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether X would refuse a request now."""
+        return self.remaining <= 0 and time.monotonic() < self.ends
+
+
+def quota_of(headers: Mapping[str, str]) -> Quota | None:
+    """Return what the *headers* of an answer that has just come say about the rate limit; None if they do not."""
+    remaining, reset_at = headers.get("x-rate-limit-remaining", ""), _reset_at(headers)
+    if reset_at is None or not (remaining.isascii() and remaining.isdigit()):
+        return None
+    try:
+        # rounded down to the second: the wait may be that much too long, never too short
+        now = parsedate_to_datetime(headers.get("date", "")).timestamp()
+    except (ValueError, OverflowError):
+        now = time.time()
+    return Quota(remaining=int(remaining), reset_at=reset_at, ends=time.monotonic() + reset_at - now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,6 +329,7 @@ class Api:
         self.url = url.rstrip("/")
         self._credentials = credentials
         self._token_fetched = token_fetched
+        self._quotas: dict[tuple[str, str], Quota] = {}
         self._session = requests.Session()
         self._session.headers["User-Agent"] = USER_AGENT
         self._session.auth = KeepHeader()
@@ -330,6 +364,10 @@ class Api:
             ConnectorError: as `get`.
         """
         return self._credentials.renew(rejected, self.exchange)
+
+    def quota(self, path: str) -> Quota | None:
+        """Return what X last said about the rate limit of `GET` *path*; None if it did not."""
+        return self._quotas.get(("GET", path))
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """
@@ -387,6 +425,8 @@ class Api:
             )
         except requests.RequestException as error:
             raise network_error(error) from None
+        if quota := quota_of(response.headers):
+            self._quotas[method, path] = quota
         body = response.content
         if response.status_code // 100 != HTTP_SUCCESS_CLASS:
             raise classify(response.status_code, response.headers, redacted(body, hide))

@@ -21,7 +21,6 @@ Three things of tweepy are in the way of a connector, and this is what is done a
 """
 
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -32,6 +31,7 @@ from tweepy.streaming import BaseStream, StreamingClient
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.response import HTTPResponse
 
+from connector import clock
 from connector.errors import ConnectionLost, ConnectorError, Disconnected, OutOfCredit
 from connector.records import Arrival, Connected
 from connector.sources.api import (
@@ -45,7 +45,7 @@ from connector.sources.api import (
     redacted,
 )
 from connector.sources.lines import LineSplitter, LineTooLong, is_whole, sort
-from connector.sources.wire import PIECE_BYTES, Wire, WireAdapter
+from connector.sources.wire import PIECE_BYTES, Wire, WireAdapter, is_drained
 
 SILENCE_SECS = 25.0
 """
@@ -144,10 +144,10 @@ class Connection(StreamingClient):
 
     def on_connect(self) -> None:
         """Tell the task that X has accepted."""
-        now = time.time()
+        now = clock.now()
         # X's clock says whole seconds: on average half a second more has passed
         skew = 0.0 if self.date is None else self.date + DATE_RESOLUTION_SECS / 2 - now
-        self._connected(Connected(at=now, skew_secs=skew))
+        self._connected(Connected(at=now, skew_secs=skew, date=self.date))
         if self._wire.is_cut:
             self.running = False
 
@@ -207,7 +207,7 @@ class Connection(StreamingClient):
             if not piece:
                 how = "" if "end_time" in self._parameters else "X closed the stream"
                 break
-            at = time.time()
+            at = clock.now()  # before the look whether more waits: what comes between counts as later
             try:
                 lines = splitter.split(piece)
             except LineTooLong:
@@ -215,10 +215,12 @@ class Connection(StreamingClient):
                     f"X sent a line of over {self._limits.max_line_bytes:,} bytes, which is no post"
                 ) from None
             if lines:
-                yield from _arrival(lines, at)
+                # half a line, or a piece that urllib3 had to cut, has more behind it wherever that is
+                whole = not splitter.rest and (limit is None or len(piece) < limit)
+                yield from _arrival(lines, at, drained=whole and is_drained(raw))
         rest = splitter.rest
         if rest and is_whole(rest):
-            yield from _arrival([rest], time.time())
+            yield from _arrival([rest], clock.now(), drained=False)
         elif rest:
             how = f"{how or 'X closed the stream'}; {len(rest):,} bytes of an unfinished line were dropped"
         if how:
@@ -226,10 +228,10 @@ class Connection(StreamingClient):
         self.running = False  # the replay is over: no second turn of tweepy's loop
 
 
-def _arrival(lines: Sequence[bytes], at: float) -> Iterator[Arrival]:
+def _arrival(lines: Sequence[bytes], at: float, *, drained: bool) -> Iterator[Arrival]:
     # Posts first, then the reason: an error line never overtakes what came with it.
     posts, error = sort(lines)
-    yield Arrival(lines=posts, at=at, size=sum(map(len, posts)))
+    yield Arrival(lines=posts, at=at, size=sum(map(len, posts)), drained=drained)
     if error is not None:
         raise stream_error(error)
 

@@ -14,7 +14,7 @@ X knows a rule by its value and holds each value once.  Hence two special cases:
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from connector.errors import InvalidRequest
@@ -58,6 +58,8 @@ class RuleChange:
     delete: tuple[Rule, ...] = ()
     held_elsewhere: tuple[str, ...] = ()
     """Values that are wanted, and held under somebody else's tag."""
+    held: tuple[Rule, ...] = ()
+    """All that X holds once this is done, ours and others'; `apply` says it."""
 
     def __bool__(self) -> bool:
         """Whether there is something to do."""
@@ -145,9 +147,10 @@ class _Application:
     """Value of a rule that X refused as a duplicate, and the id of the rule that it duplicates."""
 
     def run(self, wanted: Mapping[str, str], room: Callable[[], int | None]) -> RuleChange:
-        change = difference(held_rules(self.api), wanted, self.name)
+        held = held_rules(self.api)
+        change = difference(held, wanted, self.name)
         if not change:
-            return change
+            return replace(change, held=tuple(held))
         outdated = {rule.value for rule in change.delete}
         fresh = [rule for rule in change.add if rule.value not in outdated]
         later = [rule for rule in change.add if rule.value in outdated]
@@ -169,10 +172,12 @@ class _Application:
         for rule in later:
             self.duplicates.pop(rule.value, None)
         self._add(later)
+        held = held_rules(self.api)
         return RuleChange(
             add=tuple(self.created),
             delete=change.delete,
-            held_elsewhere=(*change.held_elsewhere, *self._duplicates_of_others()),
+            held_elsewhere=(*change.held_elsewhere, *self._duplicates_of_others(held)),
+            held=tuple(held),
         )
 
     def _add(self, rules: Sequence[Rule]) -> None:
@@ -213,12 +218,10 @@ class _Application:
                 )
         return True
 
-    def _duplicates_of_others(self) -> tuple[str, ...]:
-        if not self.duplicates:
-            return ()
+    def _duplicates_of_others(self, held: Sequence[Rule]) -> tuple[str, ...]:
         # somebody else added it just now; or another worker of ours, which is as good as we
         prefix = f"{self.name}/"
-        ours = {rule.id for rule in held_rules(self.api) if rule.tag.startswith(prefix)}
+        ours = {rule.id for rule in held if rule.tag.startswith(prefix)}
         return tuple(value for value, rule_id in self.duplicates.items() if rule_id not in ours)
 
 

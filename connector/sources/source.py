@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from connector.errors import ConnectorError, RulesMissing, TokenRejected
 from connector.events import Event, FeatureUnavailable, RulesChanged, TokenFetched
-from connector.records import Arrival, Connected, SourcePartition
+from connector.records import Arrival, Connected, HeldRule, SourcePartition
 from connector.sources import rules
 from connector.sources.account import Account, find_own
 from connector.sources.api import Api
@@ -15,6 +15,7 @@ from connector.sources.connection import DEFAULT_LIMITS, Connection, Limits
 from connector.sources.credentials import Credentials
 from connector.sources.streams import Stream
 from connector.sources.wire import Wire
+from connector.status import Handle, Released
 
 
 @dataclass(kw_only=True, eq=False)
@@ -41,6 +42,8 @@ class StreamSource:
     emit: Callable[[Event], None] = field(repr=False)
     """Called from any thread."""
     limits: Limits = DEFAULT_LIMITS
+    rules: tuple[HeldRule, ...] = field(default=(), init=False)
+    """All rules that X held when it was prepared last, others' too: the stream delivers what any of them matches."""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _wires: set[Wire] = field(default_factory=set, init=False, repr=False)
     _stopped: bool = field(default=False, init=False, repr=False)
@@ -104,20 +107,25 @@ class StreamSource:
             held = Account(api, self._unavailable).connections(self.stream.endpoint)
         return find_own(held, at) if held else None
 
-    def release(self, ids: Collection[str]) -> int:
+    def release(self, connections: Collection[Handle]) -> Released:
         """
-        End those of the connections *ids* that X still holds; return how many.  Executor thread.
+        End those of *connections* that X still holds; one without an id only if it is certain which it is.
+
+        Nothing is known of any where X has no such endpoint, or refuses.  Executor thread.
 
         Raises:
             ConnectorError: X cannot be reached.
         """
-        if not ids:
-            return 0
         with self._rest(after_stop=True) as api:
             account = Account(api, self._unavailable)
-            held = account.connections(self.stream.endpoint) or []
-            ours = {connection.id for connection in held} & set(ids)
-            return (account.end(ours) or 0) if ours else 0
+            held = account.connections(self.stream.endpoint)
+            if held is None:
+                return Released()
+            listed = {connection.id for connection in held}
+            ids = {handle: handle if isinstance(handle, str) else find_own(held, handle) for handle in connections}
+            there = {handle: id_ for handle, id_ in ids.items() if id_ in listed}
+            ended = {handle for handle, id_ in there.items() if id_ and account.end([id_])}
+            return Released(ended=ended, absent=ids.keys() - there.keys())
 
     # -- inside
 
@@ -184,6 +192,7 @@ class StreamSource:
             return counts.room if counts else None
 
         change = rules.apply(api, self.wanted, self.connector, room=room)
+        self.rules = tuple(HeldRule(rule.id, rule.value, rule.tag) for rule in change.held)
         is_news = self._is_new(change.held_elsewhere)
         if change or is_news:
             self.emit(

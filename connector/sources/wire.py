@@ -9,11 +9,16 @@ so there a stop waits for the next byte.
 
 The second matter is speed: http.client reads a chunked body chunk by chunk, and X sends about one chunk per post.
 `_BulkResponse` takes all whole chunks out of one `recv` instead.
+
+The third: was that all?  After a stall old data waits here, and what is read first says nothing about the present.
+`is_drained` looks.
 """
 
 import contextlib
 import http.client
+import io
 import socket
+import ssl
 import sys
 import threading
 from functools import partial
@@ -24,6 +29,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import ConnectionPool, HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.response import HTTPResponse
+from urllib3.util.wait import wait_for_read
 
 PIECE_BYTES = 128 * 1024
 """How much one read takes from the socket at most, some forty posts.  Measured: twice as much is no faster."""
@@ -105,8 +112,10 @@ class WireAdapter(HTTPAdapter):
 class _BulkResponse(http.client.HTTPResponse):
     """An answer whose `read1` takes every whole chunk that one `recv` brings."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._sock = sock
+        self._emptied = False  # nothing is left in the file `fp`
         self._left = 0  # bytes of the current chunk that are still to come
         self._inside = False  # a chunk was begun, so its line end is still to come
         self._head = b""  # the begin of a chunk head that arrived in parts
@@ -119,9 +128,11 @@ class _BulkResponse(http.client.HTTPResponse):
         Raises:
             HTTPException: the peer closed before the last chunk, or sent something that is no chunk.
         """
-        if not self.chunked or self.fp is None:
-            return super().read1(n)
         limit = PIECE_BYTES if n < 0 else n
+        # `read1` of a file returns all that it holds, or bypasses it, if as much is asked for as it can hold
+        self._emptied = limit >= io.DEFAULT_BUFFER_SIZE
+        if not self.chunked or self.fp is None:
+            return super().read1(limit)
         while self._broken is None:
             received = self.fp.read1(limit)
             if not received:
@@ -132,6 +143,18 @@ class _BulkResponse(http.client.HTTPResponse):
                 return body
         self._close_conn()  # type: ignore[attr-defined]  # http.client's own name for it
         raise self._broken
+
+    @property
+    def drained(self) -> bool:
+        """Whether nothing waits behind what `read1` returned; not so at the end, nor where it cannot be known."""
+        if self.fp is None or self._broken is not None or not self._emptied:
+            return False
+        if isinstance(self._sock, ssl.SSLSocket):
+            if self._sock.pending():
+                return False
+        elif not isinstance(self._sock, socket.socket):  # TLS inside a proxy's TLS has buffers of its own
+            return False
+        return not wait_for_read(self._sock, timeout=0)
 
     def _take_chunks(self, data: bytes) -> bytes:
         parts: list[bytes] = []
@@ -163,6 +186,16 @@ class _BulkResponse(http.client.HTTPResponse):
             inside = True
         self._left, self._inside = left, inside
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def is_drained(answer: HTTPResponse) -> bool:
+    """
+    Tell whether all of *answer* that has reached this host was read; the end of file counts as something to read.
+
+    What urllib3 keeps of a compressed answer is not looked at.  Costs a system call.  Reader thread.
+    """
+    response = answer._original_response  # noqa: SLF001 - where requests looks for cookies, too
+    return isinstance(response, _BulkResponse) and response.drained
 
 
 def _chunk_size(head: bytes) -> int | None:

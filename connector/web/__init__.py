@@ -2,6 +2,7 @@
 What a worker shows over HTTP, as Faust web views.
 
 `rest`     Connect's routes
+`coverage` /coverage: what is missing
 `health`   /ping, /ready, /metrics
 `guard`    logins, and every error as JSON
 """
@@ -10,10 +11,11 @@ import faust
 
 from connector.cluster.overview import Overview
 from connector.metrics import Metrics
-from connector.web import health, rest
+from connector.web import coverage, health, rest
 
 
 def register(app: faust.App, overview: Overview, metrics: Metrics) -> None:
     """Add all views to *app*."""
     health.register(app, overview, metrics)
     rest.register(app, overview)
+    coverage.register(app, overview)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.buffer import Buffer
+from connector.records import Connected
 from tests.unit.fakes import arrival, post
 
 
@@ -95,6 +96,32 @@ def test_keep_alives_need_no_room(wakes):
     buffer = Buffer(len(post(1)), wakes, full_posts=100)
     buffer.put(arrival(post(1)))
     thread = put_in_thread(buffer, arrival())
+    thread.join(5)
+
+    assert not thread.is_alive()
+
+
+def test_connected_stands_before_what_came_on_it(wakes):
+    """That a connection was opened comes out in its place, counts as no post, and wakes the loop as a post does."""
+    buffer, connected = Buffer(10_000, wakes, full_posts=100), Connected(at=5.0, skew_secs=0.0)
+    buffer.put_connected(connected)
+    assert (1, 0, 0) == (len(wakes), buffer.posts, buffer.size_bytes)
+    before, behind = arrival(post(1)), arrival(post(2))
+    buffer.put(before)
+    buffer.put_connected(connected)
+    buffer.put(behind)
+    assert 1 == len(wakes)
+
+    assert [connected, before, connected] == buffer.drain(1) + buffer.drain(1)[:1]
+    assert (0, 0) == (buffer.posts, buffer.size_bytes)
+
+
+def test_connected_is_never_held_up(wakes):
+    """A full buffer lets it in: it takes no room."""
+    buffer = Buffer(len(post(1)), wakes, full_posts=100)
+    buffer.put(arrival(post(1)))
+    thread = threading.Thread(target=buffer.put_connected, args=(Connected(at=5.0, skew_secs=0.0),), daemon=True)
+    thread.start()
     thread.join(5)
 
     assert not thread.is_alive()

@@ -229,17 +229,44 @@ WRONG = [
         {"CONNECTOR_VALUE_FORMAT": "avro"},
         "CONNECTOR_VALUE_FORMAT cannot be 'avro', which is not available in this version: use json.",
     ),
+    # What gaps and money allow
+    (
+        {"CONNECTOR_RECOVERY": "magic"},
+        "CONNECTOR_RECOVERY cannot be 'magic': use auto, backfill, search or none.",
+    ),
     (
         {"CONNECTOR_RECOVERY": "backfill"},
-        "CONNECTOR_RECOVERY cannot be 'backfill', which is not available in this version: use auto or none.",
+        (
+            "CONNECTOR_RECOVERY=backfill is for enterprise accounts, and CONNECTOR_PLAN is pay_per_use: use search, or"
+            " auto."
+        ),
     ),
     (
-        {"CONNECTOR_BUDGET_POSTS_PER_DAY": "1000"},
-        "CONNECTOR_BUDGET_POSTS_PER_DAY is not available in this version: remove it.",
+        {"CONNECTOR_RECOVERY": "search", "CONNECTOR_STREAM": "sample10", "CONNECTOR_HASHTAGS": ""}
+        | {"CONNECTOR_PLAN": "enterprise"},
+        (
+            "CONNECTOR_RECOVERY=search works only with CONNECTOR_STREAM=filtered, whose rules can be searched for: use"
+            " auto, backfill or none."
+        ),
     ),
     (
-        {"CONNECTOR_BUDGET_USD_PER_MONTH": "50"},
-        "CONNECTOR_BUDGET_USD_PER_MONTH is not available in this version: remove it.",
+        {"CONNECTOR_PLAN": "enterprise", "CONNECTOR_BUDGET_USD_PER_MONTH": "50"},
+        (
+            "CONNECTOR_BUDGET_USD_PER_MONTH works only with CONNECTOR_PLAN=pay_per_use, as X does not publish"
+            " enterprise prices: use CONNECTOR_BUDGET_POSTS_PER_DAY."
+        ),
+    ),
+    (
+        {"CONNECTOR_BACKFILL_MAX_MINUTES": "6"},
+        "CONNECTOR_BACKFILL_MAX_MINUTES must be from 0 to 5, not '6'.",
+    ),
+    (
+        {"CONNECTOR_BUDGET_POSTS_PER_DAY": "0"},
+        "CONNECTOR_BUDGET_POSTS_PER_DAY must be at least 1, not '0'.",
+    ),
+    (
+        {"CONNECTOR_BUDGET_USD_PER_MONTH": "0"},
+        "CONNECTOR_BUDGET_USD_PER_MONTH must be at least 0.005, not '0'.",
     ),
     # Numbers and words
     ({"CONNECTOR_TASKS_MAX": "two"}, "CONNECTOR_TASKS_MAX must be a whole number, not 'two'."),
@@ -356,7 +383,10 @@ EXAMPLES = {
     "errors.tolerance": ("none", "none"),
     "dead.letter.topic": ("dead", "dead"),
     "settle.secs": ("7.5", 7.5),
-    "recovery": ("none", "none"),
+    "recovery": ("search", "search"),
+    "backfill.max.minutes": ("0", 0),
+    "budget.posts.per.day": ("1000", 1_000),
+    "budget.usd.per.month": ("12.5", 12.5),
     "time.limit.secs": ("60", 60.0),
     "print": ("TRUE", True),
     "silence.timeout.secs": ("30", 30.0),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.converter import Converter
+from connector.converter import Converted, Converter
 from connector.errors import BadRecord
 from connector.posts import MAX_ID, head_of
 from connector.records import SourceRecord
@@ -27,10 +27,20 @@ def strict():
     return converter
 
 
+def convert(converter, *arrivals, **asked):
+    """What *arrivals* become together."""
+    result = Converted()
+    for each in arrivals:
+        converter.convert(each, result, **asked)
+        if result.error is not None:
+            break
+    return result
+
+
 def test_line_becomes_a_record(strict):
     """Key is the post's id, value X's line byte for byte, timestamp the creation time."""
     line = b' {"includes":{}, "data" : {"text":"\\u00e9 \xf0\x9f\x90\xa6","id":"%d"}} ' % id_of(1)
-    result = strict.convert([arrival(line)])
+    result = convert(strict, arrival(line))
 
     assert [SourceRecord(key_of(1), line, MADE_MS + 1)] == result.records
     assert result.error is None
@@ -38,25 +48,52 @@ def test_line_becomes_a_record(strict):
 
 def test_waits_tell_of_each_arrival_with_posts(strict):
     """For each arrival that brought posts: when it came, when a post of it was made, how many."""
-    result = strict.convert([arrival(post(1), post(2), at=5.0), arrival(at=6.0), arrival(post(1), at=7.0)])
+    result = convert(strict, arrival(post(1), post(2), at=5.0), arrival(at=6.0), arrival(post(1), at=7.0))
 
     assert [(5.0, (MADE_MS + 2) / 1000, 2)] == result.waits
-    assert 1 == result.duplicates
+    assert [id_of(1)] == result.again
 
 
 def test_duplicates_within_and_across_calls(strict):
     """A post is let through once, in whatever arrival it comes again."""
-    first = strict.convert([arrival(post(1), post(1)), arrival(post(1), post(2))])
-    second = strict.convert([arrival(post(2), post(3))])
+    first = convert(strict, arrival(post(1), post(1)), arrival(post(1), post(2)))
+    second = convert(strict, arrival(post(2), post(3)))
 
     assert [post(1), post(2)] == [record.value for record in first.records]
     assert [post(3)] == [record.value for record in second.records]
-    assert (2, 1) == (first.duplicates, second.duplicates)
+    assert ([id_of(1), id_of(2)], [id_of(3)]) == (first.ids, second.ids)
+    assert ([id_of(1), id_of(1)], [id_of(2)]) == (first.again, second.again)
+
+
+def test_newest_of_the_last_arrival(strict):
+    """How far X has come is told by the largest id of an arrival, delivered before or not; by none for a keep-alive."""
+    result = convert(strict, arrival(post(2), post(9)))
+    assert id_of(9) == result.newest_id
+    strict.convert(arrival(post(9), post(3)), result)
+    assert id_of(9) == result.newest_id
+    strict.convert(arrival(), result)
+    assert 0 == result.newest_id
+
+
+def test_repaired_posts_are_marked(strict):
+    """What a repair found has its way as `source`, and says nothing about delays."""
+    result = convert(strict, arrival(post(1), post(2)), source=b"search")
+
+    assert [SourceRecord(key_of(n), post(n), MADE_MS + n, b"search") for n in (1, 2)] == result.records
+    assert [] == result.waits
+
+
+def test_only_what_is_older_than_the_connection_is_marked(strict):
+    """While a connection repeats the past, what is new on it is live."""
+    result = convert(strict, arrival(post(1), post(2), at=5.0), source=b"backfill", until_id=id_of(2))
+
+    assert [b"backfill", None] == [record.source for record in result.records]
+    assert [(5.0, (MADE_MS + 2) / 1000, 2)] == result.waits
 
 
 def test_strict_stops_at_the_bad_line(strict):
     """Without tolerance nothing behind a bad line is converted, and the error says what it is."""
-    result = strict.convert([arrival(post(1), BAD, post(2)), arrival(post(3))])
+    result = convert(strict, arrival(post(1), BAD, post(2)), arrival(post(3)))
 
     assert [post(1)] == [record.value for record in result.records]
     assert str(result.error).startswith(f"A line of {len(BAD)} bytes is no post")
@@ -65,7 +102,7 @@ def test_strict_stops_at_the_bad_line(strict):
 
 def test_tolerant_goes_on(tolerant):
     """With tolerance a bad line is set aside as it is, and its neighbours are records."""
-    result = tolerant.convert([arrival(post(1), BAD, post(2), at=1_793_536_496.789)])
+    result = convert(tolerant, arrival(post(1), BAD, post(2), at=1_793_536_496.789))
 
     (letter,) = result.dead_letters
     headers = dict(letter.headers)
@@ -81,7 +118,7 @@ def test_tolerant_goes_on(tolerant):
 def test_too_large_post_is_a_bad_record(tolerant):
     """A post that the topic refuses is set aside with both sizes, and a repetition of it is no duplicate."""
     tolerant.max_record_bytes = len(key_of(1)) + len(post(1)) - 1
-    result = tolerant.convert([arrival(post(1), post(1))])
+    result = convert(tolerant, arrival(post(1), post(1)))
 
     assert 2 == len(result.dead_letters)
     assert (
@@ -94,13 +131,13 @@ def test_post_of_just_the_size(strict):
     """Key and value together may be as large as the topic takes."""
     strict.max_record_bytes = len(key_of(1)) + len(post(1))
 
-    assert 1 == len(strict.convert([arrival(post(1))]).records)
+    assert 1 == len(convert(strict, arrival(post(1))).records)
 
 
 def test_dead_letter_is_cut_to_its_topic(tolerant):
     """What even the dead letter topic does not take is cut, and a header says how long it was."""
     tolerant.max_dead_letter_bytes = 10
-    (letter,) = tolerant.convert([arrival(BAD)]).dead_letters
+    (letter,) = convert(tolerant, arrival(BAD)).dead_letters
 
     assert BAD[:10] == letter.value
     assert str(len(BAD)).encode() == dict(letter.headers)["value.bytes"]
@@ -108,7 +145,7 @@ def test_dead_letter_is_cut_to_its_topic(tolerant):
 
 def test_error_message_in_a_header_is_bounded(tolerant):
     """A header is never as long as what X may send."""
-    (letter,) = tolerant.convert([arrival(b'{"data":{"id":"%s"}}' % (b"9" * 900))]).dead_letters
+    (letter,) = convert(tolerant, arrival(b'{"data":{"id":"%s"}}' % (b"9" * 900))).dead_letters
 
     assert len(dict(letter.headers)["error.message"]) <= 4_000
 
@@ -172,7 +209,7 @@ def test_garbage_never_ends_the_converter(line):
     """Whatever comes is a record or a dead letter."""
     converter = Converter(connector="posts", dead_letters=True)
     converter.max_record_bytes = converter.max_dead_letter_bytes = 1_000
-    result = converter.convert([arrival(line)])
+    result = convert(converter, arrival(line))
 
     assert 1 == len(result.records) + len(result.dead_letters)
 
@@ -185,9 +222,9 @@ def test_each_id_once_in_order_of_first_arrival(batches):
     flat = [number for batch in batches for number in batch]
     records, duplicates = [], 0
     for batch in batches:
-        result = converter.convert([arrival(*map(post, batch))])
+        result = convert(converter, arrival(*map(post, batch)))
         records += result.records
-        duplicates += result.duplicates
+        duplicates += len(result.again)
 
     assert [post(number) for number in dict.fromkeys(flat)] == [record.value for record in records]
     assert len(flat) - len(records) == duplicates

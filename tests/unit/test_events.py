@@ -6,10 +6,14 @@ import pytest
 
 from connector import events
 from connector.events import (
-    POST_PRICE_USD,
     BatchDelivered,
     DuplicatesDropped,
     Event,
+    GapAccepted,
+    GapEvent,
+    GapLost,
+    GapOpened,
+    GapRepaired,
     RecordDropped,
     StreamDisconnected,
     TaskEvent,
@@ -24,7 +28,7 @@ from tests.unit.fakes import TASK
 EVENTS = [
     kind
     for kind in vars(events).values()
-    if isinstance(kind, type) and issubclass(kind, Event) and kind not in {Event, TaskEvent}
+    if isinstance(kind, type) and issubclass(kind, Event) and kind not in {Event, TaskEvent, GapEvent}
 ]
 EXAMPLES = {
     str: "words",
@@ -76,7 +80,7 @@ def test_renders_its_fields(kind):
         assert {"connector": "posts", "task": 0} == {key: fields[key] for key in ("connector", "task")}
         names |= {"connector", "task"}
     if kind is BatchDelivered:
-        names -= {"waits", "billed"}  # for the metrics only
+        names -= {"waits", "usd"}  # for the metrics only
     assert names == set(fields)
     assert all(isinstance(value, str | int | float | tuple) for value in fields.values())
 
@@ -120,11 +124,11 @@ def buckets(name, *bounds):
 
 def test_delivered_batch_is_counted():
     """Posts, price, and how long they waited: one observation for each arrival, with the weight of its posts."""
-    event = BatchDelivered(of=TASK, posts=5, waits=((0.02, 3.0, 4), (70.0, 9000.0, 1)), billed=True)
+    event = BatchDelivered(of=TASK, posts=5, waits=((0.02, 3.0, 4), (70.0, 9000.0, 1)), usd=0.02)
     samples = counted(event)
 
     assert 5 == samples[("connector_posts_delivered_total",)]
-    assert 5 * POST_PRICE_USD == samples[("connector_spend_usd_total",)]
+    assert 0.02 == samples[("connector_spend_usd_total",)]
     assert 5 == samples[("connector_delivery_seconds_count",)]
     assert 4 * 0.02 + 70.0 == samples[("connector_delivery_seconds_sum",)]
     assert 4 == samples[("connector_delivery_seconds_bucket", ("le", "0.025"))]
@@ -135,7 +139,22 @@ def test_delivered_batch_is_counted():
 
 def test_unbilled_batch_costs_nothing():
     """Under a plan that is not by post nothing is spent."""
-    assert ("connector_spend_usd_total",) not in counted(BatchDelivered(of=TASK, posts=5, waits=(), billed=False))
+    assert ("connector_spend_usd_total",) not in counted(BatchDelivered(of=TASK, posts=5, waits=(), usd=0.0))
+
+
+GAP = {
+    "of": TASK,
+    "gap_from": "2026-11-01T12:00:00.000Z",
+    "gap_to": "2026-11-01T12:01:00.000Z",
+    "seconds": 60.0,
+    "reason": "connection_lost",
+    "partition": None,
+}
+
+
+def outcome(word):
+    """The sample that counts the end of such a gap."""
+    return {("connector_gaps_total", ("outcome", word), ("reason", "connection_lost")): 1}
 
 
 COUNTS = [
@@ -144,6 +163,13 @@ COUNTS = [
         DuplicatesDropped(of=TASK, posts=3),
         {("connector_posts_dropped_total", ("intentional", "true"), ("reason", "duplicate")): 3},
     ),
+    (
+        DuplicatesDropped(of=TASK, posts=3, source="search"),
+        {("connector_posts_dropped_total", ("intentional", "true"), ("reason", "duplicate_search")): 3},
+    ),
+    (GapRepaired(**GAP, way="search", posts=7, cost_usd=0.035), outcome("repaired")),
+    (GapAccepted(**GAP), outcome("accepted")),
+    (GapLost(**GAP, detail="older than the 7 days that X's search reaches back"), outcome("lost")),
     (
         RecordDropped(of=TASK, error="BadRecord", reason="no post", dead_letter_topic="bad", size_bytes=9),
         {("connector_posts_dropped_total", ("intentional", "false"), ("reason", "BadRecord")): 1},
@@ -170,6 +196,16 @@ COUNTS = [
 def test_counts_itself(event, samples):
     """An event counts what it says, under bounded labels."""
     assert samples == counted(event)
+
+
+def test_life_of_a_gap_has_names_and_levels():
+    """What opens needs a look, what is lost needs a person, the rest is a step."""
+    assert [
+        ("gap.opened", logging.WARNING),
+        ("gap.repaired", logging.INFO),
+        ("gap.accepted", logging.INFO),
+        ("gap.lost", logging.ERROR),
+    ] == [(kind.name, kind.level) for kind in (GapOpened, GapRepaired, GapAccepted, GapLost)]
 
 
 def test_other_events_count_nothing():

@@ -103,7 +103,7 @@ def test_stack_is_part_of_the_line(configured):
 def test_level(configured, level, shown):
     """At INFO there is neither a line for each batch nor the libraries' talk about themselves."""
     out = configured(level)
-    Emitter(Metrics())(BatchDelivered(of=TASK, posts=1, waits=(), billed=True))
+    Emitter(Metrics())(BatchDelivered(of=TASK, posts=1, waits=(), usd=0.0))
     logging.getLogger("aiokafka.consumer").log(logging.DEBUG if level == "DEBUG" else logging.INFO, "Fetching")
 
     assert shown == [line["event"] for line in lines(out)]

@@ -1,6 +1,12 @@
+from types import SimpleNamespace
+
 from prometheus_client.parser import text_string_to_metric_families
 
+from connector.coverage import Coverage, Gap, GapState
+from connector.errors import ServiceUnavailable
+from connector.gauges import gauges_of
 from connector.metrics import AGE_BUCKETS_SECS, DELIVERY_BUCKETS_SECS, Metrics, WeightedHistogram, gauge
+from tests.unit.fakes import KEY, MADE_MS, Gate, MemoryKafka, MemorySink, Running, ScriptedSource, skew_to, until
 
 NAMES = {
     "connector_posts_delivered": "counter",
@@ -8,6 +14,7 @@ NAMES = {
     "connector_reconnects": "counter",
     "connector_deliveries_failed": "counter",
     "connector_task_starts": "counter",
+    "connector_gaps": "counter",
     "connector_spend_usd": "counter",
     "connector_delivery_seconds": "histogram",
     "connector_post_age_seconds": "histogram",
@@ -69,3 +76,32 @@ def test_each_worker_has_its_own():
 
     assert 0.0 == other.registry.get_sample_value("connector_posts_delivered_total")
     WeightedHistogram("connector_other_seconds", "Other.", (1.0,), one.registry)
+
+
+async def test_seconds_that_are_missing():
+    """Gaps by what becomes of them; `open` counts an outage that goes on, from the last gap, and nothing twice."""
+    gaps = (
+        Gap(from_ms=MADE_MS, to_ms=MADE_MS + 1_000, reason="budget", state=GapState.LOST),
+        Gap(from_ms=MADE_MS + 2_000, to_ms=MADE_MS + 4_000, reason="silent", state=GapState.REPAIRING),
+        Gap(from_ms=MADE_MS + 10_000, to_ms=MADE_MS + 14_000, reason="connection_lost"),
+    )
+    kafka, gate = MemoryKafka(), Gate()
+    before = Coverage(covered_from_ms=MADE_MS, covered_to_ms=MADE_MS + 10_000, gaps=gaps)
+    kafka.offsets.append((KEY, before.encode()))
+    source = ScriptedSource([gate, ServiceUnavailable("X answered 503")], skew_secs=skew_to(MADE_MS + 12_500))
+    metrics = Metrics()
+    async with Running([source], MemorySink(kafka)) as running:
+        metrics.watch(lambda: gauges_of(SimpleNamespace(tasks={0: running.task})))
+        await until(lambda: kafka.commits)
+        await until(lambda: MADE_MS + 14_100 < running.task.feeds[0].now_ms)  # behind the end of the last gap
+        assert {"open": 4.0, "repairing": 2.0, "lost": 1.0} == missing(metrics)
+        gate.set()
+        await until(lambda: 4.0 < missing(metrics)["open"])
+
+        assert missing(metrics)["open"] < 6.0
+        assert {"repairing": 2.0, "lost": 1.0}.items() <= missing(metrics).items()
+
+
+def missing(metrics):
+    """`connector_gap_seconds` by state."""
+    return {sample.labels["state"]: sample.value for sample in parsed(metrics)["connector_gap_seconds"].samples}

@@ -1,13 +1,15 @@
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
-from connector import backoff
+from connector import backoff, clock
+from connector import reader as reader_module
 from connector.backoff import RESET_MARGIN_SECS, SCHEDULES, Schedule
 from connector.buffer import Buffer
-from connector.coverage import Coverage
 from connector.errors import (
+    BudgetReached,
     ConnectionLost,
     ConnectionTaken,
     Disconnected,
@@ -28,9 +30,17 @@ class Reading:
 
     def __init__(self, source, *, ghosts=(), wait_for_real=False, prove=None):
         self.source, self.events, self.waits, self.proofs, self.changes = source, [], [], 0, 0
-        owner = Owner(task=TASK, prove=prove or self._prove, emit=self.events.append, changed=self._changed)
+        owner = Owner(
+            task=TASK,
+            prove=prove or self._prove,
+            emit=self.events.append,
+            changed=self._changed,
+            admit=lambda _: None,
+            backfill_minutes=lambda: None,
+            refuse_backfill=lambda _: None,
+        )
         self.buffer = Buffer(100_000, lambda: None, full_posts=100)
-        self.reader = Reader(source, self.buffer, owner, DaemonExecutor("reader"), coverage=Coverage(), ghosts=ghosts)
+        self.reader = Reader(source, self.buffer, owner, DaemonExecutor("reader"), ghosts=ghosts)
         if not wait_for_real:
             self.reader._sleep = self._sleep
 
@@ -102,7 +112,7 @@ def _values(schedule):
 
 async def test_rate_limit_waits_for_the_reset():
     """A 429 that says when its window ends is waited out by X's clock, to the second and one more."""
-    source = ScriptedSource([KEEP_ALIVE, RateLimited("429", reset_at=time.time() + 100 + 30)], [], skew_secs=30.0)
+    source = ScriptedSource([KEEP_ALIVE, RateLimited("429", reset_at=clock.now() + 100 + 30)], [], skew_secs=30.0)
     async with Reading(source) as reading:
         await until(lambda: 2 == source.connects)
 
@@ -173,21 +183,88 @@ async def test_fatal_error_leaves_the_reader(error):
     assert 1 == reading.buffer.posts
 
 
-async def test_ghost_is_released_and_the_slot_taken_at_once():
-    """A connection that the last owner left behind is ended at X, and the next connect waits for nothing."""
-    source = ScriptedSource([ConnectionTaken("TooManyConnections")], [])
-    source.release_answers.append(1)
-    async with Reading(source, ghosts=("old-1", "old-2")) as reading:
-        await until(lambda: 2 == source.connects)
+TAKEN = ConnectionTaken("TooManyConnections")
+
+
+async def test_ghosts_are_ended_before_the_first_connect():
+    """What the last owner left behind is ended once the task is known to be owned here; no connect is refused."""
+    proven = asyncio.Event()
+    source = ScriptedSource([])
+    source.release_answers.append(2)
+    async with Reading(source, ghosts=("old-1", "old-2"), prove=proven.wait) as reading:
+        await asyncio.sleep(0.01)
+        assert ([], 0) == (source.released, source.connects)
+        proven.set()
+        await until(lambda: 1 == source.connects)
 
     assert [frozenset({"old-1", "old-2"})] == source.released
+    assert [2] == [event.connections for event in reading.said(GhostReleased)]
+    assert () == reading.reader.connections
+
+
+async def test_nothing_is_ended_by_who_is_stopped():
+    """A proof that ends because of a stop proves nothing."""
+    proven = asyncio.Event()
+    source = ScriptedSource([])
+    async with Reading(source, ghosts=("old-1",), prove=proven.wait) as reading:
+        await asyncio.sleep(0.01)
+        reading.reader.stop()
+        proven.set()
+        await asyncio.wait_for(reading.run, 1)
+
+    assert ([], 0) == (source.released, source.connects)
+
+
+async def test_owner_that_slept_through_a_refusal_ends_nothing():
+    """Who is paused while X refuses the connect has to prove again that the task is still owned here."""
+    lost, proofs = asyncio.Event(), []
+
+    async def prove():
+        proofs.append(1)
+        if len(proofs) > 1:
+            await lost.wait()
+
+    source = ScriptedSource([gate := Gate(), LOST], [TAKEN], [], connection_id="own-1")
+    async with Reading(source, prove=prove) as reading:
+        await until(lambda: "own-1" == reading.reader.connection_id)
+        proofs.clear()
+        gate.set()
+        await until(lambda: 2 == len(proofs))
+        await asyncio.sleep(0.01)
+        assert [] == source.released
+        reading.reader.stop()
+        lost.set()
+        await asyncio.wait_for(reading.run, 1)
+
+    assert [] == source.released
+
+
+async def test_released_slot_is_taken_at_once():
+    """Where the look-up before the first connect failed, the refusal asks again, and then nothing is waited for."""
+    source = ScriptedSource([TAKEN], [])
+    source.release_answers.extend([REFUSED, 1])
+    async with Reading(source, ghosts=("old-1",)) as reading:
+        await until(lambda: 2 == source.connects)
+
+    assert [frozenset({"old-1"})] * 2 == source.released
     assert [] == reading.waits
     assert [1] == [event.connections for event in reading.said(GhostReleased)]
 
 
+async def test_refused_in_spite_of_a_release_is_waited_for():
+    """A slot that stays taken is somebody else's, or frees slowly: no second connect at once."""
+    source = ScriptedSource([TAKEN], [TAKEN], [])
+    source.release_answers.append(1)
+    async with Reading(source, ghosts=("old-1",)) as reading:
+        await until(lambda: 3 == source.connects)
+
+    assert 1 == len(source.released)
+    assert 2 == len(reading.waits)
+
+
 async def test_nobody_elses_connection_is_released():
     """Without a record of our own of a connection X is not asked to end any."""
-    source = ScriptedSource([ConnectionTaken("TooManyConnections")], [])
+    source = ScriptedSource([TAKEN], [])
     async with Reading(source) as reading:
         await until(lambda: 2 == source.connects)
 
@@ -197,50 +274,107 @@ async def test_nobody_elses_connection_is_released():
 
 async def test_own_connection_is_remembered():
     """The id that X gave to our connection is ours to end later, and is shown."""
-    source = ScriptedSource([gate := Gate(), LOST], [ConnectionTaken("TooManyConnections")], [], connection_id="own-1")
+    source = ScriptedSource([gate := Gate(), LOST], [TAKEN], [], connection_id="own-1")
     async with Reading(source) as reading:
         await until(lambda: "own-1" == reading.reader.connection_id)
+        assert ("own-1",) == reading.reader.connections
         gate.set()
         await until(lambda: 3 == source.connects)
 
     assert [frozenset({"own-1"})] == source.released
 
 
-@pytest.mark.parametrize("answer", [0, REFUSED])
+@pytest.mark.parametrize("answer", [0, None, REFUSED, NotAuthorized("401")])
 async def test_ghost_that_cannot_be_released_is_waited_for(answer):
-    """If X holds none of ours, or does not answer, the slot is waited for."""
-    source = ScriptedSource([ConnectionTaken("TooManyConnections")], [])
-    source.release_answers.append(answer)
+    """If X holds none of ours, has no such endpoint or does not answer, the slot is waited for, and asked for again."""
+    source = ScriptedSource([TAKEN], [TAKEN], [])
+    source.release_answers.extend([answer] * 3)
     async with Reading(source, ghosts=("old-1",)) as reading:
-        await until(lambda: 2 == source.connects)
+        await until(lambda: 3 == source.connects)
 
+    assert [frozenset({"old-1"})] * 3 == source.released
     assert 20 <= reading.waits[0] <= 22
+    assert 2 == len(reading.waits)
     assert [] == reading.said(GhostReleased)
 
 
-async def test_ids_that_x_did_not_hold_are_not_asked_for_again():
-    """Once X has answered, the old ids are no ghosts any more; after an error they still are."""
-    source = ScriptedSource(*[[ConnectionTaken("TooManyConnections")] for _ in range(3)], [])
-    source.release_answers.extend([REFUSED, 0])
-    async with Reading(source, ghosts=("old-1",)):
-        await until(lambda: 4 == source.connects)
+async def test_look_up_that_hangs_delays_the_takeover_by_seconds_only(monkeypatch):
+    """X's REST host may take the request and never answer; the stream's host is another matter."""
+    monkeypatch.setattr(reader_module, "RELEASE_SECS", 0.05)
+    source, hung = ScriptedSource([]), Gate()
+    source.release = lambda _: hung.wait(5)
+    async with Reading(source, ghosts=("old-1",)) as reading:
+        await until(lambda: 1 == source.connects)
+        hung.set()
+        await asyncio.sleep(0.01)
 
-    assert 2 == len(source.released)
+        assert ("old-1",) == reading.reader.connections
+
+
+@pytest.mark.parametrize(("answer", "kept"), [(0, ()), (None, ("old-1",)), (REFUSED, ("old-1",))])
+async def test_ghost_is_forgotten_once_it_is_certainly_gone(answer, kept):
+    """X did not list it, and had a slot; as long as that is not known, an heir has to know of it, too."""
+    source = ScriptedSource([gate := Gate()])
+    source.release_answers.append(answer)
+    async with Reading(source, ghosts=("old-1",)) as reading:
+        assert ("old-1",) == reading.reader.connections
+        await until(lambda: reading.said(StreamConnected))
+        gate.set()
+
+        assert kept == reading.reader.connections
+
+
+async def test_connection_is_known_by_its_time_until_x_tells_its_id():
+    """An owner that is killed in between leaves something to go by."""
+    source, told = ScriptedSource([], date=1000.0, connection_id="own-1"), Gate()
+    find = source.find_connection
+    source.find_connection = lambda: told.wait(5) and find()
+    async with Reading(source) as reading:
+        await until(lambda: reading.changes)
+        assert (1000.0,) == reading.reader.connections
+        changes = reading.changes
+        told.set()
+        await until(lambda: reading.changes > changes)
+
+        assert ("own-1",) == reading.reader.connections
+
+
+async def test_connection_that_x_cannot_tell_from_others_is_left():
+    """If X has answered without certainty, its time would not be certain later either."""
+    source = ScriptedSource([], date=1000.0)
+    async with Reading(source) as reading:
+        await until(lambda: 2 == reading.changes)
+
+        assert () == reading.reader.connections
+
+
+async def test_few_connections_are_remembered():
+    """A stream that breaks off all day does not fill the memory, nor the status."""
+    count = reader_module.MAX_HANDLES + 5
+    source = ScriptedSource(*[[KEEP_ALIVE, LOST] for _ in range(count)], [], date=1000.0)
+    source.find_connection = lambda: _raise(REFUSED)
+    async with Reading(source) as reading:
+        await until(lambda: count + 1 == len(reading.said(StreamConnected)))
+
+        assert reader_module.MAX_HANDLES == len(reading.reader.connections)
+
+
+def _raise(error):
+    raise error
 
 
 async def test_look_up_that_fails_costs_nothing():
     """If X does not tell the id of our connection, the stream goes on without it."""
     source = ScriptedSource([post(1)])
 
-    def find_connection():
-        raise ServiceUnavailable("X answered 503")
-
-    source.find_connection = find_connection
+    source.date = 1000.0
+    source.find_connection = lambda: _raise(REFUSED)
     async with Reading(source) as reading:
         await until(lambda: reading.reader._look_up and reading.reader._look_up.done())
 
         assert reading.reader.connected
         assert reading.reader.connection_id is None
+        assert (1000.0,) == reading.reader.connections
         assert not reading.run.done()
 
 
@@ -279,7 +413,8 @@ async def test_stop_lets_a_blocked_put_finish():
     async with reading:
         await until(lambda: [post(1)] == source.put_lines)
 
-    assert [post(1), post(2)] == [line for taken in reading.buffer.drain(9) for line in taken.lines][:2]
+    _, *arrivals = reading.buffer.drain(9)  # first that there was a connection
+    assert [post(1), post(2)] == [line for taken in arrivals for line in taken.lines][:2]
 
 
 async def test_error_of_a_stopped_connection_is_no_news():
@@ -287,7 +422,7 @@ async def test_error_of_a_stopped_connection_is_no_news():
     source = ScriptedSource([post(1)])
     read = source.read
 
-    def breaking(put, connected):
+    def breaking(put, connected, **_):
         read(put, connected)
         raise ConnectionLost("cut")
 
@@ -338,3 +473,58 @@ async def test_out_of_credit_is_told_as_a_pause():
 
     assert [3600] == [event.retry_in_secs for event in reading.said(TaskPaused)]
     assert [] == reading.said(RetryScheduled)
+
+
+LOSSES = [
+    # a connect that is not the first has a reason, in the words of the gap
+    ([[KEEP_ALIVE, LOST]], "connection_lost"),
+    ([[KEEP_ALIVE, Disconnected("operational")]], "disconnected"),
+    ([[KEEP_ALIVE, OutOfCredit("402")]], "credit"),
+    ([[KEEP_ALIVE, BudgetReached("spent", resume_at=0.0)]], "budget"),
+    # refused connects come after the cause
+    ([[KEEP_ALIVE, LOST], [REFUSED], [TAKEN], [RateLimited("429")]], "connection_lost"),
+    ([[KEEP_ALIVE, Disconnected("operational")], [OutOfCredit("402")], [TAKEN]], "disconnected"),
+    # each gap has its own
+    ([[KEEP_ALIVE, LOST], [KEEP_ALIVE, ServiceUnavailable("X answered 503")], [TAKEN]], "service_unavailable"),
+    ([[KEEP_ALIVE, RateLimited("429")]], "rate_limited"),
+    ([[KEEP_ALIVE, LOST], [KEEP_ALIVE, TAKEN]], "connection_taken"),
+    # what was before the first connection of this task is not this reader's to say
+    ([], None),
+    ([[REFUSED], [TAKEN]], None),
+]
+
+
+@pytest.mark.parametrize(("script", "word"), LOSSES)
+async def test_connection_says_why_there_was_none(script, word):
+    """The first cause since the last connection, in a word, and it is known already while there is none."""
+    source, gate = ScriptedSource(*map(list, script), []), asyncio.Event()
+    reading = Reading(source)
+
+    async def prove():
+        if len(script) == source.connects:
+            await gate.wait()
+
+    reading.reader._owner = replace(reading.reader._owner, prove=prove)
+    async with reading:
+        await until(lambda: len(script) == len(reading.said(StreamDisconnected)))
+        await asyncio.sleep(0.01)
+        assert word == reading.reader.lost_since
+        gate.set()
+        await until(source.idle.is_set)
+
+        assert word == reading.reader.last_connected.after
+        assert reading.reader.lost_since is None
+
+
+async def test_jump_of_the_machines_clock_changes_nothing(monkeypatch):
+    """Between an arrival and the wait for a rate limit's end an hour is added to the clock, and not to the wait."""
+    begun = clock.now()
+    source = ScriptedSource([KEEP_ALIVE, gate := Gate(), RateLimited("429", reset_at=begun + 100)], [])
+    async with Reading(source) as reading:
+        await until(lambda: reading.reader.heard_at)
+        monkeypatch.setattr(time, "time", lambda: begun + 3600)
+        gate.set()
+        await until(lambda: 2 == source.connects)
+
+    assert [pytest.approx(100 + RESET_MARGIN_SECS, abs=2)] == reading.waits
+    assert begun <= reading.reader.heard_at <= begun + 5

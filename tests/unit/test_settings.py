@@ -62,6 +62,7 @@ EXAMPLES = {
     "compression": ("gzip", "gzip"),
     "transaction_timeout_secs": ("30", 30),
     "internal_replication_factor": ("3", 3),
+    "ledger_retention_hours": ("24", 24),
     "web_bind": ("::1", "::1"),
     "web_port": ("9000", 9000),
     "web_users": (f"robin:{WORD}", (WebUser("robin", SecretStr(WORD)),)),

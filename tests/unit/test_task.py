@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector import backoff, outbox, reader, task
+from connector import backoff, coverage, outbox, reader, task
 from connector.backoff import Schedule
 from connector.console import Console
 from connector.coverage import Coverage
@@ -33,39 +33,27 @@ from connector.events import (
 )
 from connector.records import OffsetWrite
 from connector.status import State
-from connector.task import SourceTask, TaskSettings
-from connector.threads import DaemonExecutor
 from tests.unit.fakes import (
     AWAY,
     CONFIRMED,
     DOUBTFUL,
     KEEP_ALIVE,
+    KEY,
     LOST,
     MADE_MS,
-    TASK,
     Gate,
     Held,
     MemoryKafka,
     MemorySink,
+    Running,
     ScriptedSource,
     key_of,
     post,
+    skew_to,
     until,
 )
 
-KEY = b'["posts",{"stream":"filtered"}]'
 BAD = b'{"data":{}}'
-SETTINGS = {
-    "task": TASK,
-    "poll_interval_secs": 0.005,
-    "batch_max_records": 100,
-    "buffer_max_bytes": 100_000,
-    "settle_secs": 0.0,
-    "time_limit_secs": None,
-    "dead_letter_topic": None,
-    "tolerate_bad_records": False,
-    "billed": True,
-}
 
 
 @pytest.fixture(autouse=True)
@@ -73,51 +61,13 @@ def no_waiting(monkeypatch):
     monkeypatch.setattr(task, "RESTART_PAUSE_SECS", 0.01)
     monkeypatch.setattr(task, "PROOF_POLL_SECS", 0.002)
     monkeypatch.setattr(backoff, "CONNECT_WINDOW_SECS", 0.0)
+    monkeypatch.setattr(coverage, "MARGIN_MS", 0)
     monkeypatch.setitem(backoff.SCHEDULES, ConnectionLost, Schedule(first=0.0, second=0.0, cap=0.0))
 
 
 @pytest.fixture
 def kafka():
     return MemoryKafka()
-
-
-class Running:
-    """A task at work, and what it has told."""
-
-    def __init__(self, sources, sink, *, ghosts=(), console=None, **changed):
-        self.events, self.statuses = [], []
-        self.task = SourceTask(
-            TaskSettings(**SETTINGS | changed),
-            sources,
-            sink,
-            DaemonExecutor("reader"),
-            emit=self.events.append,
-            on_status=self.statuses.append,
-            ghosts=ghosts,
-            console=console,
-        )
-
-    async def __aenter__(self):
-        await self.task.start()
-        return self
-
-    async def __aexit__(self, *_):
-        await self.stop()
-
-    async def stop(self):
-        async with asyncio.timeout(5):
-            await self.task.stop()
-
-    async def ended(self):
-        async with asyncio.timeout(5):
-            await self.task.ended.wait()
-
-    def said(self, *kinds):
-        return [event for event in self.events if isinstance(event, kinds)]
-
-    @property
-    def states(self):
-        return [status.state for status in self.statuses]
 
 
 # -- one life
@@ -153,33 +103,34 @@ async def test_offset_goes_with_its_posts(kafka):
 
 
 async def test_life_is_told(kafka):
-    """Start, resumption, connection and stop are events; the states go UNASSIGNED, RUNNING, UNASSIGNED."""
+    """Start, connection, delivery and stop are events; the states go UNASSIGNED, RUNNING, UNASSIGNED."""
     async with Running([ScriptedSource([post(1)])], MemorySink(kafka)) as running:
-        await until(lambda: kafka.records)
+        await until(lambda: kafka.records and running.said(StreamConnected))
         assert State.RUNNING is running.task.status.state
         assert running.task.unready is None
         assert running.task.covered_to_ms == Coverage.decode(kafka.offsets[-1][1]).covered_to_ms
 
-    assert [TaskStarted, TaskResumed, StreamConnected, BatchDelivered, TaskStopped] == [
-        kind
-        for kind in map(type, running.events)
-        if kind in {TaskStarted, TaskResumed, StreamConnected, BatchDelivered, TaskStopped}
-    ]
+    steps = running.said(TaskStarted, TaskResumed, StreamConnected, TaskStopped)
+    delivered = [event for event in running.said(BatchDelivered) if event.posts]
+    assert [TaskStarted, StreamConnected, TaskStopped] == list(map(type, steps))
+    assert [1] == [event.posts for event in delivered]
+    assert running.events.index(steps[0]) < running.events.index(delivered[0]) < running.events.index(steps[-1])
     assert 1 == running.said(TaskStopped)[0].posts
     assert [State.RUNNING, State.UNASSIGNED] == [running.states[0], running.states[-1]]
     assert "UNASSIGNED: not running" == running.task.unready
 
 
 async def test_waits_are_told_by_post(kafka):
-    """A delivered batch says from when its posts waited: since they arrived, and since they were made."""
+    """A delivered batch says from when its posts waited, since they arrived and since they were made; and the price."""
     async with Running([ScriptedSource([(post(1), post(2))])], MemorySink(kafka)) as running:
-        await until(lambda: running.said(BatchDelivered))
+        await until(lambda: kafka.records)
 
-    ((to_commit, age, posts),) = running.said(BatchDelivered)[0].waits
+    (delivered,) = [event for event in running.said(BatchDelivered) if event.posts]
+    ((to_commit, age, posts),) = delivered.waits
     assert 2 == posts
     assert 0 <= to_commit < 5
     assert max(time.time() - MADE_MS / 1000, 0) == pytest.approx(age, abs=5)
-    assert running.said(BatchDelivered)[0].billed
+    assert 0.01 == sum(event.usd for event in running.said(BatchDelivered))
 
 
 async def test_duplicates_are_dropped_and_counted(kafka):
@@ -402,20 +353,21 @@ async def test_ownership_is_proven_before_a_reconnect(kafka, monkeypatch):
     source = ScriptedSource([post(1), gate := Gate(), ConnectionLost("reset")], [post(2)])
     read = source.read
 
-    def observed(put, connected):
+    def observed(put, connected, **asked):
         commits_at_connect.append(len(kafka.commits))
-        read(put, connected)
+        read(put, connected, **asked)
 
     source.read = observed
     async with Running([source], MemorySink(kafka)):
-        await until(lambda: 1 == len(kafka.commits))
+        await until(lambda: kafka.records)
         await asyncio.sleep(0.05)
+        before = len(kafka.commits)
         gate.set()
         await until(lambda: 2 == len(kafka.records))
 
-    assert [0, 2] == commits_at_connect
-    assert () == kafka.commits[1].records
-    assert KEY == kafka.commits[1].offsets[0].key
+    assert [0, before + 1] == commits_at_connect
+    assert () == kafka.commits[before].records
+    assert KEY == kafka.commits[before].offsets[0].key
 
 
 async def test_woken_worker_does_not_reconnect(kafka, monkeypatch):
@@ -628,7 +580,7 @@ async def test_time_limit_begins_although_x_names_no_connection(kafka):
     """The limit begins with the connection itself, even if the loop is faster than the reader thread."""
     source = ScriptedSource([post(1)])
 
-    def read(put, connected):
+    def read(put, connected, **_):
         connected_at = task.time.time()
         connected(reader.Connected(at=connected_at, skew_secs=0.0))
         source.stopped.wait()
@@ -666,10 +618,11 @@ async def test_task_that_never_connects_is_not_finished(kafka):
 
 async def test_bad_line_fails_the_task(kafka):
     """Under errors.tolerance=none the posts before a bad line are delivered, the offset stays before it: FAILED."""
-    source = ScriptedSource([gate := Gate(), (post(1), BAD, post(2))])
+    source = ScriptedSource([gate := Gate(), (post(1), BAD, post(2))], skew_secs=skew_to(MADE_MS - 50))
     async with Running([source], MemorySink(kafka), settle_secs=0.0) as running:
-        await until(lambda: running.task.readers and running.task.readers[0].connected)
-        before = Coverage(covered_to_ms=None, posts=0)
+        await until(lambda: kafka.commits)
+        before = Coverage.decode(kafka.offsets[-1][1])
+        await asyncio.sleep(0.1)  # X has made the posts by now
         gate.set()
         await running.ended()
 
@@ -900,7 +853,8 @@ async def test_last_keep_alive_is_committed_at_a_stop(kafka):
         running.task.begin_stop()
         held.released.set()
 
-    first, last = (Coverage.decode(value) for _, value in kafka.offsets)
+    (batch,) = sink.attempts
+    first, last = Coverage.decode(batch.offsets[0].value), Coverage.decode(kafka.offsets[-1][1])
     assert first.covered_to_ms < last.covered_to_ms
 
 
@@ -953,13 +907,14 @@ async def test_one_partition_out_of_credit_is_not_a_pause(kafka):
 
 
 async def test_ghosts_come_from_the_last_owner(kafka):
-    """The connections that the last owner told of may be ended, if X says that the slot is taken."""
-    source = ScriptedSource([reader.ConnectionTaken("X answered 429: TooManyConnections")], [post(1)])
+    """The connections that the last owner told of are ended before the first connect, which then has their slot."""
+    source = ScriptedSource([post(1)])
     source.release_answers.append(1)
     async with Running([source], MemorySink(kafka), ghosts=("old-1",)) as running:
         await until(lambda: kafka.records)
 
     assert [frozenset({"old-1"})] == source.released
+    assert 1 == source.connects
     assert 1 == running.said(GhostReleased)[0].connections
 
 
@@ -1005,7 +960,7 @@ def test_each_post_is_committed_once_and_in_order(story):
 async def _tell(scripts, outcomes, opens, stops, batch_max_records):
     kafka = MemoryKafka()
     sources = [partition(number, *script) for number, script in enumerate(scripts)]
-    sink = MemorySink(kafka, outcomes, opens=opens)
+    sink = MemorySink(kafka, outcomes, opens=opens, every=True)
     changed = {"batch_max_records": batch_max_records, "buffer_max_bytes": 300, "poll_interval_secs": 0.002}
     for posts in stops:
         async with Running(sources, sink, **changed):
@@ -1013,7 +968,7 @@ async def _tell(scripts, outcomes, opens, stops, batch_max_records):
                 await until(lambda posts=posts: posts <= len(kafka.records), secs=0.05)
         assert sorted(line for source in sources for line in source.put_lines) == sorted(kafka.values)
         sources = [ScriptedSource.after(source) for source in sources]
-        last, sink = sink, MemorySink(kafka)
+        last, sink = sink, MemorySink(kafka, every=True)
         sink.outcomes, sink.opens = last.outcomes, last.opens
     async with Running(sources, sink, **changed) as running:
         await until(lambda: all(source.idle.is_set() for source in sources))

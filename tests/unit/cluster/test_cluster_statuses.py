@@ -33,8 +33,9 @@ def statuses(worker_id="here:8083", producer=None, emit=lambda _: None):
     return Statuses(SimpleNamespace(producer=producer), "connector-statuses", worker_id, emit)
 
 
-RUNNING = TaskStatus(state=State.RUNNING, detail="waiting", connections=("a", "b"))
+RUNNING = TaskStatus(state=State.RUNNING, detail="waiting", connections=("a", 1793536496.0))
 FAILED = TaskStatus(state=State.FAILED, trace="NotAuthorized: X answered 401")
+CONNECTIONS = st.lists(st.text("0123456789abc") | st.floats(0, 4e9), max_size=3)
 WORDS = st.none() | st.text(st.characters(exclude_categories=["Cs"]))
 
 
@@ -48,13 +49,21 @@ async def test_published_in_order():
 
     assert [("connector-statuses", b"status-task-posts-0")] * 2 == [sent[:2] for sent in producer.sent]
     assert [
-        {"state": "RUNNING", "trace": None, "worker_id": "here:8083", "detail": "waiting", "connections": ["a", "b"]},
+        {
+            "state": "RUNNING",
+            "trace": None,
+            "worker_id": "here:8083",
+            "detail": "waiting",
+            "connections": ["a", 1793536496.0],
+            "outages": [],
+        },
         {
             "state": "FAILED",
             "trace": "NotAuthorized: X answered 401",
             "worker_id": "here:8083",
             "detail": None,
             "connections": [],
+            "outages": [],
         },
     ] == [orjson.loads(sent[2]) for sent in producer.sent]
 
@@ -83,7 +92,7 @@ async def test_kafka_away():
     assert 1 == len(producer.sent)
 
 
-@given(st.sampled_from(State), WORDS, WORDS, st.lists(st.text("0123456789abc"), max_size=3))
+@given(st.sampled_from(State), WORDS, WORDS, CONNECTIONS)
 def test_other_workers_read_what_was_written(state, trace, detail, connections):
     """What one worker encodes, another applies."""
     status = TaskStatus(state=state, trace=trace, detail=detail, connections=tuple(connections))
@@ -127,6 +136,8 @@ GARBAGE = [
     b'{"state":["RUNNING"],"worker_id":"w:1"}',
     b'{"state":"RUNNING","worker_id":"w:1","connections":7}',
     b'{"state":"RUNNING","worker_id":"w:1","connections":null}',
+    b'{"state":"RUNNING","worker_id":"w:1","connections":[null]}',
+    b'{"state":"RUNNING","worker_id":"w:1","connections":[["a"]]}',
 ]
 
 
@@ -155,3 +166,43 @@ async def test_catches_up_with_the_log():
     log.caught_up.set()
 
     await asyncio.wait_for(here.caught_up(), 1)
+
+
+ENDED = TaskStatus(state=State.UNASSIGNED)
+
+
+def told_by(worker_id, status):
+    return b"status-task-posts-0", statuses(worker_id)._encode(status)
+
+
+async def test_fenced_owner_does_not_speak_for_its_heir():
+    """One that wakes up and ends its task has the last word in the topic, but not on the task."""
+    here = statuses()
+    here.apply(*told_by("old:1", RUNNING))
+    here.apply(*told_by("heir:1", RUNNING))
+    here.apply(*told_by("old:1", ENDED))
+    assert SharedStatus(status=RUNNING, worker_id="heir:1") == here.of(TASK)
+    here.apply(*told_by("heir:1", ENDED))
+
+    assert SharedStatus(status=ENDED, worker_id="heir:1") == here.of(TASK)
+
+
+async def test_heir_says_again_what_was_overwritten():
+    """Whoever reads the topic from its begin finds only the last record of a task."""
+    producer = FakeProducer()
+    async with statuses(producer=producer) as here:
+        here.publish(TASK, RUNNING)
+        here.apply(*told_by("old:1", ENDED))
+        await asyncio.wait_for(here.flush(), 5)
+
+    assert SharedStatus(status=RUNNING, worker_id="here:8083") == here.of(TASK)
+    assert ["RUNNING", "RUNNING"] == [orjson.loads(sent[2])["state"] for sent in producer.sent]
+
+
+async def test_heir_that_ends_before_it_began_leaves_the_ghosts():
+    """What the dead owner told of its connections is still true."""
+    here = statuses()
+    here.apply(*told_by("dead:1", RUNNING))
+    here.apply(*told_by("heir:1", ENDED))
+
+    assert SharedStatus(status=RUNNING, worker_id="dead:1") == here.of(TASK)

@@ -1,4 +1,5 @@
 import contextlib
+import io
 import logging
 import socket
 import ssl
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from connector import clock
 from connector.errors import (
     ConnectionLost,
     ConnectorError,
@@ -19,6 +21,7 @@ from connector.errors import (
     OutOfCredit,
     ServiceUnavailable,
 )
+from connector.sources import wire as wire_module
 from connector.sources.connection import Connection, Limits, stream_error
 from connector.sources.wire import Wire
 
@@ -241,7 +244,7 @@ def test_a_keep_alive_is_an_arrival_without_lines():
 
     assert [(), (), (), (POST,)] == [arrival.lines for arrival in reading.arrivals]
     assert [0, 0, 0, len(POST)] == [arrival.size for arrival in reading.arrivals]
-    assert time.time() - 5 < reading.arrivals[0].at < reading.arrivals[-1].at < time.time()
+    assert clock.now() - 5 < reading.arrivals[0].at < reading.arrivals[-1].at < clock.now()
 
 
 def test_half_a_keep_alive_is_none():
@@ -346,6 +349,7 @@ def test_the_clock_of_x_is_compared_with_ours():
     assert 1793536496.0 == reading.connection.date
     (connected,) = reading.connected
     assert pytest.approx(1793536496.5 - connected.at) == connected.skew_secs
+    assert pytest.approx(clock.now(), abs=5) == connected.at
     assert None is without.connection.date
     assert 0.0 == without.connected[0].skew_secs
 
@@ -565,3 +569,126 @@ def test_a_certificate_of_nobody_is_refused(certificate):
         end = Reading(Connection(url, "t", {})).run().end
 
     assert "certificate" in str(end).lower()
+
+
+# -- was that all?
+
+
+class Stall(list):
+    """
+    Arrivals of a reader that stalls at the first one, until *behind* has been sent.
+
+    That a full buffer or a sleeping process does: what X sends meanwhile waits on this host.
+    """
+
+    def __init__(self, behind, *, close=False):
+        super().__init__()
+        self.behind, self.close = behind, close
+        self.stalled, self.sent = threading.Event(), threading.Event()
+
+    @property
+    def drained(self):
+        return [arrival.drained for arrival in self]
+
+    def append(self, arrival):
+        super().append(arrival)
+        if len(self) == 1:
+            self.stalled.set()
+            assert self.sent.wait(5)
+            time.sleep(0.05)  # from there to here
+
+    def serve(self, sock):
+        sock.recv(65536)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"\r\n"))
+        assert self.stalled.wait(5)
+        sock.sendall(self.behind)
+        if self.close:
+            sock.shutdown(socket.SHUT_WR)
+        self.sent.set()
+        with contextlib.suppress(OSError):
+            sock.recv(1)
+
+
+@pytest.fixture(params=["http", "https"])
+def stall(request, monkeypatch):
+    """Read from a server that sends a keep-alive, and *behind* while its reader stalls; return the arrivals."""
+    context = None
+    if request.param == "https":
+        folder = request.getfixturevalue("certificate")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / "cert", folder / "key")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(folder / "cert"))
+
+    def run(behind, *, piece_bytes=None, close=False):
+        if piece_bytes is not None:
+            monkeypatch.setattr(wire_module, "PIECE_BYTES", piece_bytes)
+        stall = Stall(behind, close=close)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+
+            def serve():
+                plain, _ = listener.accept()
+                with context.wrap_socket(plain, server_side=True) if context else plain as sock:
+                    stall.serve(sock)
+
+            thread = threading.Thread(target=serve, daemon=True)
+            thread.start()
+            port = listener.getsockname()[1]
+            reading = Reading(Connection(f"{request.param}://127.0.0.1:{port}", "t", {}, limits=QUICK))
+            reading.arrivals = stall
+            reading.run()
+            thread.join(5)
+            assert not thread.is_alive()
+        assert ConnectionLost is type(reading.end)
+        return stall
+
+    return run
+
+
+def test_a_keep_alive_alone_is_drained(stall):
+    """Nothing more was here: all that X had sent until then has been heard."""
+    assert [True, True] == stall(chunk(b"\r\n")).drained
+
+
+def test_what_waits_behind_a_keep_alive_is_seen(stall):
+    """After a stall the first keep-alives are old; only with the last one the present is reached."""
+    half = io.DEFAULT_BUFFER_SIZE // 2
+    arrivals = stall(chunk(b"\r\n" * 3 * half), piece_bytes=io.DEFAULT_BUFFER_SIZE)
+
+    assert [True, False, False, False, True] == arrivals.drained
+    assert [()] * 5 == [arrival.lines for arrival in arrivals]
+
+
+def test_what_tls_holds_back_is_seen(stall):
+    """TLS decrypts a record of up to 16 KiB at once; of one that is read in parts the kernel has nothing any more."""
+    arrivals = stall(chunk(b"\r\n" * 5000), piece_bytes=io.DEFAULT_BUFFER_SIZE)
+
+    assert [True, False, True] == arrivals.drained
+
+
+def test_an_end_behind_a_keep_alive_is_more(stall):
+    """The end was there, so something was missed since."""
+    assert [True, False] == stall(chunk(b"\r\n"), close=True).drained
+    assert [True, False] == stall(chunk(b"\r\n") + b"0\r\n\r\n").drained
+
+
+def test_half_a_post_is_more(stall):
+    """Its other half is on its way, wherever that is."""
+    assert [True, False] == stall(chunk(b"\r\n" + POST[:20])).drained
+    assert [True, True] == stall(chunk(b"\r\n" + POST + b"\r\n")).drained
+
+
+def test_a_compressed_keep_alive_is_drained():
+    """If urllib3 keeps nothing back of what it has unpacked."""
+    assert [True] == [arrival.drained for arrival in read(stream(b"\r\n", HOLD, gzip=True)).arrivals]
+
+
+def test_what_urllib3_keeps_back_is_seen():
+    """What one read of the socket brought may unpack to more than one piece."""
+    reading = read(stream(b"\r\n" * 200_000, HOLD, gzip=True))
+
+    assert [False, False, False, True] == [arrival.drained for arrival in reading.arrivals]
+
+
+def test_where_it_cannot_be_known_it_is_not_claimed(stall):
+    """A read smaller than Python's own buffer may leave something in it."""
+    assert {False} == set(stall(chunk(b"\r\n" * 50), piece_bytes=60).drained)

@@ -13,10 +13,12 @@ from connector.errors import (
     TokenRejected,
 )
 from connector.events import FeatureUnavailable, RulesChanged, TokenFetched
+from connector.records import HeldRule
 from connector.sources.connection import Limits
 from connector.sources.credentials import BearerToken, KeyPair
 from connector.sources.source import StreamSource
 from connector.sources.streams import STREAMS
+from connector.status import Released
 
 from .scripted import CLEAN, DATE, HOLD, ScriptedServer, answer, pause, silence, stream
 
@@ -31,6 +33,9 @@ def created(value="#a", tag="posts/a"):
 
 def held(*rules):
     return answer(200, {"data": [dict(zip(("id", "value", "tag"), rule, strict=True)) for rule in rules]})
+
+
+OURS_AND_ANOTHER = held(("7", "#a", "posts/a"), ("8", "#b", "other"))
 
 
 def exchanged(token):
@@ -89,9 +94,10 @@ EXCHANGE = "POST /oauth2/token"
 
 def test_prepare_brings_the_rules_to_what_they_should_be():
     """And says what it changed."""
-    run = Run([NO_RULES_HELD, created()], prepare)
+    run = Run([NO_RULES_HELD, created(), OURS_AND_ANOTHER], prepare)
 
-    assert [LIST, CHANGE] == run.asked
+    assert [LIST, CHANGE, LIST] == run.asked
+    assert (HeldRule("7", "#a", "posts/a"), HeldRule("8", "#b", "other")) == run.source.rules
     assert [RulesChanged(connector="posts", added=1, deleted=0)] == run.events
 
 
@@ -134,11 +140,11 @@ def test_a_full_set_of_rules_is_changed_by_deleting_first():
     full = answer(200, {"data": {"cap_per_client_app": "1", "client_app_rules_count": {"rule_count": 1}}})
     old = held(("6", "#old", "posts/old"))
 
-    run = Run([old, full, answer(200, {}), created()], prepare)
-    blind = Run([old, answer(404), created(), answer(200, {})], prepare)
+    run = Run([old, full, answer(200, {}), created(), OURS_AND_ANOTHER], prepare)
+    blind = Run([old, answer(404), created(), answer(200, {}), OURS_AND_ANOTHER], prepare)
 
-    assert ["delete", "add"] == [next(iter(request.json)) for request in run.requests[2:]]
-    assert ["add", "delete"] == [next(iter(request.json)) for request in blind.requests[2:]]
+    assert ["delete", "add"] == [next(iter(request.json)) for request in run.requests[2:4]]
+    assert ["add", "delete"] == [next(iter(request.json)) for request in blind.requests[2:4]]
     assert [FeatureUnavailable, RulesChanged] == [type(event) for event in blind.events]
     assert None is blind.error
 
@@ -225,18 +231,18 @@ def test_an_exchange_that_fails_is_raised():
 
 def test_rules_that_vanished_are_put_back_at_once():
     """X deletes rules that were unused for long, and so do other programs."""
-    run = Run([NO_RULES, NO_RULES_HELD, created(), stream(POST + b"\r\n", CLEAN)], read)
+    run = Run([NO_RULES, NO_RULES_HELD, created(), OURS_AND_ANOTHER, stream(POST + b"\r\n", CLEAN)], read)
 
-    assert [STREAM, LIST, CHANGE, STREAM] == run.asked
+    assert [STREAM, LIST, CHANGE, LIST, STREAM] == run.asked
     assert [POST] == run.lines
 
 
 def test_a_second_409_is_final():
     """Putting them back did not help."""
-    run = Run([NO_RULES, NO_RULES_HELD, created(), NO_RULES], read)
+    run = Run([NO_RULES, NO_RULES_HELD, created(), OURS_AND_ANOTHER, NO_RULES], read)
 
     assert RulesMissing is type(run.error)
-    assert [STREAM, LIST, CHANGE, STREAM] == run.asked
+    assert [STREAM, LIST, CHANGE, LIST, STREAM] == run.asked
 
 
 def test_a_409_of_a_stream_without_rules_is_final():
@@ -312,6 +318,10 @@ def test_without_a_connection_nothing_is_asked():
     assert [] == run.asked
 
 
+def release(run, *connections):
+    return run.source.release(connections)
+
+
 def test_release_ends_only_what_is_listed():
     """Ids that X no longer lists are gone already."""
     got = []
@@ -320,25 +330,63 @@ def test_release_ends_only_what_is_listed():
         answer(200, {"data": {"successful_kills": 1}}),
     ]
 
-    run = Run(script, lambda run: got.append(run.source.release(["a", "b"])))
+    run = Run(script, lambda run: got.append(release(run, "a", "b")))
 
-    assert [1] == got
+    assert [Released(ended={"a"}, absent={"b"})] == got
     assert {"uuids": ["a"]} == run.requests[1].json
 
 
-@pytest.mark.parametrize(("ids", "script"), [([], []), (["b"], [listed(("a", "2026-11-01T12:34:56Z"))])])
-def test_release_of_nothing_asks_for_nothing(ids, script):
+AT = 1_793_536_496.0
+"""2026-11-01T12:34:56Z"""
+
+BY_TIME = [
+    # a second is how exact both times are
+    ([("theirs", "2026-11-01T12:34:50Z"), ("ours", "2026-11-01T12:34:57Z")], ["ours"]),
+    # two of that moment: one of them may be somebody else's
+    ([("a", "2026-11-01T12:34:56Z"), ("b", "2026-11-01T12:34:57Z")], []),
+    ([("theirs", "2026-11-01T12:34:59Z")], []),
+    ([], []),
+]
+
+
+@pytest.mark.parametrize(("held", "ended"), BY_TIME)
+def test_a_connection_without_an_id_is_ended_by_its_time(held, ended):
+    """Its owner died before X told the id; nobody else's is touched."""
+    got = []
+
+    run = Run([listed(*held), answer(200, {"data": {"successful_kills": 1}})], lambda run: got.append(release(run, AT)))
+
+    assert [Released(ended={AT}) if ended else Released(absent={AT})] == got
+    assert [{"uuids": ended}] * len(ended) == [request.json for request in run.requests[1:]]
+
+
+def test_a_release_that_x_does_not_confirm_is_none():
+    """Neither ended nor absent: it has to be asked for again."""
+    got = []
+    script = [
+        listed(("a", "2026-11-01T12:34:56Z"), ("b", "2026-11-01T12:34:56Z")),
+        answer(200, {"data": {"successful_kills": 0, "failed_kills": 1}}),
+        answer(200, {"data": {"successful_kills": 1}}),
+    ]
+
+    run = Run(script, lambda run: got.append(release(run, "a", "b")))
+
+    assert [["a"], ["b"]] == [request.json["uuids"] for request in run.requests[1:]]
+    assert [Released(ended={"b"})] == got
+
+
+def test_release_of_nothing_ends_nothing():
     """No DELETE without a connection to end."""
     got = []
 
-    run = Run([*script, answer(500)], lambda run: got.append(run.source.release(ids)))
+    run = Run([listed(("a", "2026-11-01T12:34:56Z")), answer(500)], lambda run: got.append(release(run, "b")))
 
-    assert [0] == got
-    assert len(script) == len(run.asked)
+    assert [Released(absent={"b"})] == got
+    assert 1 == len(run.asked)
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_release_without_the_endpoint_is_zero(status):
+def test_release_without_the_endpoint_knows_nothing(status):
     """Said once."""
     got = []
 
@@ -347,7 +395,7 @@ def test_release_without_the_endpoint_is_zero(status):
 
     run = Run([answer(status)], twice)
 
-    assert [0, 0] == got
+    assert [Released(), Released()] == got
     assert [FeatureUnavailable] == [type(event) for event in run.events]
 
 

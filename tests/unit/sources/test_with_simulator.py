@@ -28,6 +28,7 @@ from connector.sources.credentials import BearerToken, KeyPair
 from connector.sources.rules import held_rules
 from connector.sources.source import StreamSource
 from connector.sources.streams import STREAMS
+from connector.status import Released
 
 WANTED = {"#python": "python", "#kafka lang:en": "kafka"}
 
@@ -203,10 +204,11 @@ def test_a_second_connection_is_refused(make_source):
             assert ours is not None
             assert ConnectionTaken is type(ended(simulator, second).end)
 
-            assert 1 == make_source(simulator).release([ours, "00000000-0000-4000-8000-00000000dead"])
+            nobodys = "00000000-0000-4000-8000-00000000dead"
+            assert Released(ended={ours}, absent={nobodys}) == make_source(simulator).release([ours, nobodys])
             reader.join()
             assert isinstance(reader.end, ConnectionLost)
-            assert 0 == make_source(simulator).release([ours])
+            assert Released(absent={ours}) == make_source(simulator).release([ours])
 
 
 def test_a_stop_frees_the_slot(make_source):
@@ -288,7 +290,7 @@ def test_an_account_without_the_endpoints_still_reads(make_source, events):
         with Reader(source) as reader:
             assert reader.connected.wait(5)
             assert None is source.find_connection()
-            assert 0 == source.release(["x"])
+            assert Released() == source.release(["x"])
 
     assert {"connections", "rules/counts"} == {e.feature for e in events if isinstance(e, FeatureUnavailable)}
 

@@ -1,16 +1,22 @@
 import asyncio
 import base64
 import contextlib
+import json
 import time
+from datetime import UTC, datetime
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
 from connector import worker
+from connector.cluster.requests import Action, GapRequest
 from connector.config import load
+from connector.coverage import Coverage, Gap, GapState, Way
+from connector.errors import BrokerAway
 from connector.kafka.offsets import encode_key
 from connector.records import TaskId
+from connector.snowflake import to_iso
 from connector.status import State, TaskStatus
 
 BEARER, PASSWORD = "AAAAsynthetic%3Dtoken", "grain of salt"
@@ -30,6 +36,16 @@ class Web:
         async with self.client.get(path, **kwargs) as response:
             body = await (response.json() if response.content_type == "application/json" else response.text())
             return response.status, response.headers, body
+
+    async def post(self, path, **kwargs):
+        """Status and body of an answer."""
+        async with self.client.post(path, **kwargs) as response:
+            return response.status, await response.json()
+
+    def tell_offset(self, partition, value, kind=None):
+        """Let the offsets topic have told of this."""
+        log = next(log for log in self.logs if log.topic.endswith("-offsets"))
+        log._apply(encode_key("posts", partition, kind), value)
 
     async def json(self, path):
         status, _, body = await self.get(path)
@@ -71,6 +87,7 @@ ROUTES = [
     "/connectors/posts/config",
     "/connectors/posts/status",
     "/connectors/posts/offsets",
+    "/coverage",
 ]
 
 
@@ -140,8 +157,7 @@ async def test_failed_task(web):
 async def test_offsets(web):
     """The committed offsets in Connect's shape."""
     assert {"offsets": []} == await web.json("/connectors/posts/offsets")
-    offsets_log = next(log for log in web.logs if log.topic.endswith("-offsets"))
-    offsets_log._apply(encode_key("posts", {"stream": "filtered"}), b'{"covered_to":null,"posts":3}')
+    web.tell_offset({"stream": "filtered"}, b'{"covered_to":null,"posts":3}')
 
     assert {
         "offsets": [{"partition": {"stream": "filtered"}, "offset": {"covered_to": None, "posts": 3}}]
@@ -173,6 +189,254 @@ async def test_what_may_not_be_done(web, method, path):
         body = await response.json()
 
         assert (405, {"error_code": 405, "message": "HTTP 405 Method Not Allowed"}) == (response.status, body)
+
+
+# -- what is missing
+
+
+T0 = 1_793_536_500_000
+FILTERED = {"stream": "filtered"}
+LOST = Gap(from_ms=T0, to_ms=T0 + 1_500, reason="budget", state=GapState.LOST, detail="the budget was spent")
+REPAIRING = Gap(
+    from_ms=T0 + 10_000,
+    to_ms=T0 + 20_000,
+    reason="connection_lost",
+    state=GapState.REPAIRING,
+    way=Way.SEARCH,
+    posts=7,
+    billed=7,
+    mills=35,
+    until_id=1,
+)
+REPAIRED = Gap(from_ms=T0 - 9_000, to_ms=T0 - 8_000, reason="silent", state=GapState.REPAIRED, posts=2, closed_ms=T0)
+COVERED = Coverage(covered_from_ms=T0 - 60_000, covered_to_ms=T0 + 60_000, gaps=(LOST, REPAIRING))
+SHOWN_LOST = {
+    "from": "2026-11-01T12:35:00.000Z",
+    "to": "2026-11-01T12:35:01.500Z",
+    "reason": "budget",
+    "state": "lost",
+    "detail": "the budget was spent",
+    "posts": 0,
+    "cost_usd": 0.0,
+}
+SHOWN_REPAIRING = {
+    "from": "2026-11-01T12:35:10.000Z",
+    "to": "2026-11-01T12:35:20.000Z",
+    "reason": "connection_lost",
+    "state": "repairing",
+    "detail": None,
+    "posts": 7,
+    "cost_usd": 0.035,
+    "way": "search",
+}
+
+
+async def missing(web):
+    """What /coverage says of the one connector that there is."""
+    (connector,) = (await web.json("/coverage"))["connectors"]
+    return connector
+
+
+async def test_coverage_before_anything_is_covered(web):
+    """Nothing is claimed and nothing is missing."""
+    nothing = {"name": "posts", "covered_from": None, "covered_to": None, "gaps": [], "repaired": []}
+
+    assert nothing == await missing(web)
+
+
+async def test_coverage(web):
+    """What is covered, the gaps in it, and the last ones that are none any more, with what they cost."""
+    web.tell_offset(FILTERED, COVERED.encode())
+    web.tell_offset(FILTERED, b"[%s]" % json.dumps(REPAIRED.fields()).encode(), "repaired")
+
+    assert {
+        "name": "posts",
+        "covered_from": "2026-11-01T12:34:00.000Z",
+        "covered_to": "2026-11-01T12:36:00.000Z",
+        "gaps": [SHOWN_LOST, SHOWN_REPAIRING],
+        "repaired": [
+            {
+                "from": "2026-11-01T12:34:51.000Z",
+                "to": "2026-11-01T12:34:52.000Z",
+                "reason": "silent",
+                "state": "repaired",
+                "detail": None,
+                "posts": 2,
+                "cost_usd": 0.0,
+                "closed_at": "2026-11-01T12:35:00.000Z",
+            }
+        ],
+    } == await missing(web)
+
+
+async def test_coverage_of_several_partitions(web):
+    """All of the stream is covered where each partition is; a gap says whose it is, and the last hundred are kept."""
+    for number, shift in (("1", 0), ("2", 5_000)):
+        covered = Coverage(covered_from_ms=T0 + shift, covered_to_ms=T0 + 60_000 + shift, gaps=(LOST,) * (shift > 0))
+        web.tell_offset({"stream": "firehose", "partition": number}, covered.encode())
+        closed = [
+            REPAIRED.fields() | {"posts": index, "closed_at": to_iso(T0 + index * 1_000 + shift)} for index in range(60)
+        ]
+        web.tell_offset({"stream": "firehose", "partition": number}, json.dumps(closed).encode(), "repaired")
+    shown = await missing(web)
+
+    assert ("2026-11-01T12:35:05.000Z", "2026-11-01T12:36:00.000Z") == (shown["covered_from"], shown["covered_to"])
+    assert [SHOWN_LOST | {"partition": "2"}] == shown["gaps"]
+    assert 100 == len(shown["repaired"])
+    closed_at = [gap["closed_at"] for gap in shown["repaired"]]
+    assert sorted(closed_at) == closed_at
+    assert to_iso(T0 + 59_000 + 5_000) == closed_at[-1]
+
+
+def lasting(shown):
+    """Seconds of the one gap that is shown, without its end."""
+    (gap,) = shown["gaps"]
+    begin, end = (datetime.fromisoformat(gap.pop(key)) for key in ("from", "to"))
+    return begin, (end - begin).total_seconds(), gap
+
+
+async def test_coverage_in_an_outage(web):
+    """An outage that goes on is shown as it is now, with the reason that its task told; it ends with the outage."""
+    web.tell_offset(FILTERED, Coverage(covered_from_ms=T0, covered_to_ms=T0 + 60_000).encode())
+    assert [] == (await missing(web))["gaps"]
+    running = TaskStatus(state=State.RUNNING, outages=(("", "connection_lost"),))
+    web.statuses.publish(TASK, running)
+    begin, secs, gap = lasting(await missing(web))
+
+    assert datetime(2026, 11, 1, 12, 36, tzinfo=UTC) == begin
+    assert 15 <= secs < 20  # it began when the last keep-alive came, `settle` before which all is covered
+    assert {
+        "reason": "connection_lost",
+        "state": "open",
+        "detail": "it goes on",
+        "posts": 0,
+        "cost_usd": 0.0,
+    } == gap
+    web.statuses.publish(TASK, TaskStatus(state=State.RUNNING))
+    assert [] == (await missing(web))["gaps"]
+
+
+async def test_coverage_of_a_task_that_is_silent(web, monkeypatch):
+    """Nobody has told of an outage, but nothing moves: that is one, too, whoever should have told."""
+    web.tell_offset(FILTERED, Coverage(covered_from_ms=T0, covered_to_ms=T0 + 60_000, gaps=(LOST,)).encode())
+    offsets = web.herder._build._offsets
+    began = offsets._clock()
+    monkeypatch.setattr(offsets, "_clock", lambda: began + 59.0)
+    assert [SHOWN_LOST] == (await missing(web))["gaps"]
+    monkeypatch.setattr(offsets, "_clock", lambda: began + 75.0)
+    outage = (await missing(web))["gaps"][-1]
+
+    assert ("silent", "2026-11-01T12:36:00.000Z") == (outage["reason"], outage["from"])
+    assert "2026-11-01T12:37:" == outage["to"][:17]
+
+
+async def test_outage_begins_behind_the_last_gap(web):
+    """What is a gap already is not shown twice."""
+    gap = Gap(from_ms=T0 + 60_000, to_ms=T0 + 70_000, reason="connection_lost")
+    web.tell_offset(FILTERED, Coverage(covered_from_ms=T0, covered_to_ms=T0 + 60_000, gaps=(gap,)).encode())
+    web.statuses.publish(TASK, TaskStatus(state=State.RUNNING, outages=(("", "service_unavailable"),)))
+    shown = (await missing(web))["gaps"]
+
+    assert [("connection_lost", None), ("service_unavailable", "it goes on")] == [
+        (gap["reason"], gap["detail"]) for gap in shown
+    ]
+    assert shown[0]["to"] == shown[1]["from"]
+
+
+@pytest.fixture
+async def asking(web, monkeypatch):
+    """A web interface with two gaps, and what is asked of the group."""
+    web.asked = []
+
+    async def send(request):
+        web.asked.append(request)
+
+    monkeypatch.setattr(web.herder._build._requests, "send", send)
+    web.tell_offset(FILTERED, COVERED.encode())
+    return web
+
+
+async def test_asks_for_another_try(asking):
+    """One gap by its begin, as /coverage shows it: 202 once the group has been told."""
+    before = int(time.time() * 1000)
+    answer = await asking.post(
+        "/coverage", json={"connector": "posts", "action": "retry", "from": "2026-11-01T12:35:00.000Z"}
+    )
+
+    assert (202, {"asked": 1}) == answer
+    (request,) = asking.asked
+    assert before <= request.at_ms <= time.time() * 1000
+    assert (
+        GapRequest(connector="posts", partition=None, from_ms=T0, action=Action.RETRY, at_ms=request.at_ms) == request
+    )
+
+
+async def test_accepts_all(asking):
+    """All gaps in one go, but not an outage that goes on: it is no gap yet."""
+    asking.statuses.publish(TASK, TaskStatus(state=State.RUNNING, outages=(("", "connection_lost"),)))
+    answer = await asking.post("/coverage", json={"connector": "posts", "action": "accept", "from": "all"})
+
+    assert (202, {"asked": 2}) == answer
+    assert [(T0, "accept"), (T0 + 10_000, "accept")] == [(each.from_ms, each.action) for each in asking.asked]
+
+
+async def test_asks_for_the_gap_of_its_partition(asking):
+    """A request is for the source partition whose gap it is."""
+    asking.tell_offset({"stream": "firehose", "partition": "3"}, Coverage(covered_to_ms=T0, gaps=(LOST,)).encode())
+    await asking.post("/coverage", json={"connector": "posts", "action": "retry", "from": "2026-11-01T12:35:00.000Z"})
+
+    assert {None, "3"} == {each.partition for each in asking.asked}
+
+
+NO_REQUESTS = [
+    (b"", 'the body must be JSON: {"connector": "posts", "action": "retry", "from": "all"}'),
+    (b"\xff", 'the body must be JSON: {"connector": "posts", "action": "retry", "from": "all"}'),
+    (b"[]", '"connector" must be posts'),
+    (b"{}", '"connector" must be posts'),
+    (b'{"connector": "other", "action": "retry", "from": "all"}', '"connector" must be posts'),
+    (b'{"connector": ["posts"], "action": "retry", "from": "all"}', '"connector" must be posts'),
+    (b'{"connector": "posts", "action": "repair", "from": "all"}', '"action" must be "retry" or "accept"'),
+    (b'{"connector": "posts", "action": {}, "from": "all"}', '"action" must be "retry" or "accept"'),
+    *[
+        (
+            b'{"connector": "posts", "action": "retry"%b}' % begin,
+            '"from" must be "all", or the begin of a gap: 2026-11-01T12:35:00.000Z, 2026-11-01T12:35:10.000Z',
+        )
+        for begin in (b"", b', "from": 7', b', "from": "2026-11-01T12:35:00.001Z"', b', "from": ["all"]')
+    ],
+]
+
+
+@pytest.mark.parametrize(("body", "message"), NO_REQUESTS)
+async def test_what_is_no_request(asking, body, message):
+    """A wrong request is a 400 with one sentence that names the cure, and nobody is asked anything."""
+    answer = await asking.post("/coverage", data=body, headers={"Content-Type": "application/json; charset=none"})
+
+    assert (400, {"error_code": 400, "message": message}) == answer
+    assert [] == asking.asked
+
+
+async def test_request_without_a_gap(asking):
+    """There may be nothing to ask for."""
+    asking.tell_offset(FILTERED, Coverage(covered_from_ms=T0, covered_to_ms=T0).encode())
+    one = await asking.post("/coverage", json={"connector": "posts", "action": "retry", "from": "x"})
+    every = await asking.post("/coverage", json={"connector": "posts", "action": "retry", "from": "all"})
+
+    assert (400, {"error_code": 400, "message": "There is no gap"}) == one
+    assert (202, {"asked": 0}) == every
+
+
+async def test_request_without_kafka(asking, monkeypatch):
+    """What the group could not be told is not said to be asked."""
+
+    async def send(_):
+        raise BrokerAway("KafkaConnectionError: no broker")
+
+    monkeypatch.setattr(asking.herder._build._requests, "send", send)
+    answer = await asking.post("/coverage", json={"connector": "posts", "action": "retry", "from": "all"})
+
+    message = "Kafka has not confirmed: KafkaConnectionError: no broker"
+    assert (503, {"error_code": 503, "message": message}) == answer
 
 
 # -- ready
@@ -311,4 +575,9 @@ async def test_worker_without_a_connector(tmp_path):
     """A worker that declares nothing shows an empty list."""
     async with serving(tmp_path, {"CONNECTOR_GROUP_ID": "other"}) as web:
         assert [] == await web.json("/connectors")
+        assert {"connectors": []} == await web.json("/coverage")
+        message = "This worker has no connector"
+        assert (400, {"error_code": 400, "message": message}) == await web.post(
+            "/coverage", json={"connector": "posts"}
+        )
         assert 404 == (await web.get("/connectors/posts"))[0]

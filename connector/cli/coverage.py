@@ -1,0 +1,286 @@
+"""
+`faust -A connector coverage`: what are we missing?
+
+It reads the topics in which the workers keep their state, so it needs Kafka and no worker.  What it asks of a gap
+(`--retry`, `--accept`) the worker does that runs the task.
+
+Exit codes: 0 shown, or asked; 2 wrong arguments; 69 Kafka did not answer; 78 configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+import click
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from faust.cli import AppCommand
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from connector.cluster import requests
+from connector.cluster.coverage import coverage_of, known_gaps
+from connector.cluster.statuses import decode_status
+from connector.errors import ConfigError, ConnectorError
+from connector.kafka import partition as partitions
+from connector.kafka.broker import REQUEST_TIMEOUT_MS, probe
+from connector.kafka.cluster import KafkaCluster, cluster_of
+from connector.kafka.offsets import OffsetTable
+from connector.process import EX_OK, exit_misconfigured
+from connector.records import TaskId
+from connector.snowflake import from_iso, to_iso
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from connector.config import ConnectorConfig, Loaded
+    from connector.process import ConnectorApp
+    from connector.settings import WorkerSettings
+
+EX_USAGE = 2  # as click has it
+EX_UNAVAILABLE = 69  # sysexits.h
+
+BAR_CELLS = 96
+BAR_MS = 24 * 3_600_000
+CELL_MS = BAR_MS // BAR_CELLS
+COVERED, MISSING, REPAIRING, UNKNOWN = "█", "░", "▒", "·"
+STYLES = {COVERED: "green", MISSING: "red", REPAIRING: "yellow", UNKNOWN: "dim"}
+
+Shown = dict[str, Any]
+
+
+class Wrong(Exception):
+    """The command line asks for what there is not; the message names the cure."""
+
+
+class Group:
+    """What Kafka holds of the group's coverage."""
+
+    def __init__(self, settings: WorkerSettings, config: ConnectorConfig) -> None:
+        self._cluster: KafkaCluster = cluster_of(settings)
+        self._group, self._config = settings.group_id, config
+
+    async def read(self) -> Shown:
+        """
+        Return what `/coverage` says of the connector.
+
+        Raises:
+            KafkaError, OSError, TimeoutError: Kafka cannot be asked.
+        """
+        admin = AIOKafkaAdminClient(**self._cluster.options(), request_timeout_ms=REQUEST_TIMEOUT_MS)
+        try:
+            await admin.start()
+            trusted = (await probe(admin, self._group)).transactions
+            known = set(await admin.list_topics())
+        finally:
+            await admin.close()
+        offsets, outages = OffsetTable(), dict[str, str]()
+        tasks = {f"status-task-{TaskId(self._config.name, number)}".encode() for number in range(self._config.tasks)}
+
+        def learn(key: bytes, value: bytes | None) -> None:
+            if key in tasks and value is not None:
+                with contextlib.suppress(ValueError):  # no status: it says nothing
+                    outages.update(decode_status(value).status.outages)
+
+        for slot in range(self._config.tasks):
+            await self._read(f"{self._group}-offsets", slot, offsets.apply, known=known, trusted=trusted)
+        await self._read(f"{self._group}-statuses", 0, learn, known=known, trusted=trusted)
+        return coverage_of(self._config.name, offsets, outages, settle_ms=int(self._config.settle_secs * 1000))
+
+    async def _read(
+        self,
+        topic: str,
+        number: int,
+        apply: Callable[[bytes, bytes | None], None],
+        *,
+        known: set[str],
+        trusted: bool,
+    ) -> None:
+        if topic not in known:
+            return
+        reading = partitions.committed(self._cluster, TopicPartition(topic, number), trust_end_offsets=trusted)
+        async with contextlib.aclosing(reading) as records:
+            async for record in records:
+                if record.key is not None:
+                    apply(record.key, record.value)
+
+    async def ask(self, gaps: Sequence[Shown], action: requests.Action) -> None:
+        """
+        Ask *action* of *gaps*.
+
+        Raises:
+            KafkaError, OSError: Kafka has not confirmed.
+        """
+        async with AIOKafkaProducer(**self._cluster.options(), acks="all") as producer:
+            for gap in gaps:
+                request = requests.GapRequest(
+                    connector=self._config.name,
+                    partition=gap.get("partition"),
+                    from_ms=from_iso(gap["from"]),
+                    action=action,
+                    at_ms=int(time.time() * 1000),
+                )
+                key, value = requests.encode(request)
+                await producer.send_and_wait(f"{self._group}-configs", value, key=key)
+
+
+def chosen(coverage: Shown, wanted: str) -> list[Shown]:
+    """
+    Return the gaps that *wanted* means: `all`, or the begin of one.
+
+    Raises:
+        Wrong: there is no such gap.
+    """
+    gaps: list[Shown] = known_gaps(coverage["gaps"])
+    if wanted == "all":
+        return gaps
+    try:
+        begin = to_iso(from_iso(wanted))
+    except ValueError:
+        begin = ""
+    found = [gap for gap in gaps if gap["from"] == begin]
+    if not found:
+        begins = ", ".join(gap["from"] for gap in gaps)
+        raise Wrong(
+            f"No gap begins at {wanted}: use all, or {begins}."
+            if gaps
+            else "There is no gap: nothing to retry or accept."
+        )
+    return found
+
+
+def bar(coverage: Shown, now_ms: int) -> str:
+    """Return the last 24 hours up to *now_ms* (UNIX ms), a quarter of an hour in each cell; the worst of it counts."""
+    begin_ms = now_ms - BAR_MS
+    cells = [UNKNOWN] * BAR_CELLS
+    if coverage["covered_from"] is None:
+        return "".join(cells)
+
+    def paint(mark: str, from_ms: int, to_ms: int) -> None:
+        first = max((from_ms - begin_ms) // CELL_MS, 0)
+        last = min((to_ms - 1 - begin_ms) // CELL_MS, BAR_CELLS - 1)
+        cells[first : last + 1] = [mark] * (last + 1 - first)
+
+    paint(COVERED, from_iso(coverage["covered_from"]), from_iso(coverage["covered_to"]))
+    for mark in (REPAIRING, MISSING):
+        for gap in coverage["gaps"]:
+            if (gap["state"] == "repairing") == (mark is REPAIRING) and from_iso(gap["to"]) > begin_ms:
+                paint(mark, from_iso(gap["from"]), from_iso(gap["to"]))
+    return "".join(cells)
+
+
+def show(coverage: Shown, console: Console, now_ms: int) -> None:
+    """Print *coverage* for people."""
+    if coverage["covered_from"] is None:
+        console.print(f"{coverage['name']}: nothing is covered yet; a worker has to connect first.")
+        return
+    console.print(
+        f"[bold]{coverage['name']}[/bold]  covered from {coverage['covered_from']} to {coverage['covered_to']}"
+        f"  ({_length(now_ms - from_iso(coverage['covered_to']))} ago)"
+    )
+    cells = bar(coverage, now_ms)
+    console.print(Text.assemble(*((cell, STYLES[cell]) for cell in cells)), soft_wrap=True)
+    console.print(f"{'24 h ago':<{BAR_CELLS - 3}}now", style="dim", soft_wrap=True)
+    console.print(
+        f"{COVERED} delivered   {REPAIRING} under repair   {MISSING} missing   {UNKNOWN} not covered", style="dim"
+    )
+    if not coverage["gaps"]:
+        console.print("[green]Nothing is missing.[/green]")
+    else:
+        console.print(_table("Missing", coverage["gaps"]))
+    if coverage["repaired"]:
+        console.print(_table("Repaired or accepted", coverage["repaired"][-10:]))
+
+
+def _table(title: str, gaps: Sequence[Shown]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    for column in ("from", "to", "length", "reason", "state"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("posts", justify="right")
+    table.add_column("USD", justify="right")
+    table.add_column("detail", overflow="fold")
+    for gap in gaps:
+        table.add_row(
+            gap["from"],
+            gap["to"],
+            _length(from_iso(gap["to"]) - from_iso(gap["from"])),
+            gap["reason"],
+            gap["state"],
+            f"{gap['posts']:,}",
+            f"{gap['cost_usd']:.3f}",
+            gap["detail"] or "",
+        )
+    return table
+
+
+def _length(ms: int) -> str:
+    secs = ms / 1000
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if abs(secs) >= size:
+            return f"{secs / size:.1f} {unit}"
+    return f"{secs:.1f} s"
+
+
+async def _run(group: Group, values: Mapping[str, Any]) -> int:
+    coverage = await group.read()
+    asked = [(action, values[action.value]) for action in requests.Action if values[action.value] is not None]
+    if len(asked) > 1:
+        raise Wrong("--retry and --accept contradict each other: use one of them.")
+    for action, wanted in asked:
+        gaps = chosen(coverage, wanted)
+        await group.ask(gaps, action)
+        sys.stdout.write(
+            f"Asked for {len(gaps)} gap{'' if len(gaps) == 1 else 's'} ({action.value}): the worker that runs the task"
+            " does it within seconds, or once there is one.\n"
+        )
+        return EX_OK
+    if values["json_"]:
+        sys.stdout.write(json.dumps({"connectors": [coverage]}) + "\n")
+    else:
+        show(coverage, Console(highlight=False), int(time.time() * 1000))
+    return EX_OK
+
+
+def run(values: Mapping[str, Any], loaded: Loaded, unconfigured: Sequence[str] = ()) -> int:
+    """Do what the options *values* ask for; return the exit code."""
+    config = loaded.connector
+    if config is None:
+        exit_misconfigured(ConfigError(unconfigured))
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what matters is told in a sentence
+    try:
+        return asyncio.run(_run(Group(loaded.worker, config), values))
+    except Wrong as wrong:
+        sys.stderr.write(f"{wrong}\n")
+        return EX_USAGE
+    except (KafkaError, OSError, TimeoutError, ConnectorError, ValueError) as error:
+        sys.stderr.write(f"Kafka at {loaded.worker.broker_url_redacted}: {str(error) or type(error).__name__}\n")
+        return EX_UNAVAILABLE
+
+
+def register(app: ConnectorApp, loaded: Loaded) -> None:
+    """Add the command `coverage` to an application made of *loaded*."""
+
+    class OwnLoop(AppCommand):
+        """A command that brings its own event loop; Faust would run it under a worker."""
+
+        abstract: ClassVar[bool] = True
+
+        def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+            raise SystemExit(run(self.kwargs, loaded, app.unconfigured))
+
+    @app.command(
+        click.option("--retry", metavar="GAP", help="Try to repair a gap again: its begin, or all."),
+        click.option("--accept", metavar="GAP", help="Let a gap be as it is, and show it no more: its begin, or all."),
+        click.option("--json", "json_", is_flag=True, help="Print what /coverage says."),
+        base=OwnLoop,
+    )
+    async def coverage(self: AppCommand, **_values: Any) -> None:
+        """Show what is delivered and what is missing."""

@@ -1,0 +1,87 @@
+"""What is the group missing?  From the offsets that every worker follows, for the web and the command line."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from connector.coverage import Coverage, Gap, GapState
+from connector.kafka.offsets import OffsetTable
+from connector.snowflake import to_iso
+from connector.spend import MILLS
+
+SILENT_SECS = 45.0
+"""Beyond `settle`, an offset that has not moved for so long tells of an outage: a keep-alive comes every 20 s, a commit
+of it within 5 s, and a takeover takes up to a session timeout."""
+
+SILENT = "silent"
+"""The reason of an outage of which nobody has told."""
+
+GOES_ON = "it goes on"
+"""The detail of an outage that is no gap yet."""
+
+SHOWN_CLOSED = 100
+
+
+def coverage_of(connector: str, offsets: OffsetTable, outages: Mapping[str, str], *, settle_ms: int) -> dict[str, Any]:
+    """
+    Return what is covered of *connector*, and what is not, as JSON.
+
+    *outages* are the source partitions (`""` for a stream that has none) that have no connection, and why.  The end of
+    an outage that goes on is now, as far as this process can tell without trusting its clock.
+    """
+    known = [
+        (partition.get("partition"), Coverage.decode(value), silent)
+        for partition, value, silent in offsets.coverage(connector)
+    ]
+    gaps = []
+    for partition, coverage, silent in known:
+        gaps += [_shown(gap, partition) for gap in coverage.gaps]
+        reason = outages.get(partition or "")
+        if reason is None and silent > settle_ms / 1000 + SILENT_SECS:
+            reason = SILENT
+        if reason is not None and (outage := _outage(coverage, silent, settle_ms, reason)) is not None:
+            gaps.append(_shown(outage, partition))
+    closed = [
+        _shown(Gap.of(fields), partition.get("partition")) | {"closed_at": fields.get("closed_at")}
+        for partition, listed in offsets.kept(connector, "repaired")
+        for fields in listed
+    ]
+    begins = [coverage.covered_from_ms for _, coverage, _ in known if coverage.covered_from_ms is not None]
+    ends = [coverage.covered_to_ms for _, coverage, _ in known if coverage.covered_to_ms is not None]
+    return {
+        "name": connector,
+        "covered_from": to_iso(max(begins)) if begins else None,
+        "covered_to": to_iso(min(ends)) if ends else None,
+        "gaps": sorted(gaps, key=lambda gap: (gap["from"], gap["to"])),
+        "repaired": sorted(closed, key=lambda gap: gap["closed_at"] or "")[-SHOWN_CLOSED:],
+    }
+
+
+def known_gaps(shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return those of the *shown* gaps that something can be asked of: an outage that goes on is none yet."""
+    return [gap for gap in shown if gap["detail"] != GOES_ON]
+
+
+def _outage(coverage: Coverage, silent: float, settle_ms: int, reason: str) -> Gap | None:
+    if coverage.covered_to_ms is None:
+        return None
+    since = max([coverage.covered_to_ms, *(gap.to_ms for gap in coverage.gaps)])
+    now = coverage.covered_to_ms + settle_ms + int(silent * 1000)
+    if now <= since:
+        return None
+    return Gap(from_ms=since, to_ms=now, reason=reason, detail=GOES_ON)
+
+
+def _shown(gap: Gap, partition: str | None) -> dict[str, Any]:
+    fields = gap.fields()
+    shown = {
+        "from": fields["from"],
+        "to": fields["to"],
+        "reason": gap.reason,
+        "state": gap.state.value,
+        "detail": gap.detail or None,
+        "posts": gap.posts,
+        "cost_usd": gap.mills / MILLS,
+    }
+    if gap.way is not None and gap.state in {GapState.REPAIRING, GapState.REPAIRED}:
+        shown["way"] = gap.way.value
+    return shown if partition is None else {**shown, "partition": partition}
