@@ -10,13 +10,15 @@ PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit lint bench docs clean
+.PHONY: help demo test test-unit chaos lint bench docs clean
 
 help:
 	@echo "make demo       a broker, a simulated X API and a worker; Ctrl-C ends it"
 	@echo "                (BROKER=kafka://host:9092: exactly once, on that broker; ARGS='--rate 50' and others)"
 	@echo "make test       lint, types and all tests that this machine can run; says what it skipped"
 	@echo "make test-unit  the tests that need nothing, in less than a minute"
+	@echo "make chaos      10 minutes of faults for each way of repair, then the topic against the truth"
+	@echo "                (CONNECTOR_CHAOS_MINUTES, CONNECTOR_CHAOS_SEED; ARGS='-k search' for one way)"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      throughput beside the bare scripts"
 	@echo "make docs       docs/configuration.md, from the declarations"
@@ -33,6 +35,9 @@ test: $(VENV)/.dev
 
 test-unit: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(VENV)/.dev
+	@CONNECTOR_CHAOS_MINUTES="$${CONNECTOR_CHAOS_MINUTES:-10}" $(BIN)/python -m pytest -m e2e tests/e2e/test_chaos.py $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/python -m ruff check .

@@ -1,5 +1,5 @@
 """
-The bench: one real Kafka, the simulator's feed, and one contender at a time between them.
+The bench: one real Kafka, one simulator, and one contender at a time between them.
 
     simulator (own process) ──▶ contender (own process) ──▶ Kafka (own process)
                                    │ /proc: CPU, memory         │ end offsets, records
@@ -14,9 +14,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import kafka
 import orjson
@@ -30,17 +31,29 @@ ROOT = Path(__file__).parent.parent
 TOKEN = "simulated-token"  # noqa: S105  # opens nothing but the simulator
 RULE = "cats lang:en"
 PARTITIONS = 4
-FIRST_POST_SECS = 60.0
-STOP_SECS = 60.0
+LINE_BYTES = 2600
+CHUNK_BYTES = 64 * 1024
+
+START_SECS = 120.0
+STOP_SECS = 30.0
 POLL_SECS = 0.05
 MOVE_SECS = 1.0
-LOG_TAIL = 2000
+LOG_TAIL = 1500
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+# A run at full speed writes a disk full in minutes, if what nobody needs is not thrown away soon.
+BROKER_EXTRAS = "log.retention.check.interval.ms=2000\nlog.initial.task.delay.ms=1000\n"
+TOPIC_BYTES = 2 * 1024**3
+"""Kept of each partition, and more than a window writes."""
+
+
+class Failure(RuntimeError):
+    """A run that gave no number; its first line says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """What one contender did in one round, between two moments of steady work."""
+    """What a contender did between two moments of steady work."""
 
     posts: int
     secs: float
@@ -56,6 +69,11 @@ class Window:
         """Microseconds per post, which is seconds per million posts."""
         return self.cpu_secs / self.posts * 1e6
 
+    @property
+    def cpu_percent(self) -> float:
+        """Of one core."""
+        return self.cpu_secs / self.secs * 100
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Moment:
@@ -67,24 +85,37 @@ class _Moment:
 class Process:
     """A process of the bench, with its output in a file."""
 
-    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], log: Path, environment: Mapping[str, str], *, folder: Path | None = None
+    ) -> None:
         # not our variables, and no `.env` of the place where the bench was started
         kept = {key: value for key, value in os.environ.items() if not key.startswith("CONNECTOR_")}
         self.log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603  # our own commands
                 command,
+                stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                cwd=folder,
+                cwd=folder or log.parent,
                 env=kept | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | environment,
                 start_new_session=True,
             )
 
+    @property
+    def said(self) -> str:
+        """The end of its output."""
+        return self.log.read_text(errors="replace")[-LOG_TAIL:].strip()
+
     def check(self) -> None:
-        """Raise if the process has ended."""
+        """
+        Look whether it still runs.
+
+        Raises:
+            Failure: it does not.
+        """
         if self._process.poll() is not None:
-            raise RuntimeError(f"It ended with {self._process.returncode}:\n{self.log.read_text()[-LOG_TAIL:]}")
+            raise Failure(f"it ended with {self._process.returncode}\n{self.said}")
 
     def sleep(self, secs: float) -> None:
         """Sleep, and raise if the process has ended by then."""
@@ -99,13 +130,26 @@ class Process:
 
     @property
     def peak_rss_bytes(self) -> int:
+        """The most memory that it had resident."""
+        return self._status("VmHWM")
+
+    @property
+    def rss_bytes(self) -> int:
+        """The memory that it has resident."""
+        return self._status("VmRSS")
+
+    def _status(self, field: str) -> int:
         status = Path(f"/proc/{self._process.pid}/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+        return int(status.partition(f"{field}:")[2].split()[0]) * 1024
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
 
     def stop(self) -> None:
         """Ask it to stop, and kill it if it does not."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+        self.ask_to_stop()
         try:
             self._process.wait(STOP_SECS)
         except subprocess.TimeoutExpired:
@@ -114,141 +158,232 @@ class Process:
             print(f"Killed what did not stop within {STOP_SECS:g} s; see {self.log.name}", file=sys.stderr)
 
 
-class Rig:
-    """Kafka and the simulator, running; use `rig`."""
+class Running:
+    """
+    A contender at work: *processes* between the stream and *topic*.
 
-    def __init__(self, broker: KafkaBroker, simulator_url: str, folder: Path) -> None:
-        self.broker, self.simulator_url = broker, simulator_url
-        self._folder = folder
+    *why_not* is asked for more words when it does not come to work.
+    """
+
+    def __init__(self, topic: str, processes: Sequence[Process], why_not: Callable[[], str] = str) -> None:
+        self.topic, self.processes, self._why_not = topic, processes, why_not
+
+    @property
+    def cpu_secs(self) -> float:
+        return sum(process.cpu_secs for process in self.processes)
+
+    @property
+    def peak_rss_bytes(self) -> int:
+        return sum(process.peak_rss_bytes for process in self.processes)
+
+    @property
+    def rss_bytes(self) -> int:
+        return sum(process.rss_bytes for process in self.processes)
+
+    def check(self) -> None:
+        for process in self.processes:
+            process.check()
+
+    def sleep(self, secs: float) -> None:
+        """Sleep, and raise if one of them has ended by then."""
+        time.sleep(secs)
+        self.check()
+
+    def await_(self, condition: Callable[[], object], what: str, *, secs: float = START_SECS) -> None:
+        """
+        Wait until *condition* is true.
+
+        Raises:
+            Failure: it does not become true, or a process ends.
+        """
+        end = time.monotonic() + secs
+        while not condition():
+            if time.monotonic() > end:
+                said = "\n".join(filter(None, [self._why_not(), *(process.said for process in self.processes)]))
+                raise Failure(f"{what}: waited {secs:g} s in vain\n{said}")
+            self.sleep(POLL_SECS)
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.ask_to_stop()
+        for process in self.processes:
+            process.stop()
+
+
+class Simulator:
+    """The simulator, running in a process of its own."""
+
+    def __init__(self, arguments: Sequence[str], log: Path) -> None:
+        command = [sys.executable, "-m", "connector.simulator", "--port", "0", "--no-enforce-rate-limits"]
+        self._process = Process([*command, *arguments], log, {})
+        while "http://" not in (said := log.read_text()):
+            self._process.sleep(POLL_SECS)
+        self.url = "http://" + said.partition("http://")[2].partition(",")[0]
+
+    @property
+    def connections(self) -> int:
+        """How many streams are open."""
+        return len(orjson.loads(self.ask("state"))["connections"]["live"])
+
+    def ask(self, what: str, body: object = None) -> bytes:
+        """Return what a control endpoint answers."""
+        data = None if body is None else orjson.dumps(body)
+        with urllib.request.urlopen(f"{self.url}/control/{what}", data=data, timeout=30) as answer:  # noqa: S310  # http
+            return bytes(answer.read())
+
+    def await_hang_up(self) -> None:
+        """Wait until it has noticed that nobody reads any more."""
+        while self.connections:
+            time.sleep(POLL_SECS)
+
+    def stop(self) -> None:
+        self._process.stop()
+
+
+class Rig:
+    """Kafka, and what the bench asks of it; use `rig`."""
+
+    def __init__(self, broker: KafkaBroker, folder: Path) -> None:
+        self.broker, self.folder = broker, folder
         self._admin = KafkaAdminClient(bootstrap_servers=broker.address)
         self._offsets = KafkaConsumer(bootstrap_servers=broker.address, isolation_level="read_committed")
         self._runs = 0
 
-    def measure(
-        self,
-        command: Sequence[str],
-        environment: Mapping[str, str],
-        *,
-        topic_variable: str,
-        transactional: bool,
-        warmup_secs: float,
-        secs: float,
-    ) -> Window:
-        """Run one contender into a topic of its own (whose name it gets in *topic_variable*) and stop it again."""
+    @contextlib.contextmanager
+    def simulator(self, *arguments: str) -> Iterator[Simulator]:
+        """Run a simulator meanwhile."""
+        self._runs += 1
+        simulator = Simulator(arguments, self.folder / f"simulator-{self._runs}.log")
+        try:
+            yield simulator
+        finally:
+            simulator.stop()
+
+    @contextlib.contextmanager
+    def feed(self, *arguments: str, line_bytes: int = LINE_BYTES, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Simulator]:
+        """Run a simulator that writes prepared lines as fast as the socket takes them."""
+        sizes = ("--line-bytes", str(line_bytes), "--feed-chunk-bytes", str(chunk_bytes))
+        with self.simulator("--rule", f"{RULE}=>cats", "--feed", *sizes, *arguments) as simulator:
+            yield simulator
+
+    @contextlib.contextmanager
+    def topic(self, partitions: int = PARTITIONS, *, keep_bytes: int = TOPIC_BYTES) -> Iterator[str]:
+        """Have a new topic; whatever begins with its name goes with it."""
         self._runs += 1
         topic = f"bench-{self._runs}"
-        self._create(topic)
-        process = Process(command, self._folder / f"{topic}.log", environment | {topic_variable: topic}, self._folder)
+        # gone from the disk soon after it is deleted
+        settings = {
+            "file.delete.delay.ms": "1000",
+            "retention.bytes": str(keep_bytes),
+            "segment.bytes": str(min(keep_bytes, 256 * 1024**2)),
+        }
+        self._admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=settings)])
+        while len(self._offsets.partitions_for_topic(topic) or ()) < partitions:
+            time.sleep(POLL_SECS)
         try:
-            self._await_first_post(topic, process)
-            process.sleep(warmup_secs)
-            before = self._now(topic, process)
-            process.sleep(secs)
-            after = self._now(topic, process)
-            peak = process.peak_rss_bytes
+            yield topic
         finally:
-            process.stop()
-        posts = (
-            self._committed_records(topic, before.ends, after.ends)
-            if transactional
-            else sum(after.ends.values()) - sum(before.ends.values())
-        )
-        self._admin.delete_topics([topic])
-        self._await_hang_up()
+            every = self._admin.list_topics()
+            self._admin.delete_topics([name for name in every if name == topic or name.startswith(f"{topic}-")])
+
+    def log(self, topic: str, number: int = 1) -> Path:
+        """Where the process number *number* that fills *topic* writes its log, in a folder of its own."""
+        folder = self.folder / topic / str(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / "log"
+
+    def await_first_post(self, running: Running) -> None:
+        """
+        Wait until something can be seen in its topic.
+
+        Raises:
+            Failure: nothing comes.
+        """
+        running.await_(lambda: sum(self.ends(running.topic).values()), "the first post")
+
+    def window(self, running: Running, secs: float, *, transactional: bool, ordered: bool = False) -> Window:
+        """
+        Measure for *secs*.
+
+        With *ordered* the keys are ids of one connection, and each partition has to have them ascending.
+
+        Raises:
+            Failure: a process has ended, nothing came, or the order is not kept.
+        """
+        before = self._now(running)
+        running.sleep(secs)
+        after = self._now(running)
+        peak = running.peak_rss_bytes
+        posts = sum(after.ends.values()) - sum(before.ends.values())
+        if transactional or ordered:
+            posts = self._records(running.topic, before.ends, after.ends, ordered=ordered)
+        if not posts:
+            raise Failure(f"no post within {secs:g} s\n{running.processes[0].said}")
         return Window(
             posts=posts, secs=after.at - before.at, cpu_secs=after.cpu_secs - before.cpu_secs, peak_rss_bytes=peak
         )
 
-    def _create(self, topic: str) -> None:
-        # gone from the disk soon after it is deleted
-        new = NewTopic(topic, PARTITIONS, 1, topic_configs={"file.delete.delay.ms": "1000"})
-        self._admin.create_topics([new])
-        while len(self._offsets.partitions_for_topic(topic) or ()) < PARTITIONS:
-            time.sleep(POLL_SECS)
-
-    def _await_first_post(self, topic: str, process: Process) -> None:
-        end = time.monotonic() + FIRST_POST_SECS
-        while not sum(self._ends(topic).values()):
-            if time.monotonic() > end:
-                raise RuntimeError(f"No post within {FIRST_POST_SECS:g} s:\n{process.log.read_text()[-LOG_TAIL:]}")
-            process.sleep(POLL_SECS)
-
-    def _now(self, topic: str, process: Process) -> _Moment:
+    def _now(self, running: Running) -> _Moment:
         # Ends move by whole transactions: a window that begins and ends at such a move has no part of one too many.
-        first, give_up = self._ends(topic), time.monotonic() + MOVE_SECS
+        first, give_up = self.ends(running.topic), time.monotonic() + MOVE_SECS
         while True:
             begin = time.monotonic()
-            ends, cpu_secs = self._ends(topic), process.cpu_secs
+            ends, cpu_secs = self.ends(running.topic), running.cpu_secs
             if ends != first or begin > give_up:
                 return _Moment(at=(begin + time.monotonic()) / 2, ends=ends, cpu_secs=cpu_secs)
 
-    def _ends(self, topic: str) -> Mapping[int, int]:
+    def ends(self, topic: str) -> Mapping[int, int]:
         """The last stable offset of each partition: what a reader of committed records may see."""
-        places = [kafka.TopicPartition(topic, number) for number in range(PARTITIONS)]
+        places = [kafka.TopicPartition(topic, number) for number in self._offsets.partitions_for_topic(topic) or ()]
         return {place.partition: end for place, end in self._offsets.end_offsets(places).items()}
 
-    def _committed_records(self, topic: str, begins: Mapping[int, int], ends: Mapping[int, int]) -> int:
-        """Count what a reader of committed records gets; offsets would count the markers of transactions, too."""
-        consumer = Consumer(
+    def consumer(self, **settings: Any) -> Consumer:
+        """A reader of committed records."""
+        return Consumer(
             {
                 "bootstrap.servers": self.broker.address,
                 "group.id": "bench",
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
-                "enable.partition.eof": True,
+                **{name.replace("_", "."): value for name, value in settings.items()},
             }
         )
+
+    def _records(self, topic: str, begins: Mapping[int, int], ends: Mapping[int, int], *, ordered: bool) -> int:
+        """Count what a reader of committed records gets; offsets would count the markers of transactions, too."""
+        consumer = self.consumer(enable_partition_eof=True)
         left = {number for number in ends if ends[number] > begins[number]}
         consumer.assign([TopicPartition(topic, number, begins[number]) for number in left])
-        count = 0
-        while left:
-            for message in consumer.consume(10_000, timeout=10):
-                number = message.partition()
-                if message.error() is None:
-                    count += message.offset() < ends[number]
-                elif message.error().code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
-                    raise RuntimeError(str(message.error()))
-                if number in left and message.offset() >= ends[number] - 1:
-                    left.remove(number)
-                    consumer.incremental_unassign([TopicPartition(topic, number)])
-        consumer.close()
+        count, last = 0, dict.fromkeys(left, b"")
+        try:
+            while left:
+                for message in consumer.consume(10_000, timeout=10):
+                    number, error = message.partition(), message.error()
+                    if error is None:
+                        count += message.offset() < ends[number]
+                        if ordered:
+                            if message.key() <= last[number]:
+                                raise Failure(f"partition {number}: {message.key()} comes after {last[number]}")
+                            last[number] = message.key()
+                    elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
+                        raise Failure(str(error))
+                    if number in left and message.offset() >= ends[number] - 1:
+                        left.remove(number)
+                        consumer.incremental_unassign([TopicPartition(topic, number)])
+        finally:
+            consumer.close()
         return count
-
-    def _await_hang_up(self) -> None:
-        """Wait until the simulator has noticed that nobody reads any more."""
-        while True:
-            with urllib.request.urlopen(f"{self.simulator_url}/control/state", timeout=10) as answer:  # noqa: S310
-                if not orjson.loads(answer.read())["connections"]["live"]:
-                    return
-            time.sleep(POLL_SECS)
 
 
 @contextlib.contextmanager
-def rig(folder: Path, *, line_bytes: int, chunk_bytes: int) -> Iterator[Rig]:
-    """Start Kafka and the simulator's feed, and end both."""
+def rig(folder: Path) -> Iterator[Rig]:
+    """Start Kafka in *folder*, and stop it in any case."""
     broker = KafkaBroker(folder / "broker")
-    simulator: Process | None = None
+    with (broker.folder / "server.properties").open("a") as properties:
+        properties.write(BROKER_EXTRAS)
     try:
         broker.start()
-        simulator = Process(
-            [
-                *(sys.executable, "-m", "connector.simulator", "--port", "0", "--no-enforce-rate-limits"),
-                *("--rule", f"{RULE}=>cats", "--feed"),
-                *("--line-bytes", str(line_bytes), "--feed-chunk-bytes", str(chunk_bytes)),
-            ],
-            folder / "simulator.log",
-            {},
-            folder,
-        )
-        yield Rig(broker, _simulator_url(simulator), folder)
+        yield Rig(broker, folder)
     finally:
-        if simulator is not None:
-            simulator.stop()
         broker.stop()
         shutil.rmtree(broker.folder, ignore_errors=True)
-
-
-def _simulator_url(simulator: Process) -> str:
-    while "http://" not in (said := simulator.log.read_text()):
-        simulator.sleep(POLL_SECS)
-    return "http://" + said.partition("http://")[2].partition(",")[0]

@@ -5,7 +5,7 @@ import contextlib
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
@@ -138,6 +138,10 @@ class Place:
     partition: int
     offset: int
     timestamp_ms: int
+    source: str | None
+    """How it was repaired, by its header; None for what came live."""
+    rules: frozenset[tuple[str, str]]
+    """Ids and tags of its matching rules."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -166,12 +170,22 @@ def contents(broker: Broker, topic: str) -> Contents:
             if post_id in found.places:
                 found.doubled[post_id] += 1
             else:
-                found.places[post_id] = Place(
-                    partition=record.partition, offset=record.offset, timestamp_ms=record.timestamp
-                )
+                found.places[post_id] = _place(record)
         return found
 
     return asyncio.run(collect())
+
+
+def _place(record: ConsumerRecord) -> Place:
+    source = dict(record.headers).get("source")
+    rules = orjson.loads(record.value).get("matching_rules", ())
+    return Place(
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp,
+        source=None if source is None else source.decode(),
+        rules=frozenset((rule["id"], rule.get("tag", "")) for rule in rules),
+    )
 
 
 def created_ms(post_id: str) -> int:
@@ -235,3 +249,8 @@ def summary(carried: Sequence[Carried], causes: Mapping[str, str]) -> str:
 def iso_ms(text: str) -> int:
     """Return UNIX milliseconds of a time in an offset."""
     return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def ms_iso(ms: int) -> str:
+    """Return a time as offsets and pages spell it."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
