@@ -196,7 +196,8 @@ class Outbox:
                 return
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(self._said_at + DELAYED_SECS - time.monotonic(), 0.1))
+                async with asyncio.timeout(max(self._said_at + DELAYED_SECS - time.monotonic(), 0.1)):
+                    await self._wake.wait()
             self._say_delayed()
         self._commit = None
         commit.result()

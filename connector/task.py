@@ -404,7 +404,8 @@ class SourceTask(Service):
 
     async def _woken(self, timeout_secs: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), timeout_secs)
+            async with asyncio.timeout(timeout_secs):  # `wait_for` of Python 3.11 may swallow what `abandon` cancels
+                await self._wake.wait()
 
     def _reach_time_limit(self) -> None:
         if not self._stopping:

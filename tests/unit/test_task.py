@@ -504,6 +504,21 @@ async def test_abandon_gives_up(kafka):
     assert 1 == sink.closed
 
 
+@pytest.mark.parametrize("steps", range(4))
+async def test_abandon_while_something_wakes_the_task(kafka, steps):
+    """An abandoned task ends, also in the moment in which its next turn begins."""
+    async with Running([ScriptedSource([post(1)])], MemorySink(kafka), poll_interval_secs=60.0) as running:
+        await until(lambda: kafka.records and not running.task.undelivered_posts)
+        await asyncio.sleep(0.05)
+        running.task._wake.set()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        running.task.abandon()
+        await running.ended()
+
+    assert State.UNASSIGNED is running.task.status.state
+
+
 async def test_sink_that_cannot_be_closed(kafka):
     """An error while the producer is let go does not leave a task that never ends."""
     sink = MemorySink(kafka)
