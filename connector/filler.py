@@ -149,8 +149,8 @@ class Workshop(Generic[R]):
     """Returns once the task is known to be owned here; may wait for Kafka."""
     wake: Callable[[], None]
     """Lets the task take its next turn.  Any thread."""
-    read_ledger: Callable[[int, int | None], Awaitable[list[int]]]
-    """`connector.outbox.Sink.read_ledger`."""
+    read_ledger: Callable[[int, int, bool], Awaitable[list[int]]]
+    """Reads `connector.outbox.Sink.read_ledger`: from, to, late."""
     committed_batch: Callable[[], int]
     """The number of the last batch of which the feed's offset is committed."""
     ledger: Ledger
@@ -289,8 +289,8 @@ class Filler(Generic[R]):
             return
         self._search = None
         until_ms = created_ms(gap.end_id) + GAP_EDGE_MS
-        tried = gap.posts and (gap.until_id is None or way is Way.RECOVERY)
-        ids = await self._workshop.read_ledger(gap.from_ms - GAP_EDGE_MS, None if tried else until_ms)
+        tried = gap.posts > 0 and (gap.until_id is None or way is Way.RECOVERY)
+        ids = await self._workshop.read_ledger(gap.from_ms - GAP_EDGE_MS, until_ms, tried)
         self._feed.repairing = gap
         self._workshop.ledger.update(post_id for post_id in ids if post_id < first_id(until_ms))
 

@@ -47,6 +47,23 @@ class Ledger:
         if len(self._young) >= YOUNG_IDS:
             self._age()
 
+    def add_new(self, ids: Sequence[int]) -> bool:
+        """Remember *ids* and return True if none of them is known, nor twice among them; else change nothing."""
+        fresh = set(ids)
+        if (
+            len(fresh) < len(ids)
+            or not self._young.isdisjoint(fresh)
+            or (
+                min(ids) <= self._newest_old
+                and any(post_id <= self._newest_old and self._is_old(post_id) for post_id in ids)
+            )
+        ):
+            return False
+        self._young |= fresh
+        if len(self._young) >= YOUNG_IDS:
+            self._age()
+        return True
+
     def update(self, ids: Iterable[int]) -> None:
         """Remember *ids*, known or not."""
         for post_id in ids:

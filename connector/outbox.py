@@ -54,11 +54,12 @@ class Sink(Protocol):
     def offset_key(self, partition: SourcePartition, kind: str | None = None) -> bytes:
         """Return the key of *partition*'s source offset, or of what is kept beside it as *kind*."""
 
-    async def read_ledger(self, from_ms: int, to_ms: int | None) -> list[int]:
+    async def read_ledger(self, from_ms: int, to_ms: int | None, *, late: bool = False) -> list[int]:
         """
         Return the ids that were delivered, of posts made from *from_ms* to *to_ms* (UNIX ms) or to the newest.
 
-        Some that are older or younger may be among them, and one may be there twice.  Call it when the sink is open.
+        Some that are older or younger may be among them, and one may be there twice.  What a repair delivered long
+        after the time is found only with *late*, which reads more.  Call it when the sink is open.
 
         Raises:
             DeliveryFailed: Kafka does not answer, or does not let us.

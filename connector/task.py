@@ -335,7 +335,7 @@ class SourceTask(Service):
             emit=self._emit,
             prove=self._prove,
             wake=self._wake.set,
-            read_ledger=self._sink.read_ledger,
+            read_ledger=lambda from_ms, to_ms, late: self._sink.read_ledger(from_ms, to_ms, late=late),
             committed_batch=lambda: self._committed(feed).batch,
             ledger=self._converter.ledger,
             requests=self._requests,

@@ -89,7 +89,17 @@ class Overview:
         outages = {
             partition: reason for each in shared if each is not None for partition, reason in each.status.outages
         }
-        return coverage_of(name, self.offsets, outages, settle_ms=self.settle_ms)
+        try:
+            return coverage_of(name, self.offsets, outages, settle_ms=self.settle_ms)
+        except ValueError as exc:  # an offset that cannot be read: its task FAILS with it, and says what to do
+            return {
+                "name": name,
+                "covered_from": None,
+                "covered_to": None,
+                "gaps": [],
+                "repaired": [],
+                "error": str(exc),
+            }
 
     def unready(self) -> list[str]:
         """Return why this worker is not ready; nothing if it is."""

@@ -24,6 +24,7 @@ async def read_ids(
     from_ms: int,
     to_ms: int | None,
     *,
+    late: bool = False,
     trust_end_offsets: bool,
 ) -> list[int]:
     """
@@ -31,18 +32,20 @@ async def read_ids(
 
     They begin with the first record of a time from *from_ms* on (UNIX ms), so no id of that time is before it, and end
     with the partition, or with the first record of live posts that is younger than *to_ms*.  A repair writes old ids
-    late: what it wrote behind that record is not read.
+    late: what it wrote behind that record is read only with *late*, and what was live there is left out.
 
     Raises:
         KafkaError, TimeoutError: the broker cannot be asked now.
         FatalError: a record is none of a ledger.
     """
     found: list[int] = []
+    beyond = False
     partition = TopicPartition(topic, slot)
     reading = partitions.committed(cluster, partition, from_ms=max(from_ms, 0), trust_end_offsets=trust_end_offsets)
     async with contextlib.aclosing(reading) as records:
         async for record in records:
-            if record.key != key:
+            live = all(name != SOURCE_HEADER for name, _ in record.headers)
+            if record.key != key or (beyond and live):
                 continue
             try:
                 found += decode_ids(record.value or b"")
@@ -52,7 +55,8 @@ async def read_ids(
                     f" kafka-delete-records.sh up to offset {record.offset + 1} lets the task begin, and what was"
                     " delivered before may then be delivered again"
                 ) from exc
-            live = all(name != SOURCE_HEADER for name, _ in record.headers)
             if to_ms is not None and live and record.timestamp > to_ms:
-                break
+                if not late:
+                    break
+                beyond = True
     return found

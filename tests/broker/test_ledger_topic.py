@@ -48,10 +48,10 @@ async def deliver(sink: TopicSink, *batches: Batch) -> None:
     await sink.open()
 
 
-async def found(sink: TopicSink, from_sec: float, to_sec: float | None = None) -> list[float]:
+async def found(sink: TopicSink, from_sec: float, to_sec: float | None = None, *, late: bool = False) -> list[float]:
     """When the posts in the ledger were made: seconds after the start, in the order of the ledger."""
     ids = await sink.read_ledger(
-        START_MS + int(from_sec * 1000), None if to_sec is None else START_MS + int(to_sec * 1000)
+        START_MS + int(from_sec * 1000), None if to_sec is None else START_MS + int(to_sec * 1000), late=late
     )
     return [(created_ms(post) - START_MS) / 1000 for post in ids]
 
@@ -178,6 +178,7 @@ async def test_records_of_repairs_are_out_of_order(make_sink: MakeSink) -> None:
     assert [104, 110, 105, 120, 102, 121] == await found(sink, 104)
     assert [103, 50, 104, 110, 105] == await found(sink, 101, 104)
     assert [103, 50, 104, 110, 105, 120] == await found(sink, 101, 115)
+    assert [103, 50, 104, 110, 105, 102] == await found(sink, 101, 104, late=True)
     assert [100, 103, 50, 104, 110, 105, 120, 102, 121] == await found(sink, 10)
 
 

@@ -184,7 +184,9 @@ def test_bad_line_fails_the_task(
 
 async def test_wrong_offsets_topic(broker: Broker, workers: Workers, fresh: str) -> None:
     """An offsets topic that forgets offsets is not used: exit code 1, and a sentence with the cure."""
-    await topics.create(broker, f"{fresh}-offsets", partitions=64, cleanup_policy="delete")
+    await topics.create(
+        broker, f"{fresh}-offsets", partitions=64, cleanup_policy="delete", max_message_bytes=str(8 * 1024 * 1024)
+    )
     worker = workers.start(environment(broker, "http://127.0.0.1:9", fresh))
 
     assert 1 == worker.wait()

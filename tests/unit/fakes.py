@@ -316,14 +316,18 @@ class MemoryKafka:
         self.offsets += [(offset.key, offset.value) for offset in batch.offsets]
         self.ledger += batch.ledger
 
-    def delivered_ids(self, from_ms, to_ms=None):
+    def delivered_ids(self, from_ms, to_ms=None, *, late=False):
         """What a sink's `read_ledger` finds."""
         later = itertools.dropwhile(lambda write: write.timestamp_ms < from_ms, self.ledger)
-        ids = []
+        ids, beyond = [], False
         for write in later:
+            if beyond and write.source is None:
+                continue
             ids += decode_ids(write.value)
             if to_ms is not None and write.source is None and write.timestamp_ms > to_ms:
-                break
+                if not late:
+                    break
+                beyond = True
         return ids
 
 
@@ -355,11 +359,11 @@ class MemorySink:
     def offset_key(self, partition, kind=None):
         return orjson.dumps(["posts", partition] + ([] if kind is None else [kind]))
 
-    async def read_ledger(self, from_ms, to_ms):
+    async def read_ledger(self, from_ms, to_ms, *, late=False):
         self.ledger_reads.append((from_ms, to_ms))
         await asyncio.sleep(0)
         _raise_for(self.reads.popleft() if self.reads else CONFIRMED)
-        return self._kafka.delivered_ids(from_ms, to_ms)
+        return self._kafka.delivered_ids(from_ms, to_ms, late=late)
 
     async def encode(self, batch):
         return self._epoch, batch
