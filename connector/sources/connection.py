@@ -24,6 +24,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from http.client import HTTPException
 from typing import Any, NoReturn
 
 import requests
@@ -45,7 +46,7 @@ from connector.sources.api import (
     redacted,
 )
 from connector.sources.lines import LineSplitter, LineTooLong, is_whole, sort
-from connector.sources.wire import PIECE_BYTES, Wire, WireAdapter, is_drained
+from connector.sources.wire import Body, Wire, WireAdapter
 
 SILENCE_SECS = 25.0
 """
@@ -193,31 +194,29 @@ class Connection(StreamingClient):
 
     def _arrivals(self, raw: HTTPResponse) -> Iterator[Arrival]:
         splitter = LineSplitter(self._limits.max_line_bytes)
-        # a limit costs a copy, and only a compressed piece can be larger than what was read
-        limit = PIECE_BYTES if "content-encoding" in raw.headers else None
+        body = Body(raw)
         while True:
             try:
-                piece = raw.read1(limit, decode_content=True)
-            except ReadTimeoutError:
+                piece, spans = body.read()
+            except (ReadTimeoutError, TimeoutError):
                 how = f"Nothing was heard for {self._limits.silence_secs:g} s"
                 break
-            except (HTTPError, OSError) as error:
+            except (HTTPError, HTTPException, OSError) as error:
                 how = str(network_error(error))
                 break
-            if not piece:
+            if not spans:
                 how = "" if "end_time" in self._parameters else "X closed the stream"
                 break
             at = clock.now()  # before the look whether more waits: what comes between counts as later
             try:
-                lines = splitter.split(piece)
+                lines = splitter.split(piece, spans)
             except LineTooLong:
                 raise ConnectionLost(
                     f"X sent a line of over {self._limits.max_line_bytes:,} bytes, which is no post"
                 ) from None
             if lines:
-                # half a line, or a piece that urllib3 had to cut, has more behind it wherever that is
-                whole = not splitter.rest and (limit is None or len(piece) < limit)
-                yield from _arrival(lines, at, drained=whole and is_drained(raw))
+                # half a line has more behind it, wherever that is
+                yield from _arrival(lines, at, drained=not splitter.has_rest and body.is_drained)
         rest = splitter.rest
         if rest and is_whole(rest):
             yield from _arrival([rest], clock.now(), drained=False)

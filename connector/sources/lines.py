@@ -5,7 +5,7 @@ A body arrives in pieces that end anywhere, inside a `\\r\\n` and inside a UTF-8
 without their end; an empty line is a keep-alive (docs.x.com: consuming-streaming-data).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -14,6 +14,9 @@ POST_PREFIX = b'{"data":{'
 
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are no JSON, no UTF-8, or nested too deep."""
+
+
+CR = 0x0D
 
 
 class LineTooLong(Exception):
@@ -38,29 +41,44 @@ class LineSplitter:
         """The begin of a line whose end has not arrived, without a trailing CR."""
         return b"".join(self._rest).removesuffix(b"\r")
 
-    def split(self, piece: bytes) -> list[bytes]:
+    @property
+    def has_rest(self) -> bool:
+        """Whether a line has begun, were it by a CR; `rest` without the copy."""
+        return bool(self._rest)
+
+    def split(self, piece: bytes, spans: Iterable[tuple[int, int]] | None = None) -> list[bytes]:
         """
-        Return the lines that *piece* completes, empty ones included.
+        Return the lines that *piece* completes, empty ones included; *spans* of it count, or all if they are None.
+
+        What a chunk holds is usually one line.  Then it is found by one look for its end, and copied once, without CR
+        LF, out of what was received.
 
         Raises:
             LineTooLong: the unfinished line grows over the limit.
         """
-        lines = piece.split(b"\n")  # on one byte: twice as fast as on CR LF, and the piece is not copied before
-        rest = lines.pop()
-        if lines and self._rest:
-            self._rest.append(lines[0])
-            lines[0] = b"".join(self._rest)
-            self._rest.clear()
-            self._rest_bytes = 0
-        self._keep(rest)
-        return [line.removesuffix(b"\r") for line in lines]
-
-    def _keep(self, piece: bytes) -> None:
-        if piece:
-            self._rest.append(piece)
-            self._rest_bytes += len(piece)
+        lines: list[bytes] = []
+        rest = self._rest
+        for begin, end in ((0, len(piece)),) if spans is None else spans:
+            start = begin
+            while start < end:
+                at = piece.find(b"\n", start, end)
+                if at < 0:
+                    rest.append(piece[start:end])
+                    self._rest_bytes += end - start
+                    break
+                if rest:
+                    rest.append(piece[start:at])
+                    lines.append(self.rest)
+                    rest.clear()
+                    self._rest_bytes = 0
+                elif at > start and piece[at - 1] == CR:
+                    lines.append(piece[start : at - 1])
+                else:
+                    lines.append(piece[start:at])
+                start = at + 1
         if self._rest_bytes > self._limit:
             raise LineTooLong
+        return lines
 
 
 class _Kind(msgspec.Struct):

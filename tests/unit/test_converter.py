@@ -228,3 +228,42 @@ def test_each_id_once_in_order_of_first_arrival(batches):
 
     assert [post(number) for number in dict.fromkeys(flat)] == [record.value for record in records]
     assert len(flat) - len(records) == duplicates
+
+
+ODD = [
+    b'{"data":{}}',
+    b"no JSON",
+    b'{"data":{"id":"12 "}}',
+    b'{"data":{"id":"1_2"}}',
+    b'{"data":{"id":"+12"}}',
+    b'{"data":{"id":""}}',
+    b'{"data":{"id":"0"}}',
+    b'{"data":{"id":"9223372036854775808"}}',
+    b'{"data":{"id":"00000000000000000000012"}}',
+    b'{"data":{"id":"12","text":"\xff"}}',
+    '{"data":{"id":"\u0661\u0662","text":"digits, but not ours"}}'.encode(),
+    '{"data":{"id":"13","text":"na\u00efve"}}'.encode(),
+    b'{"data":{"id":"14","text":"' + b"x" * 200 + b'"}}',
+]
+LINES = st.lists(st.integers(0, 9).map(post) | st.sampled_from(ODD), max_size=6)
+
+
+@given(st.lists(LINES, max_size=6), st.booleans(), st.sampled_from([None, b"search"]))
+def test_at_once_is_as_one_by_one(arrivals, tolerant, source):
+    """Posts of an arrival are converted together where all are new and proper; what comes out is the same."""
+    quick, slow = (Converter(connector="posts", dead_letters=tolerant) for _ in range(2))
+    slow._convert_at_once = lambda *_: False
+    results = []
+    for converter in (quick, slow):
+        converter.max_record_bytes, converter.max_dead_letter_bytes = 150, 150
+        results.append(result := Converted())
+        for lines in arrivals:
+            converter.convert(arrival(*lines, at=1.0), result, source=source)
+            if result.error is not None:
+                break
+
+    one, other = results
+    assert str(one.error) == str(other.error)
+    one.error = other.error = None
+    assert one == other
+    assert sorted(quick.ledger._young) == sorted(slow.ledger._young)

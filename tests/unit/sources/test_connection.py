@@ -7,6 +7,9 @@ import subprocess
 import threading
 import time
 import zlib
+from collections import deque
+from http.client import HTTPException
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,7 +26,8 @@ from connector.errors import (
 )
 from connector.sources import wire as wire_module
 from connector.sources.connection import Connection, Limits, stream_error
-from connector.sources.wire import Wire
+from connector.sources.lines import LineSplitter
+from connector.sources.wire import Wire, _BulkResponse
 
 from .scripted import CLEAN, CUT, HOLD, RESET, ScriptedServer, answer, chunk, pause, raw, silence, stream
 from .test_api import ANSWERS, ids
@@ -233,6 +237,106 @@ def test_chunks_may_be_cut_anywhere_on_the_wire(lines, data):
     reading = read(stream(*script))
 
     assert [line for line in lines if line] == reading.lines
+    assert "X closed the stream" == str(reading.end)
+
+
+# what ends a body: the last chunk, with trailers or without; nothing; something that is no chunk; half of a chunk
+ENDS = [b"0\r\n\r\n", b"000;last\r\nServer-Timing: 1\r\n\r\n", b"", b"no chunk\r\n", b"fffff\r\n"]
+HEADS = [b"%x\r\n", b"%X\r\n", b"00%x\r\n", b"%x;name=value\r\n", b"%x ;n\r\n"]
+
+
+class Sock:
+    """A socket whose every recv brings one of *pieces*."""
+
+    def __init__(self, pieces):
+        self.pieces = deque(pieces)
+
+    def makefile(self, mode):
+        return self
+
+    def read1(self, limit):
+        return self.pieces.popleft() if self.pieces else b""
+
+    def readline(self, limit):
+        return self.pieces.popleft()
+
+    def flush(self):
+        """Nothing to do."""
+
+    close = flush
+
+
+def received(pieces, take):
+    """All that *take* gets out of an answer whose body arrives in *pieces*, and the error it ends with."""
+    head = [b"HTTP/1.1 200 OK\r\n", b"Transfer-Encoding: chunked\r\n", b"\r\n"]
+    response = _BulkResponse(Sock([*head, *pieces]), method="GET")
+    response.begin()
+    got = []
+    try:
+        while more := take(response):
+            got.append(more)
+    except HTTPException as error:
+        return got, error
+    return got, None
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from([POST, OTHER, b"", b"\r", b"x" * 300]), st.sampled_from([b"\n", b"\r\n"]))),
+    st.sampled_from([b"", POST[:9], b"\r"]),
+    st.sampled_from(ENDS),
+    st.sampled_from([0.0, 0.2, 1.0]),
+    st.randoms(use_true_random=False),
+)
+def test_lines_are_cut_out_of_chunks_as_out_of_the_body(lines, rest, end, off, random):
+    """A chunk a line, chunks anywhere, pieces anywhere: lines, rest and error are those of the plain body."""
+    written = [line + ending for line, ending in lines]
+    body = b"".join(written) + rest
+    edges = {len(body)} | {at for at in accumulate(map(len, written)) if random.random() >= off}
+    edges |= {random.randint(0, len(body)) for _ in range(int(off * 20))}
+    chunks = [body[begin:stop] for begin, stop in pairwise(sorted({0} | edges)) if begin < stop]
+    on_wire = b"".join(random.choice(HEADS) % len(part) + part + b"\r\n" for part in chunks) + end
+    cuts = sorted({random.randint(0, len(on_wire)) for _ in range(random.choice([0, 1, 5, 50, 500]))})
+    pieces = [on_wire[begin:stop] for begin, stop in pairwise([0, *cuts, len(on_wire)]) if begin < stop]
+    direct, plain = LineSplitter(10_000), LineSplitter(10_000)
+
+    def lines_of(response):
+        piece, spans = response.read_chunks(1 << 20)
+        return spans and [direct.split(piece, spans)]
+
+    got, error = received(pieces, lines_of)
+    bodies, other = received(pieces, lambda response: response.read1(1 << 20))
+
+    assert body == b"".join(bodies)
+    assert [lines for (lines,) in got] == [plain.split(body) for body in bodies]
+    assert [line.removesuffix(b"\r") for line in body.split(b"\n")[:-1]] == [line for (ls,) in got for line in ls]
+    assert plain.rest == direct.rest
+    assert (type(other), str(other)) == (type(error), str(error))
+    assert (end in ENDS[:2]) == (error is None)
+
+
+def test_a_line_is_copied_once():
+    """What a chunk holds is one line: it is cut out of what was received, and nothing is joined before."""
+    on_wire = b"".join(chunk(line + b"\r\n") for line in [POST, OTHER, b""])
+
+    got, _ = received([on_wire], lambda response: response.read_chunks(1 << 20))
+
+    assert on_wire is got[0][0]
+    assert [len(POST) + 2, len(OTHER) + 2, 2] == [stop - begin for begin, stop in got[0][1]]
+
+
+@pytest.mark.parametrize("length", [b"", b"Content-Length: %d\r\n"])
+def test_a_body_without_chunks_is_read(length):
+    """A proxy may have put it together."""
+    body = POST + b"\r\n" + OTHER + b"\r\n"
+
+    def step(connection, request, server):
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + (length and length % len(body)) + b"\r\n" + body)
+        return False
+
+    reading = read(step)
+
+    assert [POST, OTHER] == reading.lines
     assert "X closed the stream" == str(reading.end)
 
 
@@ -684,7 +788,7 @@ def test_a_compressed_keep_alive_is_drained():
 
 def test_what_urllib3_keeps_back_is_seen():
     """What one read of the socket brought may unpack to more than one piece."""
-    reading = read(stream(b"\r\n" * 200_000, HOLD, gzip=True))
+    reading = read(stream(b"\r\n" * 400_000, HOLD, gzip=True))
 
     assert [False, False, False, True] == [arrival.drained for arrival in reading.arrivals]
 

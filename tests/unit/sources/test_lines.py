@@ -1,4 +1,4 @@
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 import pytest
 from hypothesis import given
@@ -34,6 +34,31 @@ def test_the_same_lines_come_out_wherever_the_pieces_are_cut(lines, rest, positi
     assert rest == splitter.rest
 
 
+@given(
+    st.lists(st.tuples(contents, st.sampled_from([b"\n", b"\r\n"])), max_size=12),
+    contents,
+    st.lists(st.tuples(st.integers(min_value=0), st.sampled_from([b"", b"4\r\n", b"\r\na;x=\n1\r\n", b"\r"]))),
+    st.lists(st.integers(min_value=0), max_size=4),
+)
+def test_the_same_lines_come_out_of_spans(lines, rest, parts, positions):
+    """What stands between the spans is never looked at, wherever spans and pieces end."""
+    body = b"".join(line + end for line, end in lines) + rest
+    between = [noise for _, noise in parts]
+    splitter = LineSplitter(10_000)
+
+    got = []
+    for received in cut(body, positions):
+        piece, spans = b"", []
+        for part, noise in zip_longest(cut(received, [at for at, _ in parts]), between, fillvalue=b""):
+            if part:
+                spans.append((len(piece), len(piece) + len(part)))
+            piece += part + noise
+        got += splitter.split(piece, spans)
+
+    assert [line for line, _ in lines] == got
+    assert rest == splitter.rest
+
+
 @pytest.mark.parametrize("position", range(len(POST) * 2 + 6))
 def test_a_cut_at_any_byte_changes_nothing(position):
     """CR LF, keep-alives and UTF-8 sequences may be cut anywhere."""
@@ -46,10 +71,21 @@ def test_a_cut_at_any_byte_changes_nothing(position):
 def test_a_line_has_a_limit():
     """An unfinished line over the limit is refused; a finished one that arrives at once is not measured."""
     splitter = LineSplitter(10)
-    splitter.split(b"0123456789")
+    splitter.split(b"012345678")
+    splitter.split(b"\n0123456789")
 
     with pytest.raises(LineTooLong):
         splitter.split(b"a")
+
+
+def test_half_a_line_end_is_a_rest():
+    """A CR belongs to the line end that is not there yet: nothing of a line, but something to wait for."""
+    splitter = LineSplitter(10)
+
+    assert [] == splitter.split(b"\r")
+    assert (b"", True) == (splitter.rest, splitter.has_rest)
+    assert [b""] == splitter.split(b"\n")
+    assert not splitter.has_rest
 
 
 def test_a_cr_inside_a_line_stays():
