@@ -149,7 +149,7 @@ class Workshop(Generic[R]):
     """Returns once the task is known to be owned here; may wait for Kafka."""
     wake: Callable[[], None]
     """Lets the task take its next turn.  Any thread."""
-    read_ledger: Callable[[int, int, bool], Awaitable[list[int]]]
+    read_ledger: Callable[[int, int, bool], Awaitable[Sequence[int]]]
     """Reads `connector.outbox.Sink.read_ledger`: from, to, late."""
     committed_batch: Callable[[], int]
     """The number of the last batch of which the feed's offset is committed."""

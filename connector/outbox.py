@@ -11,7 +11,7 @@ only the others are delivered again.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,7 +54,7 @@ class Sink(Protocol):
     def offset_key(self, partition: SourcePartition, kind: str | None = None) -> bytes:
         """Return the key of *partition*'s source offset, or of what is kept beside it as *kind*."""
 
-    async def read_ledger(self, from_ms: int, to_ms: int | None, *, late: bool = False) -> list[int]:
+    async def read_ledger(self, from_ms: int, to_ms: int | None, *, late: bool = False) -> Sequence[int]:
         """
         Return the ids that were delivered, of posts made from *from_ms* to *to_ms* (UNIX ms) or to the newest.
 

@@ -7,6 +7,7 @@ One task's way into Kafka.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import faust
@@ -101,11 +102,12 @@ class TopicSink:
             trust_end_offsets=self._settings.trust_end_offsets,
         )
 
-    async def read_ledger(self, from_ms: int, to_ms: int | None) -> list[int]:
+    async def read_ledger(self, from_ms: int, to_ms: int | None, *, late: bool = False) -> Sequence[int]:
         """
         Return the ids that were delivered, of posts made from *from_ms* to *to_ms* (UNIX ms) or to the newest.
 
-        Some that are older or younger may be among them, and one may be there twice.  Call it when the sink is open.
+        Some that are older or younger may be among them, and one may be there twice.  What a repair delivered long
+        after the time is found only with *late*, which reads more.  Call it when the sink is open.
 
         Raises:
             DeliveryFailed: Kafka does not answer, or does not let us.
@@ -119,6 +121,7 @@ class TopicSink:
                 self._destination.ledger_key,
                 from_ms,
                 to_ms,
+                late=late,
                 trust_end_offsets=self._settings.trust_end_offsets,
             )
         except (KafkaError, OSError, TimeoutError) as exc:

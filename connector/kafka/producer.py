@@ -8,9 +8,19 @@ from typing import Any
 import faust
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from aiokafka.producer import sender
 from faust.transport.drivers.aiokafka import Producer
 
+from connector.kafka.encoder import BatchStyle, copy_once
+
 STOP_GRACE_SECS = 5.0
+NEXT_TRANSACTION_SECS = 0.005
+"""
+Wait before asking again for the next transaction, while the coordinator still completes the last one.
+
+That takes a few milliseconds, and aiokafka waits 20: where small commits follow each other the slowest tenth takes
+25 ms that way, and 10 this way.
+"""
 
 
 class TaskProducer(Producer):
@@ -43,7 +53,10 @@ class TaskProducer(Producer):
         return extra
 
     def _new_producer(self, transactional_id: str | None = None) -> AIOKafkaProducer:
-        return super()._new_producer(transactional_id or self.transactional_id)
+        producer = super()._new_producer(transactional_id or self.transactional_id)
+        copy_once(producer.client)
+        sender.BACKOFF_OVERRIDE = NEXT_TRANSACTION_SECS  # no argument leads there
+        return producer
 
     async def on_start(self) -> None:
         try:
@@ -62,6 +75,11 @@ class TaskProducer(Producer):
     def client(self) -> AIOKafkaProducer:
         """The aiokafka producer inside."""
         return self._ensure_producer()
+
+    @property
+    def batch_style(self) -> BatchStyle:
+        """How record batches are to be written that this producer sends."""
+        return BatchStyle(self.max_batch_size, self.transactional_id is not None, self.compression_type)
 
     def partitions(self, topic: str) -> int:
         """Return the number of partitions of *topic*, 0 while unknown."""

@@ -1,5 +1,8 @@
 """The sink of one task: what readers see of a transaction, who may write, what the committed offset says."""
 
+import asyncio
+import random
+
 import pytest
 
 from connector.errors import DeliveryFailed, Fenced
@@ -34,6 +37,68 @@ async def deliver(sink: TopicSink, what: Batch) -> None:
 
 async def keys(broker: Broker, topic: str) -> list[int]:
     return sorted([int(record.key) - FIRST_ID async for record in topics.records_of(broker, topic)])
+
+
+def read_by_confluent(
+    broker: Broker, topic: str, count: int
+) -> list[tuple[bytes, bytes, int, list[tuple[str, bytes]]]]:
+    """Return *count* committed records of *topic*, as librdkafka reads them, which checks their CRCs."""
+    confluent = pytest.importorskip("confluent_kafka", reason="a second reader comes with the group `bench`")
+    settings = {"bootstrap.servers": broker.address, "group.id": f"{topic}-reader", "auto.offset.reset": "earliest"}
+    consumer = confluent.Consumer({**settings, "isolation.level": "read_committed", "check.crcs": True})
+    try:
+        consumer.assign([confluent.TopicPartition(topic, number, 0) for number in range(3)])
+        found: list[tuple[bytes, bytes, int, list[tuple[str, bytes]]]] = []
+        while len(found) < count:
+            messages = consumer.consume(count, timeout=10)
+            assert messages
+            assert not any(each.error() for each in messages)
+            found += [(each.key(), each.value(), each.timestamp()[1], each.headers() or []) for each in messages]
+        return found
+    finally:
+        consumer.close()
+
+
+@pytest.mark.parametrize("exactly_once", [True, False])
+@pytest.mark.parametrize("compression", [None, "gzip", "zstd"])
+async def test_two_readers_agree(
+    broker: Broker,
+    make_sink: MakeSink,
+    fresh: str,
+    compression: str | None,
+    exactly_once: bool,  # noqa: FBT001
+) -> None:
+    """Batches of all kinds of posts, several to a partition, are what aiokafka's and librdkafka's consumers read."""
+    if compression == "zstd":
+        pytest.importorskip("cramjam", reason="zstd needs the extra")
+    sink = make_sink(exactly_once=exactly_once)
+    sink._app.conf.producer_compression_type = compression
+    await sink.open()
+    rng = random.Random(fresh)
+    records = [
+        SourceRecord(
+            b"%d" % (FIRST_ID + number),
+            rng.choice([b"x" * 9_000, rng.randbytes(rng.choice([1, 60, 2_600, 20_000]))]),
+            created_ms(str(FIRST_ID)) + rng.choice([0, -1, number, 100_000 * (number % 3)]),
+            rng.choice([None, None, None, b"search"]),
+        )
+        for number in range(2_000)
+    ]
+    write = OffsetWrite(key=KEY, value=b"1")
+    for part in (records[:1_990], records[1_990:]):
+        await deliver(sink, Batch(records=tuple(part), dead_letters=(), offsets=(write,)))
+    expected = [
+        (key, value, ms, [] if source is None else [("source", source)]) for key, value, ms, source in sorted(records)
+    ]
+    read = [record async for record in topics.records_of(broker, fresh)]
+    by_partition: dict[int, list[bytes]] = {}
+    for record in read:
+        by_partition.setdefault(record.partition, []).append(record.key)
+
+    assert expected == sorted((each.key, each.value, each.timestamp, list(each.headers)) for each in read)
+    assert expected == sorted(await asyncio.to_thread(read_by_confluent, broker, fresh, len(records)))
+    assert {0, 1, 2} == by_partition.keys()
+    assert all(keys == sorted(keys) for keys in by_partition.values())
 
 
 @pytest.mark.parametrize("exactly_once", [True, False])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from connector.kafka.partitioner import partition_of
+from connector.kafka.partitioner import partition_of, partitions_of
 from tests import topics
 from tests.brokers import Broker, KafkaBroker
 
@@ -30,3 +30,4 @@ async def test_agrees_with_java(broker: Broker, fresh: str) -> None:
 
     assert sorted(keys) == sorted(record.key for record in records)
     assert [record.partition for record in records] == [partition_of(record.key, PARTITIONS) for record in records]
+    assert [record.partition for record in records] == partitions_of([record.key for record in records], PARTITIONS)

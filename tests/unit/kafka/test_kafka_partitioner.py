@@ -4,7 +4,7 @@ from aiokafka.partitioner import murmur2 as reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.kafka.partitioner import murmur2, partition_of
+from connector.kafka.partitioner import murmur2, partition_of, partitions_of
 
 JAVA = [  # org.apache.kafka.common.utils.UtilsTest.testMurmur2
     (b"21", -973932308),
@@ -34,3 +34,29 @@ def test_same_partition_as_other_producers(key, count):
     everything = list(range(count))
 
     assert DefaultPartitioner()(key, everything, everything) == partition_of(key, count)
+
+
+@given(st.integers(0, 70).flatmap(lambda length: st.lists(st.binary(min_size=length, max_size=length), max_size=40)))
+def test_keys_of_one_length(keys):
+    """Side by side keys have the hashes that they have alone, whatever their length and number."""
+    assert [reference(key) & 0x7FFFFFFF for key in keys] == partitions_of(keys, 2**31)
+
+
+@given(st.lists(st.binary(max_size=300), max_size=40), st.integers(1, 100))
+def test_keys_of_several_lengths(keys, count):
+    """Keys of several lengths, too, go where they go alone."""
+    assert [partition_of(key, count) for key in keys] == partitions_of(keys, count)
+
+
+def test_extreme_lanes():
+    """No carry reaches the neighbour."""
+    keys = [bytes([byte]) * 19 for byte in (0, 255, 0, 255, 254, 1, 128, 127)] * 50
+
+    assert [partition_of(key, 2**31) for key in keys] == partitions_of(keys, 2**31)
+
+
+def test_ids_of_posts():
+    """Ten thousand ids, as a full batch has them."""
+    keys = [b"%d" % (2_125_255_005_154_549_760 + 7_919 * number) for number in range(10_000)]
+
+    assert [partition_of(key, 6) for key in keys] == partitions_of(keys, 6)

@@ -3,13 +3,13 @@ from dataclasses import replace
 
 import pytest
 from aiokafka.errors import KafkaTimeoutError, ProducerFenced
-from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatch
 
 from connector import worker
 from connector.config import load
+from connector.kafka.encoder import BatchStyle
 from connector.kafka.partitioner import partition_of
-from connector.kafka.topic import RECORD_OVERHEAD_BYTES, Destination, PostsTopic
+from connector.kafka.topic import POSTS_AT_ONCE, RECORD_OVERHEAD_BYTES, Destination, PostsTopic
 from connector.ledger import encode_ids
 from connector.posts import Post
 from connector.records import Batch, DeadLetter, LedgerWrite, OffsetWrite, SourceRecord
@@ -34,9 +34,6 @@ class FakeClient:
 
     def __init__(self, *, manual=False, refuse=()):
         self.calls, self.acks, self.manual, self.refuse = [], [], manual, dict(refuse)
-
-    def create_batch(self):
-        return BatchBuilder(2_000, 0, is_transactional=True)
 
     async def begin_transaction(self):
         self.calls.append("begin")
@@ -65,6 +62,7 @@ class FakeProducer:
     def __init__(self, *, transactional=True, partitions=3, **client):
         self.transactional_id = "connector-posts-0" if transactional else None
         self.client, self._partitions = FakeClient(**client), partitions
+        self.batch_style = BatchStyle(max_bytes=2_000, transactional=transactional, compression=None)
 
     def partitions(self, topic):
         return self._partitions
@@ -87,7 +85,7 @@ def batch(*numbers, letters=(LETTER,), ledger=(LEDGER, FOUND)):
 def decoded(builder):
     return [
         (each.key, each.value, each.timestamp, dict(each.headers).get("source"))
-        for each in DefaultRecordBatch(bytes(builder._build()))
+        for each in DefaultRecordBatch(b"".join(builder._build()))
     ]
 
 
@@ -118,6 +116,33 @@ async def test_records_go_to_their_partitions_in_order(topic):
     assert len(encoded) > 3  # batches that are full are followed by others
 
 
+async def test_rounds(topic):
+    """A request carries one batch of each partition, so the first ones of all come before any second one."""
+    encoded = await topic.encode(FakeProducer(), [record(number) for number in range(200)])
+    partitions = [partition for partition, _ in encoded]
+
+    assert {0, 1, 2} == set(partitions[:3])
+    assert [sorted(partitions[start : start + 3]) for start in (0, 3)] == [[0, 1, 2]] * 2
+
+
+async def test_others_have_their_turn(topic):
+    """Encoding many posts takes several turns of the event loop, each a short one."""
+    turns, done = 0, False
+
+    async def count():
+        nonlocal turns
+        while not done:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    await topic.encode(FakeProducer(), [record(number) for number in range(5_000)])
+    done = True
+    await counting
+
+    assert turns >= 2 * 5_000 // POSTS_AT_ONCE
+
+
 async def test_one_larger_than_a_batch(topic):
     """A post larger than a record batch goes in one of its own."""
     large = record(1, post(1) + b" " * 5_000)
@@ -131,7 +156,9 @@ async def test_repaired_posts_say_so(topic):
     found = record(2)._replace(source=b"backfill")
     ((_, builder),) = await topic.encode(FakeProducer(partitions=1), [record(1), found, record(3)])
 
-    assert [[], [("source", b"backfill")], []] == [each.headers for each in DefaultRecordBatch(bytes(builder._build()))]
+    assert [[], [("source", b"backfill")], []] == [
+        each.headers for each in DefaultRecordBatch(b"".join(builder._build()))
+    ]
 
 
 @pytest.mark.parametrize("source", [b"search", b"recovery", b"backfill"])
@@ -141,7 +168,6 @@ async def test_overhead_of_a_record(topic, size, source):
     key = b"9" * 19
     large = SourceRecord(key, b"x" * size, MADE_MS, source)
     ((_, builder),) = await topic.encode(FakeProducer(partitions=1), [large])
-    builder.close()
 
     assert builder.size() <= len(key) + size + RECORD_OVERHEAD_BYTES
 
