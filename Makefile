@@ -10,7 +10,7 @@ PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit chaos lint bench docs clean
+.PHONY: help demo test test-unit chaos lint bench bench-quick docs clean
 
 help:
 	@echo "make demo       a broker, a simulated X API and a worker; Ctrl-C ends it"
@@ -20,7 +20,9 @@ help:
 	@echo "make chaos      10 minutes of faults for each way of repair, then the topic against the truth"
 	@echo "                (CONNECTOR_CHAOS_MINUTES, CONNECTOR_CHAOS_SEED; ARGS='-k search' for one way)"
 	@echo "make lint       ruff and mypy"
-	@echo "make bench      throughput beside the bare scripts"
+	@echo "make bench      speed, latency, memory beside the bare scripts and Kafka Connect: about 25 minutes,"
+	@echo "                written to docs/benchmarks.md (ARGS='--only latency --seconds 60' and others)"
+	@echo "make bench-quick  the contenders alone in less than 3 minutes; writes nothing"
 	@echo "make docs       docs/configuration.md, from the declarations"
 	@echo "make clean      removes $(VENV), build/, dist/ and caches"
 
@@ -45,7 +47,10 @@ lint: $(VENV)/.dev
 	$(BIN)/python -m mypy
 
 bench: $(VENV)/.bench
-	$(BIN)/python -m benchmarks.throughput $(ARGS)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-quick: $(VENV)/.bench
+	@$(BIN)/python -m benchmarks --quick $(ARGS)
 
 docs: $(VENV)/.demo
 	@mkdir -p build

@@ -131,7 +131,7 @@ def _properties(path: Path, settings: Mapping[str, object]) -> str:
 
 def _submit(port: int, connector: Mapping[str, object]) -> bool:
     body = orjson.dumps({name: str(value) for name, value in connector.items()})
-    request = urllib.request.Request(  # noqa: S310  # http
+    request = urllib.request.Request(  # http
         f"http://127.0.0.1:{port}/connectors/feed/config",
         data=body,
         headers={"Content-Type": "application/json"},
@@ -151,7 +151,8 @@ def _submit(port: int, connector: Mapping[str, object]) -> bool:
 
 
 def _status(port: int) -> str:
-    with contextlib.suppress(OSError):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/connectors/feed/status", timeout=5) as answer:  # noqa: S310  # http
-            return answer.read().decode()[:2000]
+    """What the worker says of the connector, with the trace of its task."""
+    url = f"http://127.0.0.1:{port}/connectors/feed/status"
+    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:  # http
+        return str(answer.read().decode()[:2000])
     return ""

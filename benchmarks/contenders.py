@@ -80,15 +80,17 @@ class Ours:
 
     def start(self, bench: Rig, simulator: Simulator, topic: str) -> Running:
         """A group of its own for each topic: nothing is left over from another run."""
+        ports = [free_port() for _ in range(self.workers)]
+        environment = self._environment(bench, simulator, topic)
         processes = [
             Process(
                 [sys.executable, "-m", *self.module],
                 bench.log(topic, number),
-                self._environment(bench, simulator, topic) | {"CONNECTOR_WEB_PORT": str(free_port())},
+                environment | {"CONNECTOR_WEB_PORT": str(port)},
             )
-            for number in range(1, self.workers + 1)
+            for number, port in enumerate(ports, start=1)
         ]
-        return Running(topic, processes)
+        return Running(topic, processes, urls=[f"http://127.0.0.1:{port}" for port in ports])
 
     def _environment(self, bench: Rig, simulator: Simulator, topic: str) -> dict[str, str]:
         settings = {
@@ -144,7 +146,7 @@ class Connect:
     tuned: bool
     transactional: bool
     keyed: bool = False
-    warmup_factor: float = 2.0  # a virtual machine compiles what it finds hot
+    warmup_factor: float = 3.5  # a virtual machine compiles what it finds hot
 
     def start(self, bench: Rig, simulator: Simulator, topic: str) -> Running:
         url = f"{simulator.url}/2/tweets/search/stream"

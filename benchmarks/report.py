@@ -1,43 +1,102 @@
-"""How the numbers are told: a table, and the machine they come from."""
+"""How the numbers are told: tables, the machine they come from, and the page that holds both."""
 
 import os
 import platform
+import re
 import statistics
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import confluent_kafka
 
-from benchmarks.rig import Window
+from benchmarks.rig import Failure, Window
 from tests.brokers import JARS
 
-HEAD = ("", "posts/s", "spread", "CPU µs/post", "spread", "peak MB")
+Text = str
+"""Markdown: a table, a list or a paragraph."""
+
+HEAD = ("", "posts/s", "spread", "CPU s/M posts", "spread", "peak MB", "spread")
+NOTHING = "-"
 
 
-def table(results: Mapping[str, Sequence[Window]], baselines: Sequence[str]) -> str:
+class Results:
+    """Windows by name and round; a round that failed has none, and a line among *failures*."""
+
+    def __init__(self) -> None:
+        self.windows: dict[str, dict[int, Window]] = {}
+        self._failed: dict[tuple[str, str], int] = {}
+
+    def add(self, name: str, number: int, outcome: Window | Failure) -> None:
+        """Keep what came out of round *number*."""
+        rounds = self.windows.setdefault(name, {})
+        if isinstance(outcome, Window):
+            rounds[number] = outcome
+        else:
+            failed = name, first_line(outcome)
+            self._failed[failed] = self._failed.get(failed, 0) + 1
+
+    def in_order(self, names: Iterable[str]) -> Mapping[str, Mapping[int, Window]]:
+        """The windows, by name as *names* has them."""
+        return {name: self.windows.get(name, {}) for name in names}
+
+    @property
+    def failures(self) -> list[Text]:
+        """What failed, as a Markdown list, if anything did."""
+        lines = [f"- Not measured: {name}, {count} x: {why}" for (name, why), count in self._failed.items()]
+        return ["\n".join(lines)] if lines else []
+
+
+def first_line(error: BaseException) -> str:
+    """What *error* says, without what a process logged."""
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def say(text: str) -> None:
+    """Tell whoever waits."""
+    print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+
+
+def table(results: Mapping[str, Mapping[int, Window]], baselines: Sequence[str]) -> Text:
     """
-    A Markdown table: medians, from-to, and for each of *baselines* the ratio of the rates.
+    Medians, from-to, and for each of *baselines* the ratio of the rates.
 
-    A ratio is the median of the rounds' ratios: both sides of each were measured within a minute or so.
+    A ratio is the median of the rounds' ratios: both sides of each were measured within minutes.
     """
-    baselines = [name for name in baselines if name in results]
-    rows = [(*HEAD, *(f"x {name}" for name in baselines))]
+    baselines = [name for name in baselines if results.get(name)]
+    rows = [(*HEAD, *(f"x {name}" for name in baselines), *(f"CPU x {name}" for name in baselines))]
     for name, windows in results.items():
-        rates = [window.posts_per_sec for window in windows]
-        costs = [window.cpu_us_per_post for window in windows]
+        if not windows:
+            rows.append((name, *[NOTHING] * (len(rows[0]) - 1)))
+            continue
         rows.append(
             (
                 name,
-                f"{statistics.median(rates):,.0f}",
-                f"{min(rates):,.0f}-{max(rates):,.0f}",
-                f"{statistics.median(costs):.1f}",
-                f"{min(costs):.1f}-{max(costs):.1f}",
-                f"{max(window.peak_rss_bytes for window in windows) / 1e6:,.0f}",
-                *(f"{_ratio(windows, results[baseline]):.2f}" for baseline in baselines),
+                *_middle([window.posts_per_sec for window in windows.values()], ",.0f"),
+                *_middle([window.cpu_us_per_post for window in windows.values()], ".1f"),
+                *_middle([window.peak_rss_bytes / 1e6 for window in windows.values()], ",.0f"),
+                *(_ratio(windows, results[baseline], "posts_per_sec") for baseline in baselines),
+                *(_ratio(windows, results[baseline], "cpu_us_per_post") for baseline in baselines),
             )
         )
+    return grid(rows)
+
+
+def _middle(values: Sequence[float], style: str) -> tuple[str, str]:
+    return f"{statistics.median(values):{style}}", f"{min(values):{style}}-{max(values):{style}}"
+
+
+def _ratio(windows: Mapping[int, Window], baseline: Mapping[int, Window], what: str) -> str:
+    both = windows.keys() & baseline.keys()
+    if not both:
+        return NOTHING
+    return f"{statistics.median(getattr(windows[n], what) / getattr(baseline[n], what) for n in both):.2f}"
+
+
+def grid(rows: Sequence[Sequence[str]]) -> Text:
+    """A Markdown table of *rows*, the first of which is the head; the first column is of words."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "| " + " | ".join(f"{cell:{'>' if number else '<'}{widths[number]}}" for number, cell in enumerate(row)) + " |"
@@ -47,12 +106,7 @@ def table(results: Mapping[str, Sequence[Window]], baselines: Sequence[str]) -> 
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
-def _ratio(windows: Sequence[Window], baseline: Sequence[Window]) -> float:
-    pairs = zip(windows, baseline, strict=True)
-    return statistics.median(ours.posts_per_sec / theirs.posts_per_sec for ours, theirs in pairs)
-
-
-def machine() -> str:
+def machine() -> Text:
     """What the numbers depend on, as a Markdown list."""
     packages = ("aiokafka", "faust-streaming", "tweepy", "confluent-kafka", "kafka-python")
     kafka = next(iter(JARS.glob("kafka_2.13-*.jar"))).stem.removeprefix("kafka_2.13-")
@@ -63,17 +117,17 @@ def machine() -> str:
         "Python": platform.python_version(),
         "Packages": ", ".join(f"{name} {version(name)}" for name in packages)
         + f" (librdkafka {confluent_kafka.libversion()[0]})",
-        "Kafka": f"{kafka}, one broker, {java.stderr.splitlines()[0]}",
+        "Kafka and Connect": f"{kafka}, one broker, {java.stderr.splitlines()[0]}",
+        "Load before the run": f"{os.getloadavg()[0]:.1f}{neighbours()}",
     }
     return "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
 
 
-def neighbours() -> str | None:
-    """A warning if somebody else uses the machine, or None."""
-    load = os.getloadavg()[0]
-    if load < len(os.sched_getaffinity(0)) / 4:
-        return None
-    return f"The load was {load:.1f} before the run began: others used the machine, so compare ratios only."
+def neighbours() -> str:
+    """A warning if somebody else uses the machine."""
+    if os.getloadavg()[0] < len(os.sched_getaffinity(0)) / 4:
+        return ""
+    return ": others used the machine, so compare ratios only"
 
 
 def _cpu_model() -> str:
@@ -83,3 +137,20 @@ def _cpu_model() -> str:
 
 def _memory_gb() -> float:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+
+
+def write(page: Path, name: str, text: Text) -> None:
+    """
+    Put *text* between the markers of *name* in *page*.
+
+    Raises:
+        ValueError: there are no such markers.
+    """
+    begin, end = f"<!-- bench: {name} -->", f"<!-- end of {name} -->"
+    before = page.read_text()
+    after, count = re.subn(
+        f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: f"{begin}\n\n{text}\n\n{end}", before, flags=re.DOTALL
+    )
+    if count != 1:
+        raise ValueError(f"{page} has no place for {name}: it needs the lines {begin} and {end}")
+    page.write_text(after)

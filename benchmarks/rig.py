@@ -34,6 +34,7 @@ PARTITIONS = 4
 LINE_BYTES = 2600
 CHUNK_BYTES = 64 * 1024
 
+SIMULATOR = ("connector.simulator", "--port", "0", "--no-enforce-rate-limits", "--rule", f"{RULE}=>cats")
 START_SECS = 120.0
 STOP_SECS = 30.0
 POLL_SECS = 0.05
@@ -43,7 +44,7 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 # A run at full speed writes a disk full in minutes, if what nobody needs is not thrown away soon.
 BROKER_EXTRAS = "log.retention.check.interval.ms=2000\nlog.initial.task.delay.ms=1000\n"
-TOPIC_BYTES = 2 * 1024**3
+TOPIC_BYTES = 8 * 1024**3
 """Kept of each partition, and more than a window writes."""
 
 
@@ -162,11 +163,13 @@ class Running:
     """
     A contender at work: *processes* between the stream and *topic*.
 
-    *why_not* is asked for more words when it does not come to work.
+    *why_not* is asked for more words when it does not come to work.  *urls* are of the workers' web interfaces.
     """
 
-    def __init__(self, topic: str, processes: Sequence[Process], why_not: Callable[[], str] = str) -> None:
-        self.topic, self.processes, self._why_not = topic, processes, why_not
+    def __init__(
+        self, topic: str, processes: Sequence[Process], why_not: Callable[[], str] = str, urls: Sequence[str] = ()
+    ) -> None:
+        self.topic, self.processes, self.urls, self._why_not = topic, processes, urls, why_not
 
     @property
     def cpu_secs(self) -> float:
@@ -214,8 +217,7 @@ class Simulator:
     """The simulator, running in a process of its own."""
 
     def __init__(self, arguments: Sequence[str], log: Path) -> None:
-        command = [sys.executable, "-m", "connector.simulator", "--port", "0", "--no-enforce-rate-limits"]
-        self._process = Process([*command, *arguments], log, {})
+        self._process = Process([sys.executable, "-m", *arguments], log, {})
         while "http://" not in (said := log.read_text()):
             self._process.sleep(POLL_SECS)
         self.url = "http://" + said.partition("http://")[2].partition(",")[0]
@@ -251,7 +253,7 @@ class Rig:
 
     @contextlib.contextmanager
     def simulator(self, *arguments: str) -> Iterator[Simulator]:
-        """Run a simulator meanwhile."""
+        """Run a simulator meanwhile: a module and its arguments."""
         self._runs += 1
         simulator = Simulator(arguments, self.folder / f"simulator-{self._runs}.log")
         try:
@@ -260,11 +262,21 @@ class Rig:
             simulator.stop()
 
     @contextlib.contextmanager
-    def feed(self, *arguments: str, line_bytes: int = LINE_BYTES, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Simulator]:
+    def feed(
+        self, *arguments: str, line_bytes: int = LINE_BYTES, chunk_bytes: int = CHUNK_BYTES
+    ) -> Iterator[Simulator]:
         """Run a simulator that writes prepared lines as fast as the socket takes them."""
         sizes = ("--line-bytes", str(line_bytes), "--feed-chunk-bytes", str(chunk_bytes))
-        with self.simulator("--rule", f"{RULE}=>cats", "--feed", *sizes, *arguments) as simulator:
+        with self.simulator(*SIMULATOR, "--feed", *sizes, *arguments) as simulator:
             yield simulator
+
+    @contextlib.contextmanager
+    def paced(self, rate: float) -> Iterator[tuple[Simulator, Path]]:
+        """Run one that writes *rate* such lines a second, and the file that says when."""
+        emissions = self.folder / f"emissions-{self._runs}"
+        arguments = (str(rate), str(LINE_BYTES), str(emissions))
+        with self.simulator("benchmarks.paced_feed", *arguments) as simulator:
+            yield simulator, emissions
 
     @contextlib.contextmanager
     def topic(self, partitions: int = PARTITIONS, *, keep_bytes: int = TOPIC_BYTES) -> Iterator[str]:
@@ -345,6 +357,7 @@ class Rig:
                 "group.id": "bench",
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
+                "auto.offset.reset": "error",  # what is thrown away before it is counted is no number
                 **{name.replace("_", "."): value for name, value in settings.items()},
             }
         )

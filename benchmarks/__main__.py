@@ -1,0 +1,137 @@
+"""
+Measure, say each number as it comes, and write the tables into docs/benchmarks.md.
+
+    python -m benchmarks                                  all scenarios, as long as each takes
+    python -m benchmarks --only contenders --rounds 9     one of them, longer
+    python -m benchmarks --quick                          the contenders, shortly; writes nothing
+"""
+
+import argparse
+import shlex
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks import endurance, growth, latency, report, throughput
+from benchmarks.contenders import CONTENDERS
+from benchmarks.rig import ROOT, rig
+from benchmarks.scenario import Effort, Scenario
+from tests.brokers import why_not
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+SCENARIOS: Mapping[str, Scenario] = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario(
+            name="contenders",
+            title="Throughput",
+            run=throughput.contenders,
+            effort=Effort(rounds=5, seconds=5, warmup=2),
+            about="nine ways to Kafka, in rounds",
+        ),
+        Scenario(
+            name="latency",
+            title="Latency",
+            run=latency.latency,
+            effort=Effort(rounds=1, seconds=20, warmup=3),
+            about="at 250 and 2,500 posts/s, and what an idle worker costs",
+        ),
+        Scenario(
+            name="growth",
+            title="Cost as work grows",
+            run=growth.growth,
+            effort=Effort(rounds=2, seconds=3, warmup=2),
+            about="line sizes, rules, dedupe window, tasks and workers, partitions, zstd",
+        ),
+        Scenario(
+            name="endurance",
+            title="Memory",
+            run=endurance.endurance,
+            effort=Effort(rounds=1, seconds=20, warmup=3, minutes=2),
+            about="over time, and with Kafka frozen",
+        ),
+    )
+}
+
+PARTS = [*(contender.name for contender in CONTENDERS), *latency.PARTS, *growth.PARTS, *endurance.PARTS]
+
+QUICK = Effort(rounds=2, seconds=2, warmup=1, connect_rounds=1)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="What the connector costs.",
+        epilog="; ".join(f"{scenario.name}: {scenario.about}" for scenario in SCENARIOS.values()),
+    )
+    parser.add_argument("--only", action="append", choices=[*SCENARIOS], help="this scenario, and no other; repeatable")
+    parser.add_argument(
+        "--part",
+        action="append",
+        choices=PARTS,
+        help="of the scenarios only this contender or part; repeatable; writes nothing, unless --output is given",
+    )
+    parser.add_argument("--rounds", type=int, help="how often each is run")
+    parser.add_argument("--seconds", type=float, help="length of a window")
+    parser.add_argument("--warmup", type=float, help="seconds before a window")
+    parser.add_argument("--minutes", type=float, help="how long memory is watched")
+    parser.add_argument("--quick", action="store_true", help="the contenders alone, shortly; writes nothing")
+    parser.add_argument("--output", type=Path, help="the page that has the markers (docs/benchmarks.md)")
+    parser.add_argument("--print", action="store_true", help="write nothing")
+    return parser.parse_args(arguments)
+
+
+def _command(arguments: Sequence[str] | None) -> str:
+    return shlex.join(["python", "-m", "benchmarks", *(sys.argv[1:] if arguments is None else arguments)])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    options = _options(arguments)
+    if reason := why_not():
+        sys.exit(f"No bench without a broker: {reason}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave through the `with`s, which end the processes
+    chosen = ["contenders"] if options.quick else options.only or [*SCENARIOS]
+    failed = False
+    for name in chosen:
+        scenario = SCENARIOS[name]
+        effort = (QUICK if options.quick else scenario.effort).changed(
+            rounds=options.rounds,
+            seconds=options.seconds,
+            warmup=options.warmup,
+            minutes=options.minutes,
+            only=tuple(options.part or ()),
+        )
+        failed = not _run(scenario, effort, options, _command(arguments)) or failed
+    sys.exit(failed)
+
+
+def _run(scenario: Scenario, effort: Effort, options: argparse.Namespace, command: str) -> bool:
+    """Run one scenario with a Kafka of its own; whatever it fails of, the next one has its turn."""
+    report.say(f"{scenario.title}: {scenario.about}")
+    facts, begin = report.machine(), time.monotonic()
+    texts: list[report.Text] = []
+    error: Exception | None = None
+    try:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder, rig(Path(folder)) as bench:
+            for text in scenario.run(bench, effort):
+                texts.append(text)  # noqa: PERF402  # what it said before an error is kept
+    except Exception as exc:  # noqa: BLE001  # the next scenario is another matter
+        error = exc
+        texts.append(f"- It ended early: {report.first_line(exc)}")
+        report.say(f"{scenario.name}: {exc!r}")
+    took = time.monotonic() - begin
+    made = f"Made by `{command}` in {took / 60:.0f} min: {effort}."
+    text = "\n\n".join([made, *texts, facts])
+    print(f"\n{text}\n", flush=True)
+    if not (options.quick or options.print) and (options.output or not options.part):
+        report.write(options.output or PAGE, scenario.name, text)
+    return error is None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""
+How long does a post take, where there is no hurry?
+
+The simulator sends lines of 2.6 KB at 250 and at 2,500 a second, one in a chunk, as X does (`paced_feed`).  Two times
+are taken:
+
+*arrival to commit*    What the contender itself can know.  Our worker: from the read of the socket to the confirmed
+                       commit (for at-least-once, to the acknowledgements), by its own histogram (`fine_worker`).  The
+                       script: from `produce` to the delivery report, which a thread waits for; its wait in tweepy's
+                       reading is not in it.
+*emission to visible*  What everybody sees.  From the moment the simulator handed the post to its kernel to the moment
+                       a consumer with `read_committed` and librdkafka's defaults had it in hand, by the one clock of
+                       the machine.  A post that was not seen counts as infinitely late.
+
+The CPU of the contender's process is of the same window; an idle worker is measured beside.
+"""
+
+import contextlib
+import math
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import orjson
+from confluent_kafka import Consumer, TopicPartition
+
+from benchmarks.contenders import AT_LEAST_ONCE, EXACTLY_ONCE, Contender, Ours, Script
+from benchmarks.report import NOTHING, Text, first_line, grid, say
+from benchmarks.rig import PARTITIONS, SIMULATOR, Failure, Rig, Running, Simulator
+from benchmarks.scenario import Effort
+
+RATES = (250, 2500)
+PERCENTILES = (50, 99, 99.9)
+GRACE_SECS = 3.0
+"""So long after the window posts of it may still become visible."""
+
+FINE = ("benchmarks.fine_worker", "worker")
+WAYS: Sequence[Contender] = (
+    replace(EXACTLY_ONCE, module=FINE),
+    replace(AT_LEAST_ONCE, module=FINE),
+    Script(name="as written", file="confluent_timed.py"),
+)
+PARTS = ("250", "2500", "idle")
+LEAST_BOUNDS = 500
+
+HEAD = (
+    *("", "posts/s", *(f"commit p{number}" for number in PERCENTILES)),
+    *(*(f"visible p{number}" for number in PERCENTILES), "CPU of a core", "posts"),
+)
+
+
+def latency(bench: Rig, effort: Effort) -> Iterator[Text]:
+    """Both rates, and an idle worker."""
+    rows = [HEAD]
+    for rate in RATES:
+        if not effort.wants(str(rate)):
+            continue
+        with bench.paced(rate) as (simulator, emissions):
+            rows += [_row(bench, simulator, emissions, way, rate, effort) for way in WAYS]
+    if len(rows) > 1:
+        yield f"Milliseconds from arrival to commit, and from emission to visible.\n\n{grid(rows)}"
+    if effort.wants("idle"):
+        yield _idle(bench, effort)
+
+
+@dataclass(slots=True, kw_only=True)
+class Times:
+    """Seconds of each post: *commits* from arrival on, with how many posts took so long; *visible* from emission on."""
+
+    commits: Mapping[float, float]
+    visible: Sequence[float]
+    rate: float
+    """Posts a second that were emitted."""
+    cpu_percent: float
+
+
+def _row(bench: Rig, simulator: Simulator, emissions: Path, way: Contender, rate: int, effort: Effort) -> Sequence[str]:
+    taken: list[Times] = []
+    why = ""
+    for _ in range(effort.rounds):
+        try:
+            with bench.topic() as topic:
+                taken.append(_measure(bench, simulator, emissions, way, effort, topic))
+        except Failure as failure:
+            say(f"{way.name} at {rate} posts/s: {failure}")
+            why = first_line(failure)
+    if not taken:
+        return (f"{way.name}: {why}", f"{rate:,}", *[NOTHING] * (len(HEAD) - 2))
+    commits: dict[float, float] = {}
+    for times in taken:
+        for secs, posts in times.commits.items():
+            commits[secs] = commits.get(secs, 0.0) + posts
+    visible = Counter(secs for times in taken for secs in times.visible)
+    row = (
+        way.name,
+        f"{sum(times.rate for times in taken) / len(taken):,.0f}",
+        *_percentiles(commits),
+        *_percentiles(visible),
+        f"{sum(times.cpu_percent for times in taken) / len(taken):.1f} %",
+        f"{sum(len(times.visible) for times in taken):,}",
+    )
+    say("  ".join(row))
+    return row
+
+
+def _percentiles(counts: Mapping[float, float]) -> list[str]:
+    ordered = sorted(counts.items())
+    total = sum(counts.values())
+    found = []
+    for percent in PERCENTILES:
+        left = total * percent / 100
+        for secs, posts in ordered:
+            left -= posts
+            if left <= 0:
+                found.append("never" if math.isinf(secs) else f"{secs * 1000:,.1f}")
+                break
+        else:
+            found.append(NOTHING)
+    return found
+
+
+def _measure(bench: Rig, simulator: Simulator, emissions: Path, way: Contender, effort: Effort, topic: str) -> Times:
+    running = way.start(bench, simulator, topic)
+    watcher = Watcher(bench, topic)
+    try:
+        running.await_(lambda: simulator.connections == 1, "1 connection")
+        bench.await_first_post(running)
+        running.sleep(effort.warmup)
+        before, began, cpu = _commits(running), time.time(), running.cpu_secs
+        running.sleep(effort.seconds)
+        ended, used = time.time(), running.cpu_secs - cpu
+        after = _commits(running)
+        running.sleep(GRACE_SECS)
+    finally:
+        seen = watcher.stop()
+        running.stop()
+    with contextlib.suppress(OSError):
+        simulator.await_hang_up()
+    times = map(bytes.split, emissions.read_bytes().splitlines())
+    emitted = {post_id.decode(): at for post_id, at in times if began <= float(at) < ended}
+    if not emitted:
+        raise Failure("nothing was emitted")
+    if not isinstance(way, Ours):
+        after = _acknowledged(running, began, ended)
+    return Times(
+        commits={secs: after[secs] - before.get(secs, 0.0) for secs in after},
+        visible=[seen.get(post_id, math.inf) - float(at) for post_id, at in emitted.items()],
+        rate=len(emitted) / (ended - began),
+        cpu_percent=used / (ended - began) * 100,
+    )
+
+
+def _commits(running: Running) -> dict[float, float]:
+    """Posts of our worker by the upper bound of the seconds that they took, so far."""
+    counts: dict[float, float] = {}
+    for url in running.urls:
+        with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:  # noqa: S310  # http
+            lines = answer.read().decode().splitlines()
+        upto = 0.0
+        for line in lines:
+            if line.startswith("connector_delivery_seconds_bucket{"):
+                bound, total = float(line.partition('le="')[2].partition('"')[0]), float(line.rpartition(" ")[2])
+                counts[bound] = total - upto
+                upto = total
+        if len(counts) < LEAST_BOUNDS:
+            raise Failure("the worker's histogram is too coarse: `fine_worker` does not work any more")
+    return counts
+
+
+def _acknowledged(running: Running, began: float, ended: float) -> dict[float, float]:
+    counts: dict[float, float] = {}
+    path = running.processes[0].log.parent / f"{running.topic}.times"
+    if not path.exists():
+        raise Failure(f"the script has written no times\n{running.processes[0].said}")
+    for line in path.read_text().splitlines():
+        at, secs = map(float, line.split())
+        if began <= at < ended:
+            counts[secs] = counts.get(secs, 0.0) + 1.0
+    return counts
+
+
+class Watcher:
+    """A consumer in a thread, which notes when it has each post."""
+
+    def __init__(self, bench: Rig, topic: str) -> None:
+        self._consumer = bench.consumer()
+        self._consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
+        self._seen: list[tuple[float, bytes]] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, args=(self._consumer,), daemon=True)
+        self._thread.start()
+
+    def _watch(self, consumer: Consumer) -> None:
+        while not self._stop.is_set():
+            message = consumer.poll(0.1)
+            if message is not None and message.error() is None:
+                self._seen.append((time.time(), message.value()))
+
+    def stop(self) -> Mapping[str, float]:
+        """Return when each post was seen first, by its id."""
+        self._stop.set()
+        self._thread.join()
+        self._consumer.close()
+        return {orjson.loads(value)["data"]["id"]: at for at, value in reversed(self._seen)}
+
+
+def _idle(bench: Rig, effort: Effort) -> Text:
+    """What a worker costs that waits."""
+    with bench.simulator(*SIMULATOR, "--rate", "0") as simulator, bench.topic() as topic:
+        running = EXACTLY_ONCE.start(bench, simulator, topic)
+        try:
+            running.await_(lambda: simulator.connections == 1, "1 connection")
+            running.sleep(effort.warmup)
+            began, cpu = time.monotonic(), running.cpu_secs
+            running.sleep(effort.seconds)
+            used, secs = running.cpu_secs - cpu, time.monotonic() - began
+            text = (
+                f"- An idle worker (connected, keep-alives only, over {secs:.0f} s): {used / secs * 100:.2f} % of a"
+                f" core, {running.rss_bytes / 1e6:,.0f} MB"
+            )
+        finally:
+            running.stop()
+    say(text)
+    return text
