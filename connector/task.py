@@ -84,6 +84,8 @@ class TaskSettings:
 
     task: TaskId
     poll_interval_secs: float
+    pace_secs: float
+    """Batches that are not full begin at least so long after one another: commits cost more than the posts in them."""
     batch_max_records: int
     buffer_max_bytes: int
     settle_secs: float
@@ -164,6 +166,7 @@ class SourceTask(Service):
         self._proof_wanted = False
         self._untold = False
         self._forgot_at = time.monotonic()
+        self._built_at = 0.0
         self._main: asyncio.Task[Any] | None = None
         self._runs: list[asyncio.Task[None]] = []
         self._time_limit: asyncio.TimerHandle | None = None
@@ -387,7 +390,8 @@ class SourceTask(Service):
 
     async def poll(self) -> bool:
         """One turn: drain, convert, hand to Kafka.  Return whether there was anything."""
-        await self._outbox.confirmed(unless=lambda: any(reader.buffer.full for reader in self.readers))
+        await self._outbox.confirmed(unless=self._full)
+        await self._keep_pace()
         self._wake.clear()
         pending, fatal = await self._convert()
         self._fatal = self._fatal or fatal
@@ -397,6 +401,15 @@ class SourceTask(Service):
             await self._outbox.confirmed()
             raise self._fatal
         return pending is not None
+
+    def _full(self) -> bool:
+        return any(reader.buffer.full for reader in self.readers)
+
+    async def _keep_pace(self) -> None:
+        due = self._built_at + self.settings.pace_secs
+        while (wait := due - time.monotonic()) > 0 and not self._full() and not self._stopping:
+            self._wake.clear()
+            await self._woken(wait)
 
     def _wake_loop(self) -> None:
         """Let the next turn begin.  Reader thread."""
@@ -462,6 +475,7 @@ class SourceTask(Service):
             offsets=tuple(taken.offsets),
             ledger=tuple(taken.ledger),
         )
+        self._built_at = time.monotonic()
         billed = sum(feed.billed for feed in self.feeds)
         for feed in self.feeds:
             feed.billed = 0

@@ -401,6 +401,7 @@ def _raise_for(outcome):
 SETTINGS = {
     "task": TASK,
     "poll_interval_secs": 0.005,
+    "pace_secs": 0.0,
     "batch_max_records": 100,
     "buffer_max_bytes": 100_000,
     "settle_secs": 0.0,
@@ -454,7 +455,7 @@ class Running:
         return [status.state for status in self.statuses]
 
 
-async def until(condition, secs=5.0):
+async def until(condition, secs=20.0):
     """Return once *condition* is true; a story that never gets there fails instead of hanging."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(secs):

@@ -205,7 +205,7 @@ async def test_batch_built_meanwhile_survives(kafka, outcome):
     sink = MemorySink(kafka, [held := Held(outcome)])
     source = ScriptedSource([post(1), gate := Gate(), (post(2), post(3)), post(4)])
     async with Running([source], sink, batch_max_records=2) as running:
-        await asyncio.wait_for(held.begun.wait(), 5)
+        await asyncio.wait_for(held.begun.wait(), 20)
         gate.set()
         await until(lambda: 4 == len(source.put_lines))
         await until(lambda: running.task.readers[0].buffer.posts < 3)  # the next batch is built
@@ -995,3 +995,19 @@ async def _tell(scripts, outcomes, opens, stops, batch_max_records):
     assert sum(len(source.put_lines) for source in sources) == sum(
         Coverage.decode(value).posts for value in kafka.latest.values()
     )
+
+
+async def test_batches_keep_their_pace(kafka):
+    """Posts that come one by one share a commit; a full batch, and the first post after a silence, do not wait."""
+    source = ScriptedSource([post(1), gate := Gate(), post(2), post(3), other := Gate(), *map(post, range(4, 8))])
+    async with Running([source], MemorySink(kafka), pace_secs=30.0, batch_max_records=4) as running:
+        await until(lambda: [post(1)] == kafka.values or 1 == running.task.undelivered_posts)
+        gate.set()
+        await until(lambda: 3 == len(source.put_lines))
+        await asyncio.sleep(0.05)
+        before = len(kafka.values)
+        other.set()
+        await until(lambda: len(kafka.values) > before)
+
+    assert before <= 1
+    assert [post(number) for number in range(1, 8)] == kafka.values
