@@ -231,6 +231,7 @@ class Feed:
 
     def put_page(self, page: Page, converter: Converter, result: Converted) -> None:
         """Convert *page*, and write down how far the repair has come."""
+        self.changed = True  # whatever comes of it: a batch without an offset could not be told from one that is in
         gap = self.coverage.gap_at(page.from_ms)
         billed = 0
         if self._settings.metered and page.fetched is not None:
@@ -242,7 +243,6 @@ class Feed:
         if self._settings.metered and page.fetched is None:
             billed = self._bills.streamed(self.now_ms, fresh=result.ids, again=result.again)
         self._bill(billed)
-        self.changed = True
         if gap is None or gap.end_id != page.end_id:  # it is accepted, or has grown by what nobody asked for
             for other in self.coverage.gaps:
                 if other.from_ms <= page.from_ms < other.to_ms:  # its posts are in the ledger under a repair's time

@@ -589,3 +589,23 @@ def test_what_cannot_be_read_ends_the_task(monkeypatch, kept, words):
     """A person has to look, and is told the cure; a wrong position would lose posts silently."""
     with pytest.raises(FatalError, match=f"{words}: .*write a tombstone for its key into the offsets topic"):
         Feeding(monkeypatch, kept)
+
+
+def test_page_with_a_bad_line_has_an_offset(monkeypatch):
+    """What came before the line is delivered, and only an offset beside it tells later whether it is in the topic."""
+    feeding = with_gap(monkeypatch)
+    feeding.feed.writes(lambda *_: b"key")
+    lines = (b'{"data":{"id":"%d"}}' % first_id(T0 + 50_000), b"no JSON")
+    result = Converted()
+    page = Page(
+        from_ms=T0,
+        end_id=first_id(T0 + 60_000),
+        way=Way.SEARCH,
+        arrivals=(arrival(*lines),),
+        until_id=first_id(T0 + 40_000),
+    )
+    feeding.feed.put_page(page, feeding.converter, result)
+
+    assert (1, True) == (len(result.records), result.error is not None)
+    assert feeding.feed.changed
+    assert first_id(T0 + 60_000) == feeding.feed.coverage.gap_at(T0).end_id
