@@ -58,7 +58,7 @@ docs: $(VENV)/.demo
 	mv build/configuration.md docs/configuration.md
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info connector/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # -- installing; a stamp says what is done, so the second time takes no time
@@ -72,9 +72,9 @@ $(VENV)/.pip:
 	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	@touch $@
 
-$(VENV)/.demo: $(VENV)/.pip pyproject.toml
+$(VENV)/.demo: $(VENV)/.pip pyproject.toml setup.py connector/_native.c
 	@echo "Installing into $(VENV), once ..."
-	@$(BIN)/python -m pip install --quiet --editable ".[embedded]"
+	@PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install --quiet --editable ".[embedded]"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo

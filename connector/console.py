@@ -6,12 +6,11 @@ Lines go to standard output in one write each batch; the log goes to standard er
 
 import asyncio
 import sys
-from collections.abc import Sequence
 from typing import TextIO
 
 import msgspec
 
-from connector.records import SourceRecord
+from connector.records import Records, SourceRecord
 from connector.snowflake import to_iso
 
 _BREAKS = str.maketrans({"\n": " ", "\r": " ", "\t": " ", "\u2028": " ", "\u2029": " ", "\x85": " ", "\x1b": " "})
@@ -69,11 +68,11 @@ class Console:
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out
 
-    async def show(self, records: Sequence[SourceRecord]) -> bool:
+    async def show(self, records: Records) -> bool:
         """Print *records*; return False once nobody reads any more (`worker | head`)."""
         return await asyncio.to_thread(self._print, records) if records else True
 
-    def _print(self, records: Sequence[SourceRecord]) -> bool:
+    def _print(self, records: Records) -> bool:
         out = self._out or sys.stdout
         text = "".join(f"{line_of(record)}\n" for record in records)
         try:

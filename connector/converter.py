@@ -6,12 +6,11 @@ no post goes to the dead letter topic, or ends the task; nothing is skipped with
 """
 
 from dataclasses import dataclass, field
-from itertools import repeat
 
 from connector.errors import BadRecord
 from connector.ledger import Ledger
-from connector.posts import MAX_DIGITS, head_of, ids_of
-from connector.records import Arrival, DeadLetter, SourceRecord
+from connector.posts import MAX_DIGITS, head_of, heads_of
+from connector.records import Arrival, DeadLetter, RecordList, SourceRecord
 from connector.snowflake import EPOCH_MS, SEQUENCE_BITS, created_ms, to_iso
 
 _MAX_HEADER_CHARACTERS = 1000
@@ -28,7 +27,7 @@ class Converted:
     *error* is the bad record behind which nothing was converted.
     """
 
-    records: list[SourceRecord] = field(default_factory=list)
+    records: RecordList = field(default_factory=RecordList)
     ids: list[int] = field(default_factory=list)
     again: list[int] = field(default_factory=list)
     newest_id: int = 0
@@ -96,11 +95,12 @@ class Converter:
         lines = arrival.lines
         if not lines or max(map(len, lines)) + MAX_DIGITS > self.max_record_bytes:
             return False
-        ids = ids_of(lines)
-        if ids is None or not self.ledger.add_new(ids):
+        heads = heads_of(lines)
+        if heads is None or not self.ledger.add_new(heads[0]):
             return False
+        ids, keys = heads
         times = [(post_id >> SEQUENCE_BITS) + EPOCH_MS for post_id in ids]
-        result.records += map(SourceRecord, [b"%d" % post_id for post_id in ids], lines, times, repeat(source))
+        result.records.extend(keys, lines, times, source)
         result.ids += ids
         result.newest_id = max(ids)
         if source is None:

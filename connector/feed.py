@@ -166,7 +166,7 @@ class Feed:
 
     def take(self, arrival: Arrival, converter: Converter, result: Converted) -> None:
         """Convert *arrival*, and claim what it proves."""
-        before, again = len(result.ids), len(result.again)
+        before, again = len(result.ids), len(result.again)  # each id has a record
         until = first_id(self._connected_ms()) if self.backfilling else 0
         if self.backfilling:
             converter.convert(arrival, result, source=Way.BACKFILL.encode(), until_id=until)
@@ -179,7 +179,7 @@ class Feed:
             billed = self._bills.streamed(self.now_ms, fresh=result.ids[before:], again=result.again[again:])
             self._bill(billed)
         if self.backfilling:
-            self._count_backfill(sum(record.source is not None for record in result.records[before:]), billed)
+            self._count_backfill(sum(source is not None for source in result.records.sources[before:]), billed)
             if min([*result.ids[before:], *result.again[again:]], default=until) < until:
                 self._backfilled_ms = self.x_ms(arrival.at)
         if result.error is None:

@@ -14,6 +14,7 @@ import msgspec
 
 from connector import snowflake
 from connector.errors import BadRecord
+from connector.native import compiled
 
 MAX_ID = 2**63 - 1
 MAX_DIGITS = len(str(MAX_ID))
@@ -53,12 +54,17 @@ def head_of(line: bytes) -> int:
     raise BadRecord(f"A line of {len(line)} bytes has the post id {post_id[:32]!r}, which is no number of 63 bits")
 
 
-def ids_of(lines: Sequence[bytes]) -> list[int] | None:
+def heads_of(lines: tuple[bytes, ...]) -> tuple[list[int], list[bytes]] | None:
     """
-    Return the ids of the posts in *lines*, checked like by `head_of`; None if one of them needs a closer look.
+    Return the ids of the posts in *lines*, and the records' keys, checked like by `head_of`.
 
-    On the path of every post this takes a third less than `head_of` for each.
+    None if one of them needs a closer look.
     """
+    return compiled.heads(lines) if compiled is not None else _heads_in_python(lines)
+
+
+def _heads_in_python(lines: Sequence[bytes]) -> tuple[list[int], list[bytes]] | None:
+    # takes a third less than `head_of` for each
     try:
         if not all(map(bytes.isascii, lines)):
             for line in lines:
@@ -70,7 +76,9 @@ def ids_of(lines: Sequence[bytes]) -> list[int] | None:
         ids = [int(text) for text in texts]
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
         return None
-    return ids if max(map(len, texts)) <= MAX_DIGITS and min(ids) > 0 and max(ids) <= MAX_ID else None
+    if max(map(len, texts)) > MAX_DIGITS or min(ids) <= 0 or max(ids) > MAX_ID:
+        return None
+    return ids, [b"%d" % post_id for post_id in ids]
 
 
 class MatchingRule(faust.Record, include_metadata=False):

@@ -1,8 +1,9 @@
 """What travels from a source to the topic, and how far it came."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import NamedTuple, Self
 
 SourcePartition = Mapping[str, str]
 """Which feed: `{"stream": "filtered"}`, or with `"partition": "3"`."""
@@ -67,7 +68,7 @@ class HeldRule(NamedTuple):
 
 class SourceRecord(NamedTuple):
     """
-    One record of the output topic.  A tuple, as each post is one.
+    One record of the output topic.
 
     *timestamp_ms* is the post's creation time.  *source* is the value of the header `source` of a post that a repair
     found; live posts have no header.
@@ -77,6 +78,76 @@ class SourceRecord(NamedTuple):
     value: bytes
     timestamp_ms: int
     source: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """
+    Source records in order, a column for each field: an object for each would cost more than what is done with them.
+
+    *sources* is None where no record has one.
+    """
+
+    keys: tuple[bytes, ...] = ()
+    values: tuple[bytes, ...] = ()
+    times_ms: tuple[int, ...] = ()
+    sources: tuple[bytes | None, ...] | None = None
+
+    @classmethod
+    def of(cls, records: Iterable[SourceRecord]) -> Self:
+        """Return *records* in columns."""
+        columns = tuple(zip(*records, strict=True))
+        if not columns:
+            return cls()
+        keys, values, times_ms, sources = columns
+        return cls(keys, values, times_ms, None if sources.count(None) == len(sources) else sources)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[SourceRecord]:
+        return map(SourceRecord, self.keys, self.values, self.times_ms, self.sources or repeat(None))
+
+
+@dataclass(slots=True)
+class RecordList:
+    """Source records that are being gathered: `Records` in lists."""
+
+    keys: list[bytes] = field(default_factory=list)
+    values: list[bytes] = field(default_factory=list)
+    times_ms: list[int] = field(default_factory=list)
+    sources: list[bytes | None] = field(default_factory=list)
+
+    def append(self, record: SourceRecord) -> None:
+        """Add one."""
+        self.extend((record.key,), (record.value,), (record.timestamp_ms,), record.source)
+
+    def extend(
+        self, keys: Iterable[bytes], values: Iterable[bytes], times_ms: Iterable[int], source: bytes | None
+    ) -> None:
+        """Add some of one *source*."""
+        self.keys += keys
+        self.values += values
+        self.times_ms += times_ms
+        self.sources += [source] * (len(self.keys) - len(self.sources))
+
+    def __iadd__(self, other: "RecordList") -> Self:
+        self.keys += other.keys
+        self.values += other.values
+        self.times_ms += other.times_ms
+        self.sources += other.sources
+        return self
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[SourceRecord]:
+        return map(SourceRecord, self.keys, self.values, self.times_ms, self.sources)
+
+    def done(self) -> Records:
+        """Return what was gathered."""
+        sources = None if self.sources.count(None) == len(self.sources) else tuple(self.sources)
+        return Records(tuple(self.keys), tuple(self.values), tuple(self.times_ms), sources)
 
 
 class DeadLetter(NamedTuple):
@@ -111,7 +182,7 @@ class LedgerWrite:
 class Batch:
     """What is delivered together: all of it in one transaction, the offsets last."""
 
-    records: tuple[SourceRecord, ...]
+    records: Records
     dead_letters: tuple[DeadLetter, ...]
     offsets: tuple[OffsetWrite, ...]
     ledger: tuple[LedgerWrite, ...] = ()

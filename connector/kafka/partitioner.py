@@ -1,5 +1,5 @@
 """
-Which partition does a key belong to?
+Which partition does a record belong to?
 
 The same as with Java's default partitioner (murmur2), so that other producers and consumers of the topic agree.
 aiokafka has the same hash in 3.1 µs for a post id, `murmur2` takes half of that, and `partitions_of` a tenth of it:
@@ -9,6 +9,9 @@ it hashes keys of one length side by side, each in a lane of 64 bits of one larg
 import struct
 from collections.abc import Sequence
 from struct import Struct
+
+from connector.native import compiled
+from connector.records import Records, SourceRecord
 
 _SEED, _M, _MASK = 0x9747B28C, 0x5BD1E995, 0xFFFFFFFF
 _WORDS = [Struct(f"<{count}I") for count in range(64)]
@@ -44,6 +47,18 @@ def partitions_of(keys: Sequence[bytes], partitions: int) -> list[int]:
     if len(keys) <= _FEW or len(set(map(len, keys))) > 1:
         return [partition_of(key, partitions) for key in keys]
     return [(digest & _POSITIVE) % partitions for digest in _murmur2_of(keys, len(keys[0]))]
+
+
+def split(records: Records, partitions: int) -> list[Records]:
+    """Return for each of so many *partitions* the *records* that belong there, in order."""
+    if compiled is not None and records.sources is None:
+        return [
+            Records(*columns) for columns in compiled.split(records.keys, records.values, records.times_ms, partitions)
+        ]
+    found: list[list[SourceRecord]] = [[] for _ in range(partitions)]
+    for record, partition in zip(records, partitions_of(records.keys, partitions), strict=True):
+        found[partition].append(record)
+    return [Records.of(its_records) for its_records in found]
 
 
 def _murmur2_of(keys: Sequence[bytes], length: int) -> tuple[int, ...]:

@@ -7,26 +7,29 @@ The output topic as a typed channel.
 
 import asyncio
 import zlib
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
 import faust
+from aiokafka import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from connector.formats import Format, codec_name
 from connector.kafka.encoder import SOURCE_HEADER, RecordBatch, record_batches
-from connector.kafka.partitioner import partitions_of
+from connector.kafka.express import Parcel
+from connector.kafka.partitioner import split
 from connector.kafka.producer import TaskProducer
 from connector.posts import Post
-from connector.records import Batch, SourceRecord
+from connector.records import Batch, Records
 
 RECORD_OVERHEAD_BYTES = 128
 """At most what a record batch of one post adds to its key and value: 61 bytes of batch head, the record's varints."""
 
 POSTS_AT_ONCE = 512
-"""Posts that are hashed, or encoded, before the event loop has its turn: about a quarter of a millisecond."""
+"""Posts that are encoded before the event loop has its turn: about a quarter of a millisecond in Python."""
 
 Encoded = list[tuple[int, RecordBatch]]
 """Record batches with their partition, in the order to send them."""
@@ -57,7 +60,7 @@ class PostsTopic(faust.Topic):
         super().__init__(app, **kwargs)
         self.name = self.get_topic_name()
 
-    async def encode(self, producer: TaskProducer, records: Sequence[SourceRecord]) -> Encoded:
+    async def encode(self, producer: TaskProducer, records: Records) -> Encoded:
         """
         Build the record batches of *records* for their partitions; nothing is sent yet.
 
@@ -66,47 +69,44 @@ class PostsTopic(faust.Topic):
         """
         rounds: list[tuple[int, int, RecordBatch]] = []
         fresh = 0
-        for partition, its_records in (await self._by_partition(producer, records)).items():
+        for partition, its_records in enumerate(split(records, producer.partitions(self.name))):
             for number, batch in enumerate(record_batches(its_records, producer.batch_style)):
                 rounds.append((number, partition, batch))
                 fresh += batch.record_count()
                 if fresh >= POSTS_AT_ONCE:
                     fresh = 0
-                    await asyncio.sleep(0)
+                    await asyncio.sleep(0)  # the commit in flight sends its next request meanwhile
         rounds.sort(key=itemgetter(0))
         return [(partition, batch) for _, partition, batch in rounds]
-
-    async def _by_partition(
-        self, producer: TaskProducer, records: Sequence[SourceRecord]
-    ) -> dict[int, list[SourceRecord]]:
-        partitions = producer.partitions(self.name)
-        found: dict[int, list[SourceRecord]] = defaultdict(list)
-        for start in range(0, len(records), POSTS_AT_ONCE):
-            await asyncio.sleep(0)  # the commit in flight sends its next request meanwhile
-            some = records[start : start + POSTS_AT_ONCE]
-            for record, partition in zip(some, partitions_of([each.key for each in some], partitions), strict=True):
-                found[partition].append(record)
-        return found
 
     async def write(self, producer: TaskProducer, encoded: Encoded, batch: Batch, destination: Destination) -> None:
         """
         Write *encoded*, which are *batch*'s records, with its dead letters and its ledger, and the offsets behind them.
 
-        With a transactional producer readers of committed records see all of it or nothing; without, the offsets are
-        sent once all else is acknowledged.
+        With a transactional producer readers of committed records see all of it or nothing; without, ledger and offsets
+        are sent once all else is acknowledged.
 
         Raises:
             KafkaError: the outcome is unknown; the offsets topic tells.
         """
+        if not await _write_by_express(producer, self.name, encoded, batch, destination):
+            await self._write_by_sender(producer, encoded, batch, destination)
+
+    async def _write_by_sender(
+        self, producer: TaskProducer, encoded: Encoded, batch: Batch, destination: Destination
+    ) -> None:
         client = producer.client
         if producer.transactional_id is not None:
             await client.begin_transaction()
+            where = destination
+            slots = [(where.offsets_topic, where.slot), *((where.ledger_topic, where.slot) for _ in batch.ledger)]
+            producer.announce({*((self.name, partition) for partition, _ in encoded), *slots})
         acks: list[asyncio.Future[Any]] = []
         try:
             await self._send_posts(producer, encoded, batch, destination, acks)
-            await _send_ledger(producer, batch, destination, acks)
             if producer.transactional_id is None:
-                await _all_of(acks)
+                await _all_of(acks)  # the ledger must not know what may be lost
+            await _send_ledger(producer, batch, destination, acks)
             for offset in batch.offsets:
                 acks.append(  # noqa: PERF401  # what was sent before an error is looked at below
                     await client.send(
@@ -140,6 +140,46 @@ class PostsTopic(faust.Topic):
                 raise RuntimeError("A dead letter, but no topic for it")
             chosen = zlib.crc32(letter.value) % max(producer.partitions(topic), 1)
             acks.append(await client.send(topic, letter.value, headers=list(letter.headers), partition=chosen))
+
+
+async def _write_by_express(
+    producer: TaskProducer, topic: str, encoded: Encoded, batch: Batch, destination: Destination
+) -> bool:
+    """Write as `PostsTopic.write` does, the short way, if that takes it; return whether it does."""
+    express, client = producer.express, producer.client
+    if express is None or batch.dead_letters or len(encoded) > producer.partitions(topic):
+        return False
+    where = destination
+    parcels = [Parcel(topic, partition, partial(_same, built)) for partition, built in encoded]
+    ledger = [(where.ledger_key, each.value, each.timestamp_ms, _headers(each.source)) for each in batch.ledger]
+    offsets: list[_Fields] = [(each.key, each.value, None, []) for each in batch.offsets]
+    behind = []
+    for its_topic, fields in ((where.ledger_topic, ledger), (where.offsets_topic, offsets)):
+        if fields:
+            behind.append(Parcel(its_topic, where.slot, partial(_batch_of, client, fields)))
+            if behind[-1].builder.record_count() < len(fields):
+                return False
+    if not (offsets and express.takes([*parcels, *behind])):
+        return False
+    await express.deliver(parcels, behind)
+    return True
+
+
+_Fields = tuple[bytes, bytes | None, int | None, list[tuple[str, bytes]]]
+"""Key, value, timestamp and headers of a record."""
+
+
+def _same(built: RecordBatch) -> RecordBatch:
+    return built  # it can be numbered again
+
+
+def _batch_of(client: AIOKafkaProducer, records: Sequence[_Fields]) -> BatchBuilder:
+    """Return a record batch of as many of *records* as it takes."""
+    builder = client.create_batch()
+    for key, value, timestamp_ms, headers in records:
+        if builder.append(key=key, value=value, timestamp=timestamp_ms, headers=headers) is None:
+            break
+    return builder
 
 
 async def _send_ledger(

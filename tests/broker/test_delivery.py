@@ -10,7 +10,7 @@ from connector.kafka.delivery import DeliverySettings, TopicSink
 from connector.kafka.offsets import encode_key
 from connector.kafka.producer import TaskProducer
 from connector.kafka.topics import LARGE_RECORD_BYTES
-from connector.records import Batch, DeadLetter, OffsetWrite, SourceRecord
+from connector.records import Batch, DeadLetter, OffsetWrite, Records, SourceRecord
 from tests import topics
 from tests.broker.conftest import SLOT, MakeSink
 from tests.brokers import Broker
@@ -25,7 +25,7 @@ KEY = encode_key("posts", PARTITION)
 
 def batch(first: int, count: int, offset: bytes, letters: tuple[DeadLetter, ...] = ()) -> Batch:
     numbers = range(FIRST_ID + first, FIRST_ID + first + count)
-    records = tuple(
+    records = Records.of(
         SourceRecord(b"%d" % n, b'{"data":{"id":"%d","text":"a post"}}' % n, created_ms(str(n))) for n in numbers
     )
     return Batch(records=records, dead_letters=letters, offsets=(OffsetWrite(key=KEY, value=offset),))
@@ -86,7 +86,7 @@ async def test_two_readers_agree(
     ]
     write = OffsetWrite(key=KEY, value=b"1")
     for part in (records[:1_990], records[1_990:]):
-        await deliver(sink, Batch(records=tuple(part), dead_letters=(), offsets=(write,)))
+        await deliver(sink, Batch(records=Records.of(part), dead_letters=(), offsets=(write,)))
     expected = [
         (key, value, ms, [] if source is None else [("source", source)]) for key, value, ms, source in sorted(records)
     ]
@@ -212,11 +212,15 @@ async def test_too_large_for_the_topic(broker: Broker, make_sink: MakeSink) -> N
     value = b'{"data":{"id":"%d","text":"%s"}}' % (FIRST_ID, b"x" * size)
     value = value[: size - len(str(FIRST_ID))]
     record = SourceRecord(b"%d" % FIRST_ID, value, created_ms(str(FIRST_ID)))
-    await deliver(sink, Batch(records=(record,), dead_letters=(), offsets=(OffsetWrite(key=KEY, value=b"1"),)))
+    await deliver(
+        sink, Batch(records=Records.of([record]), dead_letters=(), offsets=(OffsetWrite(key=KEY, value=b"1"),))
+    )
     larger = SourceRecord(record.key, value + b"x" * 1024, record.timestamp_ms)
 
     with pytest.raises(DeliveryFailed):
-        await deliver(sink, Batch(records=(larger,), dead_letters=(), offsets=(OffsetWrite(key=KEY, value=b"2"),)))
+        await deliver(
+            sink, Batch(records=Records.of([larger]), dead_letters=(), offsets=(OffsetWrite(key=KEY, value=b"2"),))
+        )
 
 
 async def test_kept_beside_the_offset(make_sink: MakeSink) -> None:
@@ -230,7 +234,7 @@ async def test_kept_beside_the_offset(make_sink: MakeSink) -> None:
         old.offset_key(PARTITION, "rules"): rules,
     }
     writes = tuple(OffsetWrite(key=key, value=value) for key, value in kept.items())
-    await deliver(old, Batch(records=(), dead_letters=(), offsets=writes))
+    await deliver(old, Batch(records=Records(), dead_letters=(), offsets=writes))
     committed = await new.open()
     await deliver(new, batch(0, 1, b"2"))
 
@@ -246,7 +250,7 @@ async def test_largest_record_of_the_offsets_topic(make_sink: MakeSink) -> None:
     await sink.open()
     value = b"x" * (LARGE_RECORD_BYTES - 256)
     write = OffsetWrite(key=sink.offset_key(PARTITION, "rules"), value=value)
-    await deliver(sink, Batch(records=(), dead_letters=(), offsets=(write,)))
+    await deliver(sink, Batch(records=Records(), dead_letters=(), offsets=(write,)))
     committed = await make_sink().open()
 
     assert {write.key: value} == committed.latest

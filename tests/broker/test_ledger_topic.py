@@ -9,7 +9,7 @@ from connector.errors import BrokerAway, FatalError
 from connector.kafka.cluster import KafkaCluster
 from connector.kafka.delivery import TopicSink
 from connector.ledger import encode_ids
-from connector.records import Batch, LedgerWrite, OffsetWrite, SourceRecord
+from connector.records import Batch, LedgerWrite, OffsetWrite, Records, SourceRecord
 from connector.snowflake import created_ms, first_id
 from tests import topics
 from tests.broker.conftest import SLOT, MakeSink
@@ -30,7 +30,7 @@ def batch(*seconds: float, source: bytes | None = None) -> Batch:
     """A batch with posts that were made so many seconds after the start."""
     ids = ids_of(*seconds)
     return Batch(
-        records=tuple(
+        records=Records.of(
             SourceRecord(b"%d" % post, b'{"data":{"id":"%d","text":"a post"}}' % post, created_ms(post), source)
             for post in ids
         ),
@@ -79,7 +79,9 @@ async def test_repaired_posts_say_so(broker: Broker, make_sink: MakeSink, fresh:
     sink = make_sink()
     await sink.open()
     live, repaired = batch(1), batch(0, source=b"recovery")
-    await deliver(sink, Batch(records=live.records + repaired.records, dead_letters=(), offsets=live.offsets))
+    await deliver(
+        sink, Batch(records=Records.of([*live.records, *repaired.records]), dead_letters=(), offsets=live.offsets)
+    )
     headers = {int(record.key): record.headers async for record in topics.records_of(broker, fresh)}
 
     assert {ids_of(1)[0]: (), ids_of(0)[0]: (("source", b"recovery"),)} == headers
@@ -213,7 +215,7 @@ async def test_several_large_ones(make_sink: MakeSink) -> None:
         LedgerWrite(value=encode_ids(ids), timestamp_ms=created_ms(ids[-1]), source=source)
         for ids, source in zip(halves, (None, b"search"), strict=True)
     )
-    await deliver(sink, Batch(records=(), dead_letters=(), offsets=batch(0).offsets, ledger=ledger))
+    await deliver(sink, Batch(records=Records(), dead_letters=(), offsets=batch(0).offsets, ledger=ledger))
 
     assert halves[0] + halves[1] == list(await sink.read_ledger(START_MS, None))
 
@@ -249,7 +251,7 @@ async def test_fast_after_a_crash(make_sink: MakeSink) -> None:
     """What is read back at a start, minutes of 250 posts a second, takes a fraction of a second."""
     sink = make_sink()
     await sink.open()
-    await deliver(sink, *(Batch(records=(), dead_letters=(), offsets=(), ledger=some(n)) for n in range(TRANSACTIONS)))
+    await deliver(sink, *(Batch(records=Records(), dead_letters=(), offsets=(), ledger=some(n)) for n in range(TRANSACTIONS)))
     began = time.monotonic()
     ids = await sink.read_ledger(START_MS, None)
     elapsed_secs = time.monotonic() - began

@@ -42,7 +42,7 @@ def test_line_becomes_a_record(strict):
     line = b' {"includes":{}, "data" : {"text":"\\u00e9 \xf0\x9f\x90\xa6","id":"%d"}} ' % id_of(1)
     result = convert(strict, arrival(line))
 
-    assert [SourceRecord(key_of(1), line, MADE_MS + 1)] == result.records
+    assert [SourceRecord(key_of(1), line, MADE_MS + 1)] == list(result.records)
     assert result.error is None
 
 
@@ -79,7 +79,7 @@ def test_repaired_posts_are_marked(strict):
     """What a repair found has its way as `source`, and says nothing about delays."""
     result = convert(strict, arrival(post(1), post(2)), source=b"search")
 
-    assert [SourceRecord(key_of(n), post(n), MADE_MS + n, b"search") for n in (1, 2)] == result.records
+    assert [SourceRecord(key_of(n), post(n), MADE_MS + n, b"search") for n in (1, 2)] == list(result.records)
     assert [] == result.waits
 
 

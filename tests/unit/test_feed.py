@@ -405,9 +405,9 @@ def test_page_moves_the_repair(monkeypatch):
     result = feeding.put_page(0, 50_000, 40_000, down_to=40_000)
     (gap,) = feeding.feed.coverage.gaps
 
-    assert [
-        SourceRecord(key_of(made(ms)), post(made(ms)), T0 + ms, b"search") for ms in (50_000, 40_000)
-    ] == result.records
+    assert [SourceRecord(key_of(made(ms)), post(made(ms)), T0 + ms, b"search") for ms in (50_000, 40_000)] == list(
+        result.records
+    )
     assert (GapState.REPAIRING, Way.SEARCH, first_id(T0 + 40_000)) == (gap.state, gap.way, gap.until_id)
     assert (2, 2, 10) == (gap.posts, gap.billed, gap.mills)
     assert 2 == feeding.feed.coverage.spent.posts

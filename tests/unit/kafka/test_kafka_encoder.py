@@ -2,6 +2,7 @@
 
 import gc
 import sys
+from unittest import mock
 
 import faust
 import pytest
@@ -18,10 +19,13 @@ from aiokafka.structs import TopicPartition
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from connector.kafka.encoder import BatchStyle, RecordBatch, _varint, copy_once, record_batches
+from connector import native
+from connector.kafka import encoder
+from connector.kafka.encoder import BatchStyle, RecordBatch, _varint, copy_once
 from connector.kafka.producer import NEXT_TRANSACTION_SECS, TaskProducer
-from connector.records import SourceRecord
+from connector.records import Records, SourceRecord
 from tests.unit.fakes import MADE_MS, key_of, post
+from tests.unit.forms import FORMS, NO_COMPILER
 
 STYLE = BatchStyle(max_bytes=1_000_000, transactional=True, compression=None)
 CODECS = {None: 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
@@ -41,6 +45,11 @@ records = st.builds(
     st.sampled_from([None, None, None, b"search", b"backfill", b"", b"x" * 100]),
 )
 states = st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 2**15 - 1), st.integers(0, 2**31 - 1))
+
+
+def record_batches(posts, style, compiled=None):
+    with mock.patch.object(encoder, "compiled", compiled):
+        return list(encoder.record_batches(Records.of(posts), style))
 
 
 def theirs(posts, style):
@@ -71,15 +80,17 @@ def same(ours, aiokafkas):
         assert b"".join(mine._build()) == bytes(other._build())
 
 
+@FORMS
 @given(st.lists(records, max_size=30), st.sampled_from([61, 300, 1_000, 1_000_000]), st.booleans(), st.none() | states)
 @example(posts=at(0, -8_191, -8_192, -8_193, 0), max_bytes=1_000, transactional=False, state=None)
 @example(posts=at(0, 4_096, 8_191, 0), max_bytes=1_000, transactional=True, state=(7, 1, 5))
 @example(posts=at(0, -4_096, -4_097, -8_191), max_bytes=1_000, transactional=True, state=(7, 1, 5))
+@example(posts=at(0, 0, 0), max_bytes=61 + 2 * 9, transactional=False, state=None)
 @example(posts=at(0, -4_096, 4_095), max_bytes=1_000, transactional=True, state=None)
-def test_same_bytes(posts, max_bytes, transactional, state):
+def test_same_bytes(compiled, posts, max_bytes, transactional, state):
     """A batch has the bytes that aiokafka's has, and ends where that ends, whatever is in it."""
     style = BatchStyle(max_bytes, transactional, None)
-    ours, aiokafkas = list(record_batches(posts, style)), theirs(posts, style)
+    ours, aiokafkas = record_batches(posts, style, compiled), theirs(posts, style)
     if state is not None:
         for each in (*ours, *aiokafkas):
             each._set_producer_state(*state)
@@ -87,23 +98,37 @@ def test_same_bytes(posts, max_bytes, transactional, state):
     same(ours, aiokafkas)
 
 
+@pytest.mark.skipif(native.compiled is None, reason=NO_COMPILER)
+@pytest.mark.parametrize("max_bytes", range(61, 61 + 5 * 9))
+def test_full_to_the_byte(max_bytes):
+    """Either form ends a batch of records of 9 bytes at the same one; like aiokafka it fills none to the byte."""
+    forms = [
+        record_batches(at(0, 0, 0, 0), STYLE._replace(max_bytes=max_bytes), form) for form in (None, native.compiled)
+    ]
+    ours, compiled = ([(each.size(), each.record_count(), each._build()) for each in form] for form in forms)
+
+    assert ours == compiled
+    assert min(max((max_bytes - 62) // 9, 1), 4) == ours[0][1]
+
+
 def test_as_many_as_the_table_has_places():
     """A batch of very many small records ends with the table, and the next one goes on."""
     posts = [SourceRecord(b"%d" % number, b"v", MADE_MS) for number in range(20_000)]
-    ours = list(record_batches(posts, STYLE))
+    ours = record_batches(posts, STYLE)
 
     assert [8_192, 8_192, 3_616] == [each.record_count() for each in ours]
     same(ours, [each for start in (0, 8_192, 16_384) for each in theirs(posts[start : start + 8_192], STYLE)])
 
 
+@FORMS
 @pytest.mark.parametrize(
     "compression", ["gzip", *(pytest.param(name, marks=NEEDS_CRAMJAM) for name in ("snappy", "lz4", "zstd"))]
 )
-def test_compressed(compression):
+def test_compressed(compression, compiled):
     """Compressed, a batch is smaller, and has what aiokafka's has."""
     style = STYLE._replace(compression=compression)
     posts = posts_of(300)
-    (ours,), (other,) = record_batches(posts, style), theirs(posts, style)
+    (ours,), (other,) = record_batches(posts, style, compiled), theirs(posts, style)
     for each in (ours, other):
         each._set_producer_state(7, 1, 5)
     built = DefaultRecordBatch(b"".join(ours._build()))
@@ -121,7 +146,7 @@ def test_not_compressible():
     """What compression would make larger goes as it is."""
     tiny = [SourceRecord(b"1", b"2", MADE_MS)]
 
-    same(list(record_batches(tiny, STYLE._replace(compression="gzip"))), theirs(tiny, STYLE))
+    same(record_batches(tiny, STYLE._replace(compression="gzip")), theirs(tiny, STYLE))
 
 
 async def test_is_a_closed_builder():
@@ -241,7 +266,7 @@ async def test_next_transaction_does_not_wait_long():
 
 def test_nothing_to_encode():
     """No records, no batches."""
-    assert [] == list(record_batches([], STYLE))
+    assert [] == record_batches([], STYLE)
 
 
 def test_holds_no_copy():
@@ -249,7 +274,26 @@ def test_holds_no_copy():
     posts = posts_of(3)
     (batch,) = record_batches(posts, STYLE)
     batch._build()
+    (parts,) = batch._join.args
 
     assert isinstance(batch, RecordBatch)
-    assert {id(each.value) for each in posts} <= set(map(id, batch._parts))
-    assert sum(map(len, batch._parts)) == batch.size() - 61
+    assert {id(each.value) for each in posts} <= set(map(id, parts))
+    assert sum(map(len, parts)) == batch.size() - 61
+
+
+@pytest.mark.skipif(native.compiled is None, reason=NO_COMPILER)
+def test_compiled_holds_no_copy():
+    """The compiled form does not even hold the parts."""
+    records = Records.of(posts_of(3))
+    with mock.patch.object(encoder, "compiled", native.compiled):
+        (batch,) = encoder.record_batches(records, STYLE)
+    batch._build()
+
+    assert any(each is records.values for each in batch._join.args)
+
+
+def test_found_posts_have_their_header_in_any_form():
+    """A post that a repair found goes the way in Python, and so does its batch."""
+    posts = [SourceRecord(b"1", b"v", MADE_MS, b"search"), SourceRecord(b"2", b"v", MADE_MS)]
+
+    same(record_batches(posts, STYLE, native.compiled), theirs(posts, STYLE))

@@ -1,10 +1,15 @@
+from unittest import mock
+
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.partitioner import murmur2 as reference
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.kafka import partitioner
 from connector.kafka.partitioner import murmur2, partition_of, partitions_of
+from connector.records import Records, SourceRecord
+from tests.unit.forms import FORMS
 
 JAVA = [  # org.apache.kafka.common.utils.UtilsTest.testMurmur2
     (b"21", -973932308),
@@ -60,3 +65,18 @@ def test_ids_of_posts():
     keys = [b"%d" % (2_125_255_005_154_549_760 + 7_919 * number) for number in range(10_000)]
 
     assert [partition_of(key, 6) for key in keys] == partitions_of(keys, 6)
+
+
+sources = st.sampled_from([None, None, None, b"search"])
+some_records = st.lists(st.builds(SourceRecord, st.binary(max_size=40), st.binary(max_size=5), st.integers(), sources))
+
+
+@FORMS
+@given(some_records, st.integers(1, 40))
+def test_split(compiled, records, count):
+    """Each record is with its partition, in order, whole."""
+    expected = [[each for each in records if number == partition_of(each.key, count)] for number in range(count)]
+    with mock.patch.object(partitioner, "compiled", compiled):
+        found = partitioner.split(Records.of(records), count)
+
+    assert expected == [list(each) for each in found]

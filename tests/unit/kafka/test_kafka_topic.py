@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 from aiokafka.errors import KafkaTimeoutError, ProducerFenced
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatch
 
 from connector import worker
@@ -12,7 +13,7 @@ from connector.kafka.partitioner import partition_of
 from connector.kafka.topic import POSTS_AT_ONCE, RECORD_OVERHEAD_BYTES, Destination, PostsTopic
 from connector.ledger import encode_ids
 from connector.posts import Post
-from connector.records import Batch, DeadLetter, LedgerWrite, OffsetWrite, SourceRecord
+from connector.records import Batch, DeadLetter, LedgerWrite, OffsetWrite, Records, SourceRecord
 from tests.unit.fakes import MADE_MS, id_of, key_of, post
 
 ENVIRONMENT = {"CONNECTOR_TOPIC": "posts", "CONNECTOR_HASHTAGS": "python", "CONNECTOR_X_BEARER_TOKEN": "AAAAsynthetic"}
@@ -61,11 +62,14 @@ class FakeClient:
 class FakeProducer:
     def __init__(self, *, transactional=True, partitions=3, **client):
         self.transactional_id = "connector-posts-0" if transactional else None
-        self.client, self._partitions = FakeClient(**client), partitions
+        self.client, self._partitions, self.express = FakeClient(**client), partitions, None
         self.batch_style = BatchStyle(max_bytes=2_000, transactional=transactional, compression=None)
 
     def partitions(self, topic):
         return self._partitions
+
+    def announce(self, partitions):
+        self.client.calls.append(sorted(partitions))
 
 
 @pytest.fixture
@@ -79,7 +83,7 @@ def record(number, value=None):
 
 
 def batch(*numbers, letters=(LETTER,), ledger=(LEDGER, FOUND)):
-    return Batch(records=tuple(map(record, numbers)), dead_letters=letters, offsets=(OFFSET,), ledger=ledger)
+    return Batch(records=Records.of(map(record, numbers)), dead_letters=letters, offsets=(OFFSET,), ledger=ledger)
 
 
 def decoded(builder):
@@ -105,7 +109,7 @@ async def test_records_go_to_their_partitions_in_order(topic):
     """A record's partition is its key's; in each partition the order is that of arrival."""
     records = [record(number) for number in range(200)]
     producer = FakeProducer()
-    encoded = await topic.encode(producer, records)
+    encoded = await topic.encode(producer, Records.of(records))
 
     found = {number: [] for number in range(3)}
     for partition, builder in encoded:
@@ -118,7 +122,7 @@ async def test_records_go_to_their_partitions_in_order(topic):
 
 async def test_rounds(topic):
     """A request carries one batch of each partition, so the first ones of all come before any second one."""
-    encoded = await topic.encode(FakeProducer(), [record(number) for number in range(200)])
+    encoded = await topic.encode(FakeProducer(), Records.of([record(number) for number in range(200)]))
     partitions = [partition for partition, _ in encoded]
 
     assert {0, 1, 2} == set(partitions[:3])
@@ -136,17 +140,17 @@ async def test_others_have_their_turn(topic):
             await asyncio.sleep(0)
 
     counting = asyncio.create_task(count())
-    await topic.encode(FakeProducer(), [record(number) for number in range(5_000)])
+    await topic.encode(FakeProducer(), Records.of([record(number) for number in range(5_000)]))
     done = True
     await counting
 
-    assert turns >= 2 * 5_000 // POSTS_AT_ONCE
+    assert turns >= 5_000 // POSTS_AT_ONCE
 
 
 async def test_one_larger_than_a_batch(topic):
     """A post larger than a record batch goes in one of its own."""
     large = record(1, post(1) + b" " * 5_000)
-    encoded = await topic.encode(FakeProducer(partitions=1), [record(0), large, record(2)])
+    encoded = await topic.encode(FakeProducer(partitions=1), Records.of([record(0), large, record(2)]))
 
     assert [[tuple(record(0))], [tuple(large)], [tuple(record(2))]] == [decoded(builder) for _, builder in encoded]
 
@@ -154,7 +158,7 @@ async def test_one_larger_than_a_batch(topic):
 async def test_repaired_posts_say_so(topic):
     """A post that a repair found says by a header how; one that came live has no header, before or behind it."""
     found = record(2)._replace(source=b"backfill")
-    ((_, builder),) = await topic.encode(FakeProducer(partitions=1), [record(1), found, record(3)])
+    ((_, builder),) = await topic.encode(FakeProducer(partitions=1), Records.of([record(1), found, record(3)]))
 
     assert [[], [("source", b"backfill")], []] == [
         each.headers for each in DefaultRecordBatch(b"".join(builder._build()))
@@ -167,7 +171,7 @@ async def test_overhead_of_a_record(topic, size, source):
     """A post of the largest size that is let through fits a record batch of the topic's limit."""
     key = b"9" * 19
     large = SourceRecord(key, b"x" * size, MADE_MS, source)
-    ((_, builder),) = await topic.encode(FakeProducer(partitions=1), [large])
+    ((_, builder),) = await topic.encode(FakeProducer(partitions=1), Records.of([large]))
 
     assert builder.size() <= len(key) + size + RECORD_OVERHEAD_BYTES
 
@@ -177,12 +181,13 @@ async def write(topic, producer, whole):
 
 
 async def test_one_transaction(topic):
-    """Posts, dead letters, ledger and offsets are one transaction, and the offsets are the last in it."""
+    """Posts, dead letters, ledger and offsets are one transaction, announced at once, offsets last."""
     producer = FakeProducer(partitions=1)
     await write(topic, producer, batch(1))
 
     assert [
         "begin",
+        [("connector-ledger", 5), ("connector-offsets", 5), ("posts", 0)],
         ("posts", 0),
         ("bad", 0, None, b"oops", None, [("error.class", b"BadRecord")]),
         ("connector-ledger", 5, b"posts", LEDGER.value, MADE_MS + 1, []),
@@ -206,21 +211,25 @@ async def test_no_commit_before_every_ack(topic):
     assert "commit" == producer.client.calls[-1]
 
 
-async def test_without_transactions_offsets_come_after_the_acks(topic):
+async def test_without_transactions_ledger_and_offsets_come_after_the_acks(topic):
     """
-    At least once: the offset is sent when all posts and their ids are acknowledged, so a crash between repeats, never
-    loses.
+    At least once: ids and offset are sent when all posts are acknowledged, so a crash between repeats, never loses.
+
+    A post whose id is in the ledger is not delivered again, so it has to be in the topic by then.
     """
     producer = FakeProducer(transactional=False, partitions=1, manual=True)
     writing = asyncio.create_task(write(topic, producer, batch(1)))
     await asyncio.sleep(0.001)
-    assert ["posts", "bad", "connector-ledger", "connector-ledger"] == [call[0] for call in producer.client.calls]
+    assert ["posts", "bad"] == [call[0] for call in producer.client.calls]
     for ack in producer.client.acks:
         ack.set_result(None)
     await asyncio.sleep(0.001)
-    assert "connector-offsets" == producer.client.calls[-1][0]
+    assert ["connector-ledger", "connector-ledger", "connector-offsets"] == [
+        call[0] for call in producer.client.calls[2:]
+    ]
     assert not writing.done()
-    producer.client.acks[-1].set_result(None)
+    for ack in producer.client.acks[2:]:
+        ack.set_result(None)
     await writing
 
 
@@ -234,14 +243,13 @@ async def test_refused_record_is_an_unknown_outcome(topic, refusing):
     assert "commit" not in producer.client.calls
 
 
-@pytest.mark.parametrize("refusing", ["posts", "connector-ledger"])
-async def test_refused_post_keeps_the_offset_back(topic, refusing):
-    """At least once: without its posts and their ids the offset is not sent."""
-    producer = FakeProducer(transactional=False, partitions=1, refuse={refusing: KafkaTimeoutError()})
+async def test_refused_post_keeps_ledger_and_offset_back(topic):
+    """At least once: without its posts neither their ids nor the offset are sent."""
+    producer = FakeProducer(transactional=False, partitions=1, refuse={"posts": KafkaTimeoutError()})
     with pytest.raises(KafkaTimeoutError):
         await write(topic, producer, batch(1))
 
-    assert "connector-offsets" not in [call[0] for call in producer.client.calls]
+    assert {"posts", "bad"} == {call[0] for call in producer.client.calls}
 
 
 async def test_several_refusals_are_one_error(topic, caplog):
@@ -262,3 +270,74 @@ async def test_dead_letter_without_a_topic(topic):
         await topic.write(producer, [], batch(), nowhere)
 
     assert "commit" not in producer.client.calls
+
+
+class FakeExpress:
+    """The short way, which takes everything, or nothing."""
+
+    def __init__(self, *, takes=True):
+        self.asked, self.delivered, self._takes = [], [], takes
+
+    def takes(self, parcels):
+        self.asked.append([(parcel.topic, parcel.partition, parcel.builder.record_count()) for parcel in parcels])
+        return self._takes
+
+    async def deliver(self, parcels, behind):
+        self.delivered.append([[parcel.builder for parcel in each] for each in (parcels, behind)])
+
+
+def express_producer(*, takes=True, **kwargs):
+    producer = FakeProducer(**kwargs)
+    producer.express = FakeExpress(takes=takes)
+    producer.client.create_batch = lambda: BatchBuilder(1_000, 0, is_transactional=1)
+    return producer
+
+
+def read_back(builder):
+    return [(each.key, each.value, dict(each.headers).get("source")) for each in DefaultRecordBatch(builder._build())]
+
+
+async def test_small_batches_go_the_short_way(topic):
+    """Posts go first, ledger and offsets behind them, and nothing goes twice."""
+    producer = express_producer(partitions=1)
+    await write(topic, producer, batch(1, 2, letters=()))
+    (((posts,), (ledger, offsets)),) = producer.express.delivered
+
+    assert [("posts", 0, 2), ("connector-ledger", 5, 2), ("connector-offsets", 5, 1)] == producer.express.asked[0]
+    assert [key_of(1), key_of(2)] == [each[0] for each in decoded(posts)]
+    assert [(b"posts", LEDGER.value, None), (b"posts", FOUND.value, b"search")] == read_back(ledger)
+    assert [(OFFSET.key, OFFSET.value, None)] == read_back(offsets)
+    assert [] == producer.client.calls
+
+
+async def test_ledger_times_go_the_short_way(topic):
+    """A record of the ledger has the time of its newest post there, too."""
+    producer = express_producer(partitions=1)
+    await write(topic, producer, batch(1, letters=()))
+    ((_, (ledger, _)),) = producer.express.delivered
+
+    assert [MADE_MS + 1, MADE_MS] == [each.timestamp for each in DefaultRecordBatch(ledger._build())]
+
+
+@pytest.mark.parametrize(
+    ("takes", "whole"),
+    [
+        (False, {"letters": ()}),
+        (True, {}),  # dead letters are rare
+        # what a batch does not hold together
+        (True, {"letters": (), "ledger": tuple(replace(LEDGER, value=b"x" * 600) for _ in range(3))}),
+    ],
+)
+async def test_all_else_goes_by_the_sender(topic, takes, whole):
+    """What the short way does not take goes by aiokafka's sender, whole."""
+    producer = express_producer(takes=takes, partitions=1)
+    whole = batch(1, **whole)
+    await write(topic, producer, whole)
+
+    assert [] == producer.express.delivered
+    sent = 1 + len(whole.dead_letters) + len(whole.ledger) + len(whole.offsets)
+    assert ("begin", 2 + sent + 1, "commit") == (
+        producer.client.calls[0],
+        len(producer.client.calls),
+        producer.client.calls[-1],
+    )

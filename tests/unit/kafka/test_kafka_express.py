@@ -1,0 +1,339 @@
+import asyncio
+from collections import defaultdict
+from io import BytesIO
+from types import SimpleNamespace
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.client import CoordinationType
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError, NotEnoughReplicasError
+from aiokafka.producer.transaction_manager import TransactionManager, TransactionState
+from aiokafka.protocol.produce import ProduceRequest, ProduceRequest_v7, ProduceResponse_v7
+from aiokafka.protocol.transaction import (
+    AddPartitionsToTxnRequest,
+    AddPartitionsToTxnRequest_v0,
+    AddPartitionsToTxnResponse_v0,
+    EndTxnRequest,
+    EndTxnRequest_v0,
+    EndTxnResponse_v0,
+)
+
+from connector.kafka import express
+from connector.kafka.express import Express, Parcel
+from tests.unit.fakes import until
+
+ADD, PRODUCE, END = "add", "produce", "end"
+KINDS = {24: ADD, 0: PRODUCE, 26: END}
+CONCURRENT_TRANSACTIONS, NOT_LEADER, NOT_COORDINATOR = 51, 6, 16
+LEADERS = {"posts": 1, "connector-ledger": 1, "connector-offsets": 1, "far": 2}
+COORDINATOR = 7
+
+
+class Builder:
+    """A record batch of *count* records."""
+
+    def __init__(self, count=2, size=100):
+        self.count, self._size, self.numbered = count, size, None
+
+    def size(self):
+        return self._size
+
+    def record_count(self):
+        return self.count
+
+    def _set_producer_state(self, *numbered):
+        self.numbered = numbered
+
+    def _build(self):
+        return b"head", b"records"
+
+
+class Kafka:
+    """
+    aiokafka's producer and the brokers behind it: *asked* is what came the short way, *sent* what the sender was given.
+
+    *errors* are the answers to each kind of request, one after another: numbers by topic, or an exception.
+    """
+
+    def __init__(self, *, transactional=True, idempotent=True, **errors):
+        self.asked, self.requests, self.sent, self.ends = [], [], [], []
+        self._errors = {kind: list(each) for kind, each in errors.items()}
+        manager = TransactionManager("connector-posts-0" if transactional else None, 60_000) if idempotent else None
+        if manager is not None:
+            manager.set_pid_and_epoch(4711, 3)
+            manager.notify_task_waiter = lambda: self.ends.append("woken")
+        self._txn_manager, self.refuse = manager, None
+        self.cluster = SimpleNamespace(leader_for_partition=lambda tp: LEADERS.get(tp.topic))
+        self._message_accumulator = SimpleNamespace(_batches={}, _pending_batches=set(), _exception=None, _closed=False)
+        coordinators = {CoordinationType.TRANSACTION: COORDINATOR}
+        self._sender = SimpleNamespace(_coordinators=coordinators, _acks=-1, _request_timeout_ms=30_000)
+        self.client = self
+
+    async def send(self, node, request, *, group):
+        kind = KINDS[request._kind[0]]
+        self.asked.append((kind, node))
+        self.requests.append(request.prepare({0: (0, 12), 24: (0, 5), 26: (0, 5)}).encode())
+        await asyncio.sleep(0)
+        script = self._errors.get(kind)
+        errors = script.pop(0) if script else {}
+        if isinstance(errors, Exception):
+            raise errors
+        if kind == END:
+            return errors or 0
+        return {(topic, partition): errors.get(topic, 0) for topic, partition in self.wanted(node)}
+
+    def wanted(self, node):
+        return [place for place in self.places if node in (COORDINATOR, LEADERS[place[0]])]
+
+    async def send_batch(self, builder, topic, *, partition):
+        manager, tp = self._txn_manager, TopicPartition(topic, partition)
+        self.sent.append((topic, None if manager is None else manager.sequence_number(tp)))
+        assert manager is None or not manager.transactional_id or manager.is_in_transaction()
+        ack = asyncio.get_running_loop().create_future()
+        if self.refuse:
+            ack.set_exception(self.refuse)
+        else:
+            ack.set_result(None)
+        return ack
+
+    async def commit_transaction(self):
+        self.ends.append("commit")
+
+
+def parcel(topic, partition=0, **builder):
+    return Parcel(topic, partition, lambda: Builder(**builder))
+
+
+def parcels(*topics):
+    return [parcel(topic, number) for number, topic in enumerate(topics)]
+
+
+async def deliver(kafka, front, behind=()):
+    kafka.places = [(each.topic, each.partition) for each in [*front, *behind]]
+    short = Express(kafka)
+    assert short.takes([*front, *behind])
+    await asyncio.wait_for(short.deliver(front, list(behind)), 5)
+
+
+FRONT = ("posts", "posts", "connector-ledger")
+
+
+async def test_a_transaction_is_three_requests():
+    """All partitions are added at once and written to at once, then the transaction is ended; and so the next one."""
+    kafka = Kafka()
+    for _ in range(2):
+        await deliver(kafka, parcels(*FRONT), [parcel("connector-offsets", 5)])
+
+    assert [(ADD, COORDINATOR), (PRODUCE, 1), (END, COORDINATOR)] * 2 == kafka.asked
+    assert ([], []) == (kafka.sent, kafka.ends)
+    assert TransactionState.READY is kafka._txn_manager.state
+
+
+async def test_sequence_numbers_go_on():
+    """Each batch carries the producer, its epoch, and how many records were written to its partition before."""
+    kafka = Kafka()
+    first, second = parcels(*FRONT), parcels(*FRONT)
+    await deliver(kafka, first)
+    await deliver(kafka, second)
+
+    assert [(4711, 3, 0)] * 3 == [each.builder.numbered for each in first]
+    assert [(4711, 3, 2)] * 3 == [each.builder.numbered for each in second]
+
+
+async def test_each_broker_is_asked_for_what_it_leads():
+    """Where partitions have several leaders each gets what is its own."""
+    kafka = Kafka()
+    await deliver(kafka, parcels("posts", "far"))
+
+    assert [(ADD, COORDINATOR), (PRODUCE, 1), (PRODUCE, 2), (END, COORDINATOR)] == kafka.asked
+
+
+async def test_offsets_come_behind_where_there_are_no_transactions():
+    """At least once: the offsets are sent when everything else is confirmed, by the sender if need be."""
+    kafka = Kafka(transactional=False, produce=[{"posts": NOT_LEADER}])
+    await deliver(kafka, parcels("posts", "connector-ledger"), [parcel("connector-offsets", 5)])
+
+    assert [(PRODUCE, 1), (PRODUCE, 1)] == kafka.asked
+    assert [("posts", 0)] == kafka.sent
+    assert [b"connector-offsets" in each for each in kafka.requests] == [False, True]
+
+
+async def test_offsets_stay_behind_what_is_refused():
+    """At least once: what the sender cannot write either keeps the offsets back."""
+    kafka = Kafka(transactional=False, idempotent=False, produce=[{"posts": NOT_LEADER}])
+    kafka.refuse = NotEnoughReplicasError()
+    with pytest.raises(NotEnoughReplicasError):
+        await deliver(kafka, parcels("posts"), [parcel("connector-offsets", 5)])
+
+    assert [(PRODUCE, 1)] == kafka.asked
+
+
+async def test_the_last_transaction_may_take_a_moment(monkeypatch):
+    """While the coordinator still completes the last transaction it is asked again soon."""
+    monkeypatch.setattr(express, "NEXT_TRANSACTION_SECS", 0.0)
+    kafka = Kafka(add=[{"posts": CONCURRENT_TRANSACTIONS}] * 2)
+    await deliver(kafka, parcels("posts"))
+
+    assert [ADD, ADD, ADD, PRODUCE, END] == [kind for kind, _ in kafka.asked]
+    assert [] == kafka.sent
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"posts": NOT_COORDINATOR},  # it has moved
+        KafkaConnectionError("gone"),  # nobody knows whether it was asked
+        IncompatibleBrokerVersion("too old"),
+    ],
+)
+async def test_what_cannot_be_added_is_the_senders(answer):
+    """Without its partitions in the transaction nothing is written here: the sender begins anew, and ends it."""
+    kafka = Kafka(add=[answer])
+    await deliver(kafka, parcels("posts", "connector-ledger"))
+
+    assert [(ADD, COORDINATOR)] == kafka.asked
+    assert [("posts", 0), ("connector-ledger", 0)] == kafka.sent
+    assert ["commit"] == kafka.ends
+
+
+async def test_a_coordinator_with_more_to_do_is_the_senders(monkeypatch):
+    """After some patience it is for the sender to wait."""
+    monkeypatch.setattr(express, "PATIENCE_SECS", -1.0)
+    kafka = Kafka(add=[{"posts": CONCURRENT_TRANSACTIONS}])
+    await deliver(kafka, parcels("posts"))
+
+    assert ([(ADD, COORDINATOR)], [("posts", 0)]) == (kafka.asked, kafka.sent)
+
+
+@pytest.mark.parametrize(
+    ("answer", "again"),
+    [
+        ({"posts": NOT_LEADER}, [("posts", 2)]),
+        (KafkaConnectionError("gone"), [("posts", 2), ("connector-ledger", 2)]),
+    ],
+)
+async def test_unconfirmed_batches_keep_their_numbers(answer, again):
+    """
+    The sender sends again what is not confirmed, under the same sequence numbers: if Kafka has it, it says so.
+
+    Then the sender ends the transaction, as it knows what became of it.
+    """
+    kafka = Kafka(produce=[{}, answer])
+    await deliver(kafka, parcels("posts", "connector-ledger"))
+    await deliver(kafka, parcels("posts", "connector-ledger"))
+
+    assert again == kafka.sent
+    assert ["commit"] == kafka.ends
+    assert [ADD, PRODUCE, END, ADD, PRODUCE] == [kind for kind, _ in kafka.asked]
+
+
+async def test_batches_are_built_anew_for_the_sender():
+    """aiokafka's own batches cannot be numbered twice, so the sender gets others."""
+    kafka, front = Kafka(produce=[{"posts": NOT_LEADER}]), parcels("posts")
+    before = front[0].builder
+    await deliver(kafka, front)
+
+    assert before is not front[0].builder
+
+
+@pytest.mark.parametrize("answer", [NOT_COORDINATOR, KafkaConnectionError("gone")])
+async def test_an_end_that_is_not_confirmed_is_the_senders(answer):
+    """The sender is woken to end the transaction itself; delivered it is when that is done, and not before."""
+    kafka = Kafka(end=[answer])
+    delivering = asyncio.create_task(deliver(kafka, parcels("posts")))
+    await until(lambda: kafka.ends)
+
+    assert (["woken"], False) == (kafka.ends, delivering.done())
+    assert TransactionState.COMMITTING_TRANSACTION is kafka._txn_manager.state
+    kafka._txn_manager.complete_transaction()
+    await delivering
+
+
+def _busy(kafka):
+    kafka._message_accumulator._batches = {"somebody": "else's"}
+
+
+def _unsettled(kafka):
+    kafka._message_accumulator._pending_batches = {"under way"}
+
+
+def _failed(kafka):
+    kafka._message_accumulator._exception = KafkaConnectionError()
+
+
+def _fenced(kafka):
+    kafka._txn_manager.state = TransactionState.FATAL_ERROR
+
+
+def _without_coordinator(kafka):
+    kafka._sender._coordinators.clear()
+
+
+@pytest.mark.parametrize("change", [_busy, _unsettled, _failed, _fenced, _without_coordinator])
+async def test_only_where_all_is_quiet(change):
+    """While the sender has work, or trouble, everything goes through it."""
+    kafka = Kafka()
+    assert Express(kafka).takes(parcels("posts"))
+    change(kafka)
+
+    assert not Express(kafka).takes(parcels("posts"))
+
+
+@pytest.mark.parametrize(
+    "too_much",
+    [
+        [parcel("posts", size=express.MAX_BYTES + 1)],
+        [parcel("posts"), parcel("posts")],  # the second batch of a partition must wait for the first
+        [parcel("unknown")],  # nobody leads it
+    ],
+)
+async def test_only_what_is_small_and_has_a_place(too_much):
+    """More bytes, several batches for a partition, and leaders that are not known are for the sender."""
+    assert not Express(Kafka()).takes(too_much)
+
+
+async def test_requests_are_aiokafkas():
+    """What goes over the wire is what aiokafka would send, byte for byte."""
+    kafka, front = Kafka(), [parcel("posts", 3), parcel("connector-ledger", 5), parcel("posts", 1)]
+    await deliver(kafka, front)
+    topics = defaultdict(list)
+    for each in front:
+        topics[each.topic].append(each.partition)
+    records = [(topic, [(number, b"headrecords") for number in numbers]) for topic, numbers in topics.items()]
+
+    assert [
+        AddPartitionsToTxnRequest("connector-posts-0", 4711, 3, list(topics.items()))
+        .build(AddPartitionsToTxnRequest_v0)
+        .encode(),
+        ProduceRequest("connector-posts-0", -1, 30_000, records).build(ProduceRequest_v7).encode(),
+        EndTxnRequest("connector-posts-0", 4711, 3, True).build(EndTxnRequest_v0).encode(),  # noqa: FBT003  # aiokafka's
+    ] == kafka.requests
+
+
+async def test_headers_are_aiokafkas():
+    """The head of a request is aiokafka's, and so is what is looked for in that of an answer."""
+    request = express._Request((26, 0), b"", express._ended)
+    theirs = EndTxnRequest("id", 1, 2, True).build(EndTxnRequest_v0)  # noqa: FBT003  # aiokafka's
+    head = theirs.build_request_header(correlation_id=77, client_id="faust")
+
+    assert head.encode() == request.build_request_header(correlation_id=77, client_id="faust").encode()
+    assert 77 == request.parse_response_header(BytesIO(b"\0\0\0\x4d")).correlation_id
+
+
+def test_answers_are_read():
+    """The errors in answers are found, each at its topic and partition."""
+    errors = {("posts", 0): 0, ("posts", 2): 6, ("connector-offsets", 5): 51}
+    added = AddPartitionsToTxnResponse_v0(0, [("posts", [(0, 0), (2, 6)]), ("connector-offsets", [(5, 51)])])
+    produced = ProduceResponse_v7(
+        [("posts", [(0, 0, 10, -1, 0), (2, 6, -1, -1, -1)]), ("connector-offsets", [(5, 51, -1, -1, -1)])], 0
+    )
+
+    assert errors == express._added(added.encode())
+    assert errors == express._produced(produced.encode())
+    assert 51 == express._ended(EndTxnResponse_v0(0, 51).encode())
+
+
+def test_a_broker_without_the_version():
+    """A broker that does not have a request's version is not asked; the sender knows others."""
+    with pytest.raises(IncompatibleBrokerVersion):
+        express._Request((0, 7), b"", express._produced).prepare({0: (0, 6)})
