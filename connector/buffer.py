@@ -3,24 +3,36 @@ The one crossing from the reader thread to the event loop.
 
     reader thread ── put ──▶ [ bounded in bytes ] ── drain ──▶ event loop
          blocks while full        wakes the loop once per drain
+         rests till it drains     says when it drains by itself
 
 A full buffer blocks the reader and so the socket: X may cut us off then, which is an event with a name.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
 from connector.records import Arrival, Connected
 
+TAKEN_SECS = 0.005
+"""So soon the loop drains what was put, if it has nothing else to do."""
+
+BATCHES = 3
+"""One is being committed, one is built, one is read: each has its share of the bytes."""
+
+REST_SECS = 0.05
+"""So long at most the socket is left alone."""
+
 
 class Buffer:
     """
-    Arrivals in the order of the socket, at most *max_bytes* of them (a single larger one is let in alone), and before
-    those of each connection that it was opened.
+    Arrivals in the order of the socket, and before those of each connection that it was opened.
 
-    *wake* is called from the reader thread when something was put into a buffer that the loop had drained, and when
-    *full_posts* lines wait; it must be thread-safe (`loop.call_soon_threadsafe`).
+    With what the loop has taken and still holds they have at most *max_bytes*; a single larger one is let in alone.
+
+    *wake* is called from the reader thread when something was put into a buffer that the loop had drained and will not
+    drain by itself, and when *full_posts* lines wait; it must be thread-safe (`loop.call_soon_threadsafe`).
     """
 
     def __init__(self, max_bytes: int, wake: Callable[[], None], *, full_posts: int) -> None:
@@ -29,14 +41,20 @@ class Buffer:
         self._arrivals: deque[Arrival | Connected] = deque()
         self._room = threading.Condition()
         self._bytes = 0
+        self._held = 0
         self._posts = 0
         self._unbounded = False
         self._woken = False
+        self._drained_at = 0.0
 
     @property
     def full(self) -> bool:
-        """Whether a full batch waits."""
-        return self._posts >= self.full_posts
+        """Whether a full batch waits: so many posts, or as many bytes as one of the three batches that are held."""
+        return self._posts >= self.full_posts or self._bytes >= self._full_bytes
+
+    @property
+    def _full_bytes(self) -> int:
+        return max(self.max_bytes // BATCHES, 1)
 
     @property
     def size_bytes(self) -> int:
@@ -51,28 +69,63 @@ class Buffer:
     def put(self, arrival: Arrival) -> None:
         """Add *arrival*; block while there is no room.  Reader thread."""
         with self._room:
-            while self._bytes and self._bytes + arrival.size > self.max_bytes and not self._unbounded:
+            while (kept := self._bytes + self._held) and kept + arrival.size > self.max_bytes and not self._unbounded:
                 self._room.wait()
             was_full = self.full
             self._arrivals.append(arrival)
             self._bytes += arrival.size
             self._posts += len(arrival.lines)
-            woken, self._woken = self._woken, True
+            needless = self._woken or time.monotonic() < self._drained_at
             filled = self.full and not was_full
-        if filled or not woken:
+            self._woken = self._woken or filled or not needless
+        if filled or not needless:
             self._wake()
 
-    def drain(self, max_posts: int) -> list[Arrival | Connected]:
-        """Take whole arrivals, oldest first, until they hold *max_posts* lines.  Event loop; never blocks for long."""
-        drained: list[Arrival | Connected] = []
-        posts = 0
+    def hold(self, size_bytes: int) -> None:
+        """Say how many bytes the loop holds that it has taken from here and not delivered yet.  Event loop."""
         with self._room:
-            while self._arrivals and posts < max_posts:
+            self._held = size_bytes
+            self._room.notify_all()
+
+    def will_drain(self, at: float) -> None:
+        """Let it be known that the loop will drain soon after *at* (monotonic seconds), woken or not.  Event loop."""
+        self._drained_at = at
+
+    def rest(self) -> float:
+        """
+        Wait until just before the loop drains, if it says when; return for how many seconds.  Reader thread.
+
+        What comes meanwhile waits in the socket and is read at once: for a post by itself reading costs as much as all
+        else that becomes of it.
+        """
+        began = now = time.monotonic()
+        with self._room:
+            # the loop says when with the drain that is about to come
+            while not self._unbounded:
+                until = min(max(self._drained_at, began + TAKEN_SECS if self._arrivals else 0.0), began + REST_SECS)
+                if until <= now:
+                    break
+                self._room.wait(until - now)
+                now = time.monotonic()
+        return now - began
+
+    def drain(self, max_posts: int) -> list[Arrival | Connected]:
+        """
+        Take whole arrivals, oldest first, until they have *max_posts* lines or fill a batch; from now on they are held.
+
+        Event loop; never blocks for long.
+        """
+        drained: list[Arrival | Connected] = []
+        posts = size = 0
+        with self._room:
+            while self._arrivals and posts < max_posts and size < self._full_bytes:
                 arrival = self._arrivals.popleft()
                 drained.append(arrival)
                 if isinstance(arrival, Arrival):
-                    self._bytes -= arrival.size
+                    size += arrival.size
                     posts += len(arrival.lines)
+            self._bytes -= size
+            self._held += size
             self._posts -= posts
             self._woken = bool(self._arrivals)
             self._room.notify_all()

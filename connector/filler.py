@@ -11,9 +11,10 @@ owns the task next goes on behind the last page that is in the topic.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Generic, ParamSpec, Protocol, TypeVar
 
 from connector import clock
@@ -32,7 +33,7 @@ from connector.errors import (
 )
 from connector.events import Event, RepairDelayed, RepairStarted
 from connector.feed import GAP_EDGE_MS, Feed, Page
-from connector.ledger import Ledger
+from connector.ledger import YOUNG_IDS, Ledger
 from connector.records import Arrival, Connected, HeldRule, TaskId
 from connector.recovery import REPLAY_SLICE_MS, Lost, Policy, Repair, Split, backfill_minutes, step_for
 from connector.snowflake import created_ms, first_id, to_iso
@@ -157,6 +158,14 @@ class Workshop(Generic[R]):
     requests: Requests[R]
 
 
+async def remember(ledger: Ledger, ids: Iterable[int]) -> None:
+    """Let *ledger* know *ids*, with turns of the event loop between: millions take seconds."""
+    coming = iter(ids)
+    while some := list(islice(coming, YOUNG_IDS)):
+        ledger.update(some)
+        await asyncio.sleep(0)
+
+
 class Filler(Generic[R]):
     """Repairs the gaps of *feed* with what *finder* offers and *policy* allows, until `stop`."""
 
@@ -241,8 +250,10 @@ class Filler(Generic[R]):
                     return gap, way
                 case Lost(reason=reason):
                     feed.lose(gap, reason)
+                    self._workshop.wake()
                 case Split(at_ms=at_ms):
                     feed.split(gap, at_ms)
+                    self._workshop.wake()
                     return None
         return None
 
@@ -261,6 +272,7 @@ class Filler(Generic[R]):
         self._not_before = self._loop.time() + wait
         if now := self._feed.coverage.gap_at(gap.from_ms):
             self._feed.change(replace(now, detail=str(error)))
+            self._workshop.wake()
         self._workshop.emit(
             RepairDelayed(
                 of=self._workshop.task,
@@ -292,7 +304,8 @@ class Filler(Generic[R]):
         tried = gap.posts > 0 and (gap.until_id is None or way is Way.RECOVERY)
         ids = await self._workshop.read_ledger(gap.from_ms - GAP_EDGE_MS, until_ms, tried)
         self._feed.repairing = gap
-        self._workshop.ledger.update(post_id for post_id in ids if post_id < first_id(until_ms))
+        beyond = first_id(until_ms)
+        await remember(self._workshop.ledger, (post_id for post_id in ids if post_id < beyond))
 
     async def _repair(self, gap: Gap, way: Way) -> None:
         self._feed.repairing = gap

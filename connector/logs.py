@@ -104,7 +104,9 @@ class Emitter:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._log: Any = structlog.stdlib.get_logger("connector")
+        self._names = logging.getLogger("connector")
 
     def __call__(self, event: Event) -> None:
         event.count(self._metrics)
-        self._log.log(event.level, event.name, **event.fields())
+        if self._names.isEnabledFor(event.level):  # asked first: each batch is an event that is seldom shown
+            self._log.log(event.level, event.name, **event.fields())

@@ -9,7 +9,6 @@ only the others are delivered again.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,6 +92,8 @@ class Pending:
     """Those that brought posts."""
     since: float
     """When it was built (monotonic seconds)."""
+    size_bytes: int = 0
+    """Of the posts in it."""
     mills: int = 0
     """What X charges for what was read since the batch before, in thousandths of a dollar."""
 
@@ -136,6 +137,11 @@ class Outbox:
     def posts(self) -> int:
         """Posts that Kafka has not confirmed."""
         return sum(len(pending.batch.records) for pending in self.pending)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of these posts."""
+        return sum(pending.size_bytes for pending in self.pending)
 
     async def open(self) -> CommittedOffsets:
         """
@@ -196,9 +202,12 @@ class Outbox:
             if unless():
                 return
             self._wake.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(self._said_at + DELAYED_SECS - time.monotonic(), 0.1)):
-                    await self._wake.wait()
+            wait_secs = max(self._said_at + DELAYED_SECS - time.monotonic(), 0.1)
+            timer = commit.get_loop().call_later(wait_secs, self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                timer.cancel()
             self._say_delayed()
         self._commit = None
         commit.result()

@@ -10,7 +10,6 @@ is on its way into Kafka, and what becomes of a doubtful commit, is the `outbox`
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
@@ -52,10 +51,10 @@ from connector.events import (
     TimeLimitReached,
 )
 from connector.feed import OFFSET, REPAIRED, RULES, Feed, FeedSettings, ledger_write
-from connector.filler import Filler, Finder, Requests, Workshop
+from connector.filler import Filler, Finder, Requests, Workshop, remember
 from connector.outbox import CommittedOffsets, Outbox, Pending, Sink
 from connector.reader import Owner, Reader, Source
-from connector.records import Batch, Connected, DeadLetter, LedgerWrite, OffsetWrite, SourceRecord, TaskId
+from connector.records import Arrival, Batch, Connected, DeadLetter, LedgerWrite, OffsetWrite, RecordList, TaskId
 from connector.recovery import Policy
 from connector.snowflake import to_iso
 from connector.spend import MILLS, Budget, Spend
@@ -73,6 +72,12 @@ COMMIT_PROVES_SECS = 5.0
 PROOF_POLL_SECS = 0.05
 
 FORGET_SECS = 1.0
+
+READ_SECS = 0.001
+"""So long before a turn begins the readers take what has come for it."""
+
+IDLE_TURN_SECS = 1.0
+"""While nothing happens the turns become rarer, down to this: what has to be done at once wakes the task anyway."""
 
 IDLE_COMMIT_SECS = 5.0
 """Without posts the offset is committed at most this often; keep-alives come every 20 s."""
@@ -167,6 +172,7 @@ class SourceTask(Service):
         self._untold = False
         self._forgot_at = time.monotonic()
         self._built_at = 0.0
+        self._converting_bytes = 0
         self._main: asyncio.Task[Any] | None = None
         self._runs: list[asyncio.Task[None]] = []
         self._time_limit: asyncio.TimerHandle | None = None
@@ -292,6 +298,7 @@ class SourceTask(Service):
         committed = await self._outbox.open()
         if not self.partitions:
             await self._start_reading(committed)
+        self._tell_held()
         if not self._outbox.pending:
             self._restarting = None
 
@@ -299,7 +306,7 @@ class SourceTask(Service):
         feeds = [self._feed_of(source, committed) for source, _ in self._sources]
         since = [feed.wanted_from_ms for feed in feeds if feed.wanted_from_ms is not None]
         if since:  # X may send again what the last owner delivered
-            self._converter.ledger.update(await self._sink.read_ledger(min(since), None))
+            await remember(self._converter.ledger, await self._sink.read_ledger(min(since), None))
         for (source, finder), feed in zip(self._sources, feeds, strict=True):
             self._add_partition(source, finder, feed)
         for partition in self.partitions:
@@ -378,29 +385,50 @@ class SourceTask(Service):
         await self._outbox.deliver_again()
         if self._fatal is not None:
             raise self._fatal
+        rest_secs = self.settings.poll_interval_secs
         while True:
             over = self._readers_over()  # asked before the turn: what they put before they ended is drained by it
             if await self.poll() or any(reader.buffer.posts for reader in self.readers):
+                rest_secs = self.settings.poll_interval_secs
                 continue
             if over:
                 await self._outbox.confirmed()
                 self._raise_reader_error()
                 return
-            await self._woken(self.settings.poll_interval_secs)
+            await self._woken(rest_secs)
+            rest_secs = max(min(2 * rest_secs, IDLE_TURN_SECS), self.settings.poll_interval_secs)
 
     async def poll(self) -> bool:
         """One turn: drain, convert, hand to Kafka.  Return whether there was anything."""
         await self._outbox.confirmed(unless=self._full)
+        self._tell_held()
         await self._keep_pace()
         self._wake.clear()
+        self._let_readers_rest(time.monotonic() + self.settings.pace_secs - READ_SECS)
         pending, fatal = await self._convert()
         self._fatal = self._fatal or fatal
-        if pending is not None:
+        self._converting_bytes = 0
+        if pending is None:
+            self._let_readers_rest(0.0)  # no batch, no pace: whatever comes begins the next turn
+        else:
             await self._outbox.hand_over(pending)
+        self._tell_held()
         if self._fatal is not None:
             await self._outbox.confirmed()
             raise self._fatal
         return pending is not None
+
+    def _tell_held(self) -> None:
+        """Let the buffers know what is not delivered: a batch may be of any of them, so each has its part."""
+        held = self._converting_bytes + self._outbox.size_bytes
+        for feed in self.feeds:
+            feed.buffer.hold(held // len(self.partitions))
+
+    def _let_readers_rest(self, until: float) -> None:
+        if until and not any(reader.buffer.posts for reader in self.readers):
+            return
+        for reader in self.readers:
+            reader.buffer.will_drain(until)
 
     def _full(self) -> bool:
         return any(reader.buffer.full for reader in self.readers)
@@ -416,9 +444,12 @@ class SourceTask(Service):
         self._loop_of_turns.call_soon_threadsafe(self._wake.set)
 
     async def _woken(self, timeout_secs: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_secs):  # `wait_for` of Python 3.11 may swallow what `abandon` cancels
-                await self._wake.wait()
+        # cheaper than a timeout that cancels; `wait_for` of Python 3.11 may swallow what `abandon` cancels
+        timer = self._loop_of_turns.call_later(timeout_secs, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
 
     def _reach_time_limit(self) -> None:
         if not self._stopping:
@@ -455,7 +486,9 @@ class SourceTask(Service):
     async def _take_arrivals(self, partition: Partition) -> Converted:
         result = Converted()
         feed = partition.feed
-        for item in feed.buffer.drain(self.settings.batch_max_records):
+        drained = feed.buffer.drain(self.settings.batch_max_records)
+        self._converting_bytes += sum(item.size for item in drained if isinstance(item, Arrival))
+        for item in drained:
             if isinstance(item, Connected):
                 feed.on_connected(item)
                 continue
@@ -470,7 +503,7 @@ class SourceTask(Service):
         if not (taken.records or taken.letters or taken.offsets):
             return None
         batch = Batch(
-            records=tuple(taken.records),
+            records=taken.records.done(),
             dead_letters=tuple(taken.letters),
             offsets=tuple(taken.offsets),
             ledger=tuple(taken.ledger),
@@ -485,6 +518,7 @@ class SourceTask(Service):
             waits=tuple(taken.waits),
             readers=tuple(taken.readers),
             since=time.monotonic(),
+            size_bytes=sum(map(len, batch.records.values)),
             mills=billed * self.settings.budget.mills_each,
         )
 
@@ -634,7 +668,7 @@ class _Taken:
 
     def __init__(self) -> None:
         self.results: list[tuple[Converted, Way | None]] = []
-        self.records: list[SourceRecord] = []
+        self.records = RecordList()
         self.letters: list[DeadLetter] = []
         self.waits: list[tuple[float, float, int]] = []
         self.offsets: list[OffsetWrite] = []

@@ -98,7 +98,13 @@ def wire(loaded: Loaded) -> ConnectorApp:
         f"{settings.group_id}-configs": requests.apply,
     }
     logs = tuple(
-        CompactedLog(cluster, topic, apply, trust_end_offsets=lambda: gate.transactions)
+        CompactedLog(
+            cluster,
+            topic,
+            apply,
+            trust_end_offsets=lambda: gate.transactions,
+            gather=apply == offsets.apply,  # a state or a request is news at once, a position is so every second
+        )
         for topic, apply in followed.items()
     )
     statuses.follow(logs[0])

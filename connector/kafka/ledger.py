@@ -6,7 +6,6 @@ creation time of the newest of them (`connector.ledger` has the format).
 """
 
 import contextlib
-from array import array
 from collections.abc import Sequence
 
 from aiokafka import TopicPartition
@@ -15,7 +14,7 @@ from connector.errors import FatalError
 from connector.kafka import partition as partitions
 from connector.kafka.cluster import KafkaCluster
 from connector.kafka.encoder import SOURCE_HEADER
-from connector.ledger import decode_ids
+from connector.ledger import Runs
 
 
 async def read_ids(
@@ -40,7 +39,7 @@ async def read_ids(
         KafkaError, TimeoutError: the broker cannot be asked now.
         FatalError: a record is none of a ledger.
     """
-    found = array("Q")  # millions, where a stream is fast: 8 bytes each
+    found = Runs()
     beyond = False
     partition = TopicPartition(topic, slot)
     reading = partitions.committed(cluster, partition, from_ms=max(from_ms, 0), trust_end_offsets=trust_end_offsets)
@@ -50,7 +49,7 @@ async def read_ids(
             if record.key != key or (beyond and live):
                 continue
             try:
-                found.extend(decode_ids(record.value or b""))
+                found.append(record.value or b"")
             except ValueError as exc:
                 raise FatalError(
                     f"The record at offset {record.offset} of {topic}, partition {slot}, is none of a ledger: {exc};"

@@ -1,10 +1,11 @@
 import threading
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.buffer import Buffer
+from connector.buffer import REST_SECS, Buffer
 from connector.records import Connected
 from tests.unit.fakes import arrival, post
 
@@ -57,8 +58,8 @@ def test_drain_takes_whole_arrivals(wakes):
     assert [] == buffer.drain(3)
 
 
-def test_full_buffer_blocks_until_drained(wakes):
-    """A put without room waits; a drain makes room."""
+def test_full_buffer_blocks_until_delivered(wakes):
+    """A put without room waits; a drain whose posts were delivered makes room."""
     buffer = Buffer(len(post(1)), wakes, full_posts=100)
     thread = put_in_thread(buffer, arrival(post(1)), arrival(post(2)))
     thread.join(0.05)
@@ -66,6 +67,7 @@ def test_full_buffer_blocks_until_drained(wakes):
     assert 1 == buffer.posts
 
     buffer.drain(1)
+    buffer.hold(0)
     thread.join(5)
     assert not thread.is_alive()
     assert 1 == buffer.posts
@@ -80,7 +82,7 @@ def test_release_lets_a_blocked_put_finish(wakes):
     thread.join(5)
 
     assert not thread.is_alive()
-    assert [post(1), post(2), post(3)] == [line for each in buffer.drain(9) for line in each.lines]
+    assert [post(1), post(2), post(3)] == [line for _ in range(3) for each in buffer.drain(9) for line in each.lines]
 
 
 def test_one_larger_than_the_buffer_is_let_in_alone(wakes):
@@ -141,3 +143,138 @@ def test_nothing_is_lost_or_reordered(batches, most):
         assert sum(each.size for each in rest) == buffer.size_bytes
 
     assert arrivals == taken
+
+
+def test_no_wake_where_the_loop_drains_by_itself(wakes):
+    """While the loop keeps its pace nothing wakes it but a full batch; what comes later does again."""
+    buffer = Buffer(10_000, wakes, full_posts=3)
+    buffer.will_drain(time.monotonic() + 60)
+    buffer.put(arrival(post(1)))
+    buffer.put(arrival(post(2)))
+    assert 0 == len(wakes)
+    buffer.put(arrival(post(3)))
+    assert 1 == len(wakes)
+
+    buffer.drain(100)
+    buffer.put(arrival(post(4)))
+    assert 1 == len(wakes)
+    buffer.will_drain(time.monotonic() - 1)
+    buffer.put(arrival(post(5)))
+    assert 2 == len(wakes)
+
+
+def test_a_connection_wakes_in_any_case(wakes):
+    """That a connection was opened does not wait for the pace."""
+    buffer = Buffer(10_000, wakes, full_posts=3)
+    buffer.will_drain(time.monotonic() + 60)
+    buffer.put_connected(Connected(at=1.0, skew_secs=0.0, date=None))
+
+    assert 1 == len(wakes)
+
+
+def test_rests_until_the_loop_drains(wakes):
+    """The reader rests until just before the loop drains, and knows for how long; else it goes on at once."""
+    buffer = Buffer(10_000, wakes, full_posts=3)
+    assert buffer.rest() < 0.01
+    began = time.monotonic()
+    buffer.will_drain(began + 0.05)
+
+    assert 0.04 < buffer.rest() < 1.0
+    assert time.monotonic() >= began + 0.05
+
+
+def test_rests_on_when_the_loop_drains_and_says_when_next(wakes, monkeypatch):
+    """Between a put and the drain that it leads to the reader does not read the next post by itself."""
+    monkeypatch.setattr("connector.buffer.TAKEN_SECS", 5.0)
+    monkeypatch.setattr("connector.buffer.REST_SECS", 5.0)
+    buffer = Buffer(10_000, wakes, full_posts=3)
+    buffer.put(arrival(post(1)))
+    rested = []
+    thread = threading.Thread(target=lambda: rested.append(buffer.rest()), daemon=True)
+    thread.start()
+    time.sleep(0.02)
+    buffer.will_drain(time.monotonic() + 0.1)
+    buffer.drain(100)
+    thread.join(3)
+
+    assert 0.1 < rested[0] < 1.0
+
+
+def test_a_loop_that_has_other_work_is_not_waited_for(wakes):
+    """If nobody drains the reader goes on soon."""
+    buffer = Buffer(10_000, wakes, full_posts=3)
+    buffer.put(arrival(post(1)))
+
+    assert buffer.rest() < 1.0
+
+
+def test_no_rest_is_long(wakes):
+    """However slow the pace, what is in the socket is looked for before it is full."""
+    buffer = Buffer(10_000, wakes, full_posts=3)
+    buffer.will_drain(time.monotonic() + 60)
+
+    assert REST_SECS <= buffer.rest() < 1.0
+
+
+def test_a_stop_ends_the_rest(wakes, monkeypatch):
+    """`release` frees a reader that rests, and no later one rests."""
+    buffer = Buffer(10_000, wakes, full_posts=3)
+    monkeypatch.setattr("connector.buffer.REST_SECS", 60.0)
+    buffer.will_drain(time.monotonic() + 60)
+    thread = threading.Thread(target=buffer.rest, daemon=True)
+    thread.start()
+    buffer.release()
+    thread.join(3)
+
+    assert not thread.is_alive()
+    assert buffer.rest() < 1.0
+
+
+def test_what_the_loop_holds_counts(wakes):
+    """Taken and not delivered is not gone: with what waits it stays within the bytes, until it is given back."""
+    buffer = Buffer(4 * len(post(1)), wakes, full_posts=100)
+    for number in range(3):
+        buffer.put(arrival(post(number)))
+    buffer.drain(2)
+    buffer.put(arrival(post(3)))
+    thread = put_in_thread(buffer, arrival(post(4)))
+    thread.join(0.1)
+    assert thread.is_alive()
+
+    buffer.hold(2 * len(post(1)))  # no change
+    thread.join(0.1)
+    assert thread.is_alive()
+    buffer.hold(len(post(1)))
+    thread.join(5)
+    assert not thread.is_alive()
+    assert 3 == buffer.posts
+
+
+def test_a_large_one_waits_until_nothing_is_held(wakes):
+    """It is let in alone."""
+    buffer = Buffer(100, wakes, full_posts=100)
+    buffer.put(arrival(b"x" * 200))
+    buffer.drain(100)
+    thread = put_in_thread(buffer, arrival(b"y" * 200))
+    thread.join(0.1)
+    assert thread.is_alive()
+
+    buffer.hold(0)
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_a_third_of_the_bytes_is_a_batch(wakes):
+    """Few large posts are a full batch, too: while it is committed another one can be built, and one be read."""
+    size = len(post(1))
+    buffer = Buffer(3 * 4 * size, wakes, full_posts=100)
+    for number in range(3):
+        buffer.put(arrival(post(number)))
+    assert not buffer.full
+    for number in range(3, 6):
+        buffer.put(arrival(post(number)))
+    assert buffer.full
+    assert 2 == len(wakes)
+
+    assert 4 == len(buffer.drain(100))
+    assert 2 == buffer.posts

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector import ledger as module
-from connector.ledger import Ledger, decode_ids, encode_ids
+from connector.ledger import Ledger, Runs, decode_ids, encode_ids
 from connector.posts import MAX_ID
 from connector.snowflake import first_id
 from tests.unit.fakes import MADE_MS, id_of
@@ -17,9 +17,15 @@ POST_BYTES = 2_600
 
 @pytest.fixture
 def small(monkeypatch):
-    """A ledger ages at 8 ids, and its leaves hold 4."""
+    """A ledger ages at 8 ids, its leaves hold 4, and 3 of them are open."""
     monkeypatch.setattr(module, "YOUNG_IDS", 8)
     monkeypatch.setattr(module, "LEAF_IDS", 4)
+    monkeypatch.setattr(module, "OPEN_LEAVES", 3)
+    monkeypatch.setattr(module, "MERGED_LEAVES", 3)
+
+
+def open_leaves(ledger):
+    return [leaf for leaf in ledger._leaves if leaf.ids is not None]
 
 
 def test_remembers_what_it_was_told():
@@ -45,6 +51,21 @@ def test_knows_just_what_a_set_would(groups):
         known.update(ids)
         assert len(known) == len(ledger)
         assert known == {post_id for post_id in range(62) if post_id in ledger}
+
+
+@pytest.mark.usefixtures("small")
+@given(st.lists(IDS.filter(bool), max_size=12))
+def test_takes_all_of_an_arrival_or_nothing(arrivals):
+    """An arrival with one known or repeated id changes nothing, whatever is packed."""
+    ledger, known = Ledger(), set()
+    for ids in arrivals:
+        new = len(set(ids)) == len(ids) and known.isdisjoint(ids)
+        assert new is ledger.add_new(ids)
+        if new:
+            known.update(ids)
+        assert known == {post_id for post_id in range(62) if post_id in ledger}
+        assert len(known) == len(ledger)
+        assert len(open_leaves(ledger)) <= 3
 
 
 RANGES = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=3)
@@ -78,27 +99,82 @@ def test_what_is_old_is_let_go():
     assert len(found) < 140
 
 
-SHARE = 0.3
-"""Of a million ids, as the suite is to be fast; what each of them costs is the same."""
+MANY = 300_000
 
 
-@pytest.mark.parametrize("order", ["live", "downward"])
-def test_a_million_ids_cost_less_than_16_mb(order):
-    """As they come from the stream at 250 posts/s, 5 s out of order, and as a search finds them."""
+def many(rate, *, late_ms=0):
+    """Ids of a stream of *rate* posts a second, some up to *late_ms* out of order."""
     random = Random(7)
-    count = int(SHARE * 1_000_000)
-    ids = [first_id(MADE_MS + number * 4 + random.randrange(5_000)) + number for number in range(count)]
-    if order == "downward":
-        ids.sort(reverse=True)
+    apart = (1000 << 22) // rate
+    late = late_ms << 22
+    return [first_id(MADE_MS) + number * apart + random.randrange(apart + late) for number in range(MANY)]
+
+
+@pytest.mark.parametrize(("rate", "most"), [(250, 3.6), (6_000, 2.9), (75_000, 2.5)])
+def test_an_old_id_costs_a_few_bytes(rate, most):
+    """Where they come by chance, in any order within 5 s; ids of a real sequence are nearer to each other."""
+    ledger = Ledger()
+    ledger.update(many(rate, late_ms=5_000))
+    leaves = ledger._leaves
+    for leaf in leaves:
+        leaf.close()
+    size = sum(map(sys.getsizeof, leaves)) + sum(sys.getsizeof(leaf.packed) for leaf in leaves)
+    count = sum(leaf.count for leaf in leaves)
+
+    assert not open_leaves(ledger)
+    assert size < most * count
+    assert len(leaves) < 1.2 * count / module.LEAF_IDS
+
+
+@pytest.fixture
+def packing(monkeypatch):
+    """What is packed and opened, as `["compress", "decompress"]`."""
+    calls = []
+    for name in ("compress", "decompress"):
+        real = getattr(module.zlib, name)
+        monkeypatch.setattr(module.zlib, name, lambda *args, name=name, real=real: calls.append(name) or real(*args))
+    return calls
+
+
+def test_a_backfill_opens_each_leaf_once(monkeypatch, packing):
+    """Five minutes come again roughly in order; what is opened for one post serves its neighbours."""
+    monkeypatch.setattr(module, "LEAF_IDS", 1_024)
+    monkeypatch.setattr(module, "OPEN_LEAVES", 50)
+    ids = many(6_000, late_ms=5_000)
     ledger = Ledger()
     ledger.update(ids)
-    leaves = sum(map(sys.getsizeof, ledger._leaves)) + sys.getsizeof(ledger._leaves) + sys.getsizeof(ledger._last)
-    young = set(range(MAX_ID, MAX_ID - module.YOUNG_IDS, -1))  # as many as there ever are, and ints of their size
-    young_bytes = sys.getsizeof(young) + sum(map(sys.getsizeof, young))
+    newest = len(open_leaves(ledger))
+    packing.clear()
 
-    assert count == len(ledger)
-    assert all(post_id in ledger for post_id in ids[::97])
-    assert leaves / SHARE + young_bytes < 16_000_000
+    assert all(post_id in ledger for post_id in ids)
+    assert packing.count("decompress") <= len(ledger._leaves)
+    assert packing.count("compress") <= newest
+
+
+def test_a_stream_in_order_opens_nothing(packing):
+    """Nothing is merged, each leaf is packed once, and the leaves are full though arrivals do not end with them."""
+    ledger = Ledger()
+    ids = sorted(set(many(75_000)))
+    for start in range(0, len(ids), 100):
+        assert ledger.add_new(ids[start : start + 100])
+
+    assert "decompress" not in packing
+    assert len(ledger._leaves) <= len(ids) // module.LEAF_IDS + 1
+
+
+@pytest.mark.usefixtures("small")
+@given(st.lists(st.tuples(IDS, IDS, RANGES), max_size=6))
+def test_memory_of_what_is_open_is_bounded(story):
+    """Nothing of 8 bytes an id stays behind of leaves that were merged, closed or let go."""
+    ledger = Ledger()
+    for ids, asked, ranges in story:
+        ledger.update(ids)
+        assert set(ledger._open) == set(open_leaves(ledger))
+        for post_id in asked:
+            post_id in ledger  # noqa: B015  # opens its leaf
+        ledger.keep(ranges)
+        assert set(ledger._open) == set(open_leaves(ledger))
+        assert len(ledger._open) <= 3
 
 
 # -- bytes
@@ -171,6 +247,36 @@ def test_garbage_is_refused(value):
     """A record that somebody else wrote is an error, never an id."""
     with pytest.raises(ValueError, match="ledger"):
         decode_ids(value)
+
+
+RUNS = st.lists(st.lists(NUMBERS, min_size=1, max_size=9), max_size=6)
+
+
+@given(RUNS, st.slices(60))
+def test_runs_are_a_sequence(records, places):
+    """The ids of all records in the order of the records, looked at in any way."""
+    runs, expected = Runs(), []
+    for ids in records:
+        runs.append(encode_ids(ids))
+        expected += sorted(set(ids))
+
+    assert expected == list(runs)
+    assert len(expected) == len(runs)
+    assert expected == [runs[place] for place in range(len(runs))]
+    assert expected[::-1] == [runs[-1 - place] for place in range(len(runs))]
+    assert expected[places] == runs[places]
+    with pytest.raises(IndexError):
+        runs[len(runs)]
+
+
+@pytest.mark.parametrize("value", GARBAGE)
+def test_garbage_is_no_run(value):
+    """It is refused when it comes, and changes nothing."""
+    runs = Runs()
+    with pytest.raises(ValueError, match="ledger"):
+        runs.append(value)
+
+    assert not len(runs)
 
 
 @given(st.binary(max_size=40))

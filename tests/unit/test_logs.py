@@ -210,3 +210,13 @@ def test_filter_is_in_place(configured):
         logging.getLogger("aiokafka.cluster").error("Unable to connect")
 
     assert 1 == len(lines(out))
+
+
+def test_what_is_not_shown_costs_no_line(configured, monkeypatch):
+    """An event below the level is counted, and its fields are not even gathered."""
+    out, metrics = configured("INFO"), Metrics()
+    monkeypatch.setattr(BatchDelivered, "fields", lambda _: pytest.fail("nobody sees them"))
+    Emitter(metrics)(BatchDelivered(of=TASK, posts=3, waits=(), usd=0.0))
+
+    assert "" == out.getvalue()
+    assert b"connector_posts_delivered_total 3.0" in metrics.render()

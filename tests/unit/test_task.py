@@ -366,7 +366,7 @@ async def test_ownership_is_proven_before_a_reconnect(kafka, monkeypatch):
         await until(lambda: 2 == len(kafka.records))
 
     assert [0, before + 1] == commits_at_connect
-    assert () == kafka.commits[before].records
+    assert 0 == len(kafka.commits[before].records)
     assert KEY == kafka.commits[before].offsets[0].key
 
 
@@ -765,17 +765,16 @@ async def test_one_partitions_posts_do_not_reset_the_others_backoff(kafka, monke
 
 
 async def test_full_buffer_holds_the_reader_up(kafka):
-    """While nothing can be delivered the buffer fills, the reader waits, and memory stays bounded."""
+    """While nothing can be delivered the reader waits: what is not delivered, anywhere, is bounded together."""
     sink = MemorySink(kafka, [held := Held()])
     size = len(post(1))
     source = ScriptedSource([post(0), gate := Gate(), *[post(number) for number in range(1, 9)]])
     async with Running([source], sink, buffer_max_bytes=3 * size) as running:
         await held.begun.wait()
         gate.set()
-        await until(lambda: 4 == len(source.put_lines))
+        await until(lambda: 3 == len(source.put_lines))
         await asyncio.sleep(0.02)
-        assert 4 == len(source.put_lines)
-        assert 3 * size == running.task.readers[0].buffer.size_bytes
+        assert 3 == len(source.put_lines) == running.task.undelivered_posts
         held.released.set()
         await until(lambda: 9 == len(kafka.records))
 
@@ -1007,7 +1006,58 @@ async def test_batches_keep_their_pace(kafka):
         await asyncio.sleep(0.05)
         before = len(kafka.values)
         other.set()
-        await until(lambda: len(kafka.values) > before)
+        await until(lambda: len(kafka.values) > before and len(source.put_lines) == 7)
 
     assert before <= 1
     assert [post(number) for number in range(1, 8)] == kafka.values
+
+
+async def test_turns_become_rarer_while_nothing_happens(kafka, monkeypatch):
+    """An idle task takes a turn each second, not each poll interval; an arrival is taken at once all the same."""
+    gate = Gate()
+    async with Running([ScriptedSource([gate, post(1)])], MemorySink(kafka), poll_interval_secs=0.002) as running:
+        turns, poll = [], running.task.poll
+
+        async def counted():
+            turns.append(time.monotonic())
+            return await poll()
+
+        monkeypatch.setattr(running.task, "poll", counted)
+        await until(lambda: running.said(StreamConnected))
+        await asyncio.sleep(0.5)
+        assert len(turns) < 20
+        assert turns[-1] - turns[-2] > 0.05
+        gate.set()
+        began = time.monotonic()
+        await until(lambda: kafka.records)
+
+        assert time.monotonic() - began < 0.1
+
+
+async def test_an_interval_beyond_a_second_is_kept(kafka, monkeypatch):
+    """Rarer than the poll interval says turns are never: one of an hour is one of an hour."""
+    async with Running([ScriptedSource([])], MemorySink(kafka), poll_interval_secs=3600.0) as running:
+        rests = []
+        monkeypatch.setattr(running.task, "_woken", lambda secs: rests.append(secs) or asyncio.sleep(0.001))
+        running.task._wake.set()
+        await until(lambda: len(rests) > 3)
+
+    assert {3600.0} == set(rests)
+
+
+async def test_readers_rest_while_the_task_keeps_its_pace(kafka):
+    """After a batch the buffer knows when the next turn begins; where no batch was made it is to wake at once."""
+    gate, again = Gate(), Gate()
+    source = ScriptedSource([gate, post(1), again, post(1)])
+    async with Running([source], MemorySink(kafka), pace_secs=0.3) as running:
+        told = []
+        await until(lambda: running.said(StreamConnected))
+        buffer = running.task.readers[0].buffer
+        buffer.will_drain = lambda at: told.append(at and at - time.monotonic())
+        gate.set()
+        await until(lambda: kafka.records)
+        assert 0.2 < told[-1] < 0.3
+        again.set()  # a post that is there already makes no batch
+        await until(lambda: source.idle.is_set() and told[-1] == 0.0)
+
+    assert [post(1)] == kafka.values

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from connector.kafka import log
@@ -24,13 +26,61 @@ def followed(clock):
     return CompactedLog(KafkaCluster(servers=("127.0.0.1:9",)), "statuses", lambda _key, _value: None)
 
 
-def test_answers_now_and_then_are_no_silence(followed, clock):
-    """A Kafka that answers each time it is asked was never silent."""
-    for _ in range(10):
-        clock.now += log.ASK_EVERY_SECS + 1
-        followed._note_answer()
+class Consumer:
+    """aiokafka's consumer as far as it tells when a fetch was answered."""
+
+    def __init__(self):
+        self.answered_ms = {0: None, 1: None}
+        self._fetcher = SimpleNamespace(_fetch_min_bytes=1)
+
+    def assignment(self):
+        return frozenset(self.answered_ms)
+
+    def last_poll_timestamp(self, partition):
+        return self.answered_ms[partition]
+
+
+@pytest.fixture
+def consumer(followed):
+    followed._consumer = Consumer()
+    return followed._consumer
+
+
+def test_answers_now_and_then_are_no_silence(followed, consumer, clock):
+    """A Kafka that answers each fetch was never silent, and be it that it had nothing to say."""
+    for number in range(10):
+        clock.now += log.FOLLOW_MS / 1000 + 1
+        consumer.answered_ms[number % 2] = 1_000 + number
+        assert followed.silent_secs == 0.0
 
     assert not followed.was_silent(10.0)
+
+
+def test_fetches_without_an_answer_are_silence(followed, consumer, clock):
+    """An answer counts once: what is fetched and not answered tells nothing."""
+    consumer.answered_ms[0] = 1_000
+    assert followed.silent_secs == 0.0
+    clock.now += log.SILENCE_SECS + 0.1
+
+    assert followed.silent_secs == pytest.approx(log.SILENCE_SECS + 0.1)
+    assert followed.was_silent(0.0)
+    consumer.answered_ms[1] = 5_000
+    assert followed.silent_secs == 0.0
+    assert followed.was_silent(1.0)
+
+
+def test_a_fetch_is_answered_long_before_it_counts_as_silence():
+    """Kafka may hold a fetch, and the worker look for the answer only then: twice that is no silence yet."""
+    assert 2 * log.FOLLOW_MS / 1000 < log.SILENCE_SECS
+
+
+@pytest.mark.parametrize(("gather", "min_bytes"), [(False, 1), (True, log.GATHER_BYTES)])
+def test_what_nobody_waits_for_is_gathered(clock, consumer, gather, min_bytes):
+    """Once at the end records of a topic that is to be gathered come together; of others each at once."""
+    following = CompactedLog(KafkaCluster(servers=("127.0.0.1:9",)), "topic", lambda _key, _value: None, gather=gather)
+    following._take_time(consumer)
+
+    assert min_bytes == consumer._fetcher._fetch_min_bytes
 
 
 def test_silence_counts_while_it_lasts(followed, clock):
