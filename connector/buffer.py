@@ -3,7 +3,7 @@ The one crossing from the reader thread to the event loop.
 
     reader thread ── put ──▶ [ bounded in bytes ] ── drain ──▶ event loop
          blocks while full        wakes the loop once per drain
-         rests till it drains     says when it drains by itself
+                                  says when it drains by itself
 
 A full buffer blocks the reader and so the socket: X may cut us off then, which is an event with a name.
 """
@@ -15,14 +15,8 @@ from collections.abc import Callable
 
 from connector.records import Arrival, Connected
 
-TAKEN_SECS = 0.005
-"""So soon the loop drains what was put, if it has nothing else to do."""
-
 BATCHES = 3
 """One is being committed, one is built, one is read: each has its share of the bytes."""
-
-REST_SECS = 0.05
-"""So long at most the socket is left alone."""
 
 
 class Buffer:
@@ -90,24 +84,6 @@ class Buffer:
     def will_drain(self, at: float) -> None:
         """Let it be known that the loop will drain soon after *at* (monotonic seconds), woken or not.  Event loop."""
         self._drained_at = at
-
-    def rest(self) -> float:
-        """
-        Wait until just before the loop drains, if it says when; return for how many seconds.  Reader thread.
-
-        What comes meanwhile waits in the socket and is read at once: for a post by itself reading costs as much as all
-        else that becomes of it.
-        """
-        began = now = time.monotonic()
-        with self._room:
-            # the loop says when with the drain that is about to come
-            while not self._unbounded:
-                until = min(max(self._drained_at, began + TAKEN_SECS if self._arrivals else 0.0), began + REST_SECS)
-                if until <= now:
-                    break
-                self._room.wait(until - now)
-                now = time.monotonic()
-        return now - began
 
     def drain(self, max_posts: int) -> list[Arrival | Connected]:
         """

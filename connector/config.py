@@ -500,7 +500,7 @@ class ConnectorConfig(BaseModel):
         Option(
             whole(minimum=1, maximum=60_000),
             "Tuning",
-            "Milliseconds between two polls; a full batch comes sooner.",
+            "Milliseconds between two polls; posts come sooner, and while nothing comes there is one a second.",
             "LOW",
         ),
     ] = 100
@@ -515,7 +515,7 @@ class ConnectorConfig(BaseModel):
         Option(
             whole(minimum=65_536, kind="LONG"),
             "Tuning",
-            "Bytes that a task may hold between X and Kafka. A full buffer makes the reader wait.",
+            "Bytes of posts that a task may hold between X and Kafka; then the reader waits. A third is a full batch.",
             "LOW",
         ),
     ] = 64 * 1024 * 1024

@@ -351,6 +351,8 @@ class WorkerStarting(Event):
     connector: str | None
     topic: str | None
     delivery: str | None
+    compiled: bool
+    """Whether the hot path in C is there and used."""
 
 
 class WorkerReady(Event):

@@ -391,6 +391,7 @@ class Filler(Generic[R]):
                     return
                 if arrivals:
                     await self._deliver(self._replayed(gap, arrivals, None))
+                    buffer.hold(0)  # the task holds it now
                     await self._may_ask()
                 else:
                     await wake.wait()

@@ -50,12 +50,6 @@ RELEASE_SECS = 3.0
 MAX_HANDLES = 20
 """Of connections that X may still count; more than that are forgotten, the oldest first."""
 
-REST_BYTES = 64 * 1024
-"""After more than that in one piece reading goes on: the more comes, the sooner the socket's own buffer is full."""
-
-AT_ONCE_SECS = 0.001
-"""What is read so soon after a rest has come during it."""
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -153,7 +147,6 @@ class Reader:
         self._stop_asked = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._look_up: asyncio.Task[None] | None = None
-        self._rested_secs = self._rested_until = 0.0
         self._backfill_minutes: int | None = None
         self.connected: Connected | None = None
         """The connection now open."""
@@ -236,19 +229,9 @@ class Reader:
         self._backoff.reset()
 
     def _put(self, arrival: Arrival) -> None:
-        arrival = self._as_it_came(arrival)
         self.heard_at = arrival.at
         self.buffer.put(arrival)
         self._owner.admit(len(arrival.lines))
-        if arrival.drained and arrival.size < REST_BYTES:
-            self._rested_secs, self._rested_until = self.buffer.rest(), clock.now()
-
-    def _as_it_came(self, arrival: Arrival) -> Arrival:
-        """Return *arrival* as of the middle of the rest during which it came, if it did: it was read at the end."""
-        rested_secs, self._rested_secs = self._rested_secs, 0.0
-        if rested_secs and arrival.at - self._rested_until < AT_ONCE_SECS:
-            return replace(arrival, at=self._rested_until - rested_secs / 2)
-        return arrival
 
     def _on_connected(self, connected: Connected) -> None:
         connected = replace(connected, after=self.lost_since, backfill_minutes=self._backfill_minutes)

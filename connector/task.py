@@ -73,9 +73,6 @@ PROOF_POLL_SECS = 0.05
 
 FORGET_SECS = 1.0
 
-READ_SECS = 0.001
-"""So long before a turn begins the readers take what has come for it."""
-
 IDLE_TURN_SECS = 1.0
 """While nothing happens the turns become rarer, down to this: what has to be done at once wakes the task anyway."""
 
@@ -404,12 +401,12 @@ class SourceTask(Service):
         self._tell_held()
         await self._keep_pace()
         self._wake.clear()
-        self._let_readers_rest(time.monotonic() + self.settings.pace_secs - READ_SECS)
+        self._say_next_drain(time.monotonic() + self.settings.pace_secs)
         pending, fatal = await self._convert()
         self._fatal = self._fatal or fatal
         self._converting_bytes = 0
         if pending is None:
-            self._let_readers_rest(0.0)  # no batch, no pace: whatever comes begins the next turn
+            self._say_next_drain(0.0)  # no batch, no pace: whatever comes begins the next turn
         else:
             await self._outbox.hand_over(pending)
         self._tell_held()
@@ -424,11 +421,11 @@ class SourceTask(Service):
         for feed in self.feeds:
             feed.buffer.hold(held // len(self.partitions))
 
-    def _let_readers_rest(self, until: float) -> None:
-        if until and not any(reader.buffer.posts for reader in self.readers):
+    def _say_next_drain(self, at: float) -> None:
+        if at and not any(reader.buffer.posts for reader in self.readers):
             return
         for reader in self.readers:
-            reader.buffer.will_drain(until)
+            reader.buffer.will_drain(at)
 
     def _full(self) -> bool:
         return any(reader.buffer.full for reader in self.readers)

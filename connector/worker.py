@@ -28,6 +28,7 @@ from connector.kafka.log import CompactedLog
 from connector.kafka.offsets import OffsetTable
 from connector.logs import Emitter
 from connector.metrics import Metrics
+from connector.native import compiled
 from connector.process import ConnectorApp, ConnectorWorker, exit_misconfigured
 from connector.records import TaskId
 from connector.settings import WorkerSettings, load_dotenv_into
@@ -252,6 +253,7 @@ def _announce(loaded: Loaded, emit: Callable[[Event], None]) -> None:
             connector=None if config is None else config.name,
             topic=None if config is None else config.topic,
             delivery=None if config is None else config.delivery,
+            compiled=compiled is not None,
         )
     )
     for notice in loaded.notices:

@@ -251,7 +251,9 @@ async def test_fast_after_a_crash(make_sink: MakeSink) -> None:
     """What is read back at a start, minutes of 250 posts a second, takes a fraction of a second."""
     sink = make_sink()
     await sink.open()
-    await deliver(sink, *(Batch(records=Records(), dead_letters=(), offsets=(), ledger=some(n)) for n in range(TRANSACTIONS)))
+    await deliver(
+        sink, *(Batch(records=Records(), dead_letters=(), offsets=(), ledger=some(n)) for n in range(TRANSACTIONS))
+    )
     began = time.monotonic()
     ids = await sink.read_ledger(START_MS, None)
     elapsed_secs = time.monotonic() - began

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.buffer import REST_SECS, Buffer
+from connector.buffer import Buffer
 from connector.records import Connected
 from tests.unit.fakes import arrival, post
 
@@ -170,64 +170,6 @@ def test_a_connection_wakes_in_any_case(wakes):
     buffer.put_connected(Connected(at=1.0, skew_secs=0.0, date=None))
 
     assert 1 == len(wakes)
-
-
-def test_rests_until_the_loop_drains(wakes):
-    """The reader rests until just before the loop drains, and knows for how long; else it goes on at once."""
-    buffer = Buffer(10_000, wakes, full_posts=3)
-    assert buffer.rest() < 0.01
-    began = time.monotonic()
-    buffer.will_drain(began + 0.05)
-
-    assert 0.04 < buffer.rest() < 1.0
-    assert time.monotonic() >= began + 0.05
-
-
-def test_rests_on_when_the_loop_drains_and_says_when_next(wakes, monkeypatch):
-    """Between a put and the drain that it leads to the reader does not read the next post by itself."""
-    monkeypatch.setattr("connector.buffer.TAKEN_SECS", 5.0)
-    monkeypatch.setattr("connector.buffer.REST_SECS", 5.0)
-    buffer = Buffer(10_000, wakes, full_posts=3)
-    buffer.put(arrival(post(1)))
-    rested = []
-    thread = threading.Thread(target=lambda: rested.append(buffer.rest()), daemon=True)
-    thread.start()
-    time.sleep(0.02)
-    buffer.will_drain(time.monotonic() + 0.1)
-    buffer.drain(100)
-    thread.join(3)
-
-    assert 0.1 < rested[0] < 1.0
-
-
-def test_a_loop_that_has_other_work_is_not_waited_for(wakes):
-    """If nobody drains the reader goes on soon."""
-    buffer = Buffer(10_000, wakes, full_posts=3)
-    buffer.put(arrival(post(1)))
-
-    assert buffer.rest() < 1.0
-
-
-def test_no_rest_is_long(wakes):
-    """However slow the pace, what is in the socket is looked for before it is full."""
-    buffer = Buffer(10_000, wakes, full_posts=3)
-    buffer.will_drain(time.monotonic() + 60)
-
-    assert REST_SECS <= buffer.rest() < 1.0
-
-
-def test_a_stop_ends_the_rest(wakes, monkeypatch):
-    """`release` frees a reader that rests, and no later one rests."""
-    buffer = Buffer(10_000, wakes, full_posts=3)
-    monkeypatch.setattr("connector.buffer.REST_SECS", 60.0)
-    buffer.will_drain(time.monotonic() + 60)
-    thread = threading.Thread(target=buffer.rest, daemon=True)
-    thread.start()
-    buffer.release()
-    thread.join(3)
-
-    assert not thread.is_alive()
-    assert buffer.rest() < 1.0
 
 
 def test_what_the_loop_holds_counts(wakes):

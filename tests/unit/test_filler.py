@@ -514,6 +514,17 @@ async def test_replay_in_slices(monkeypatch):
     assert [(0, 1000, "repaired", 5)] == world.closed
 
 
+async def test_replay_of_more_than_its_buffer(monkeypatch):
+    """What the task has taken makes room for what comes behind it."""
+    monkeypatch.setattr(filler, "REPLAY_BUFFER_BYTES", 2 * len(post(1)))
+    numbers = list(range(100, 900, 50))
+    world, finder = World(gap(0, 1000)), ScriptedFinder(numbers, size=1)
+    async with world.owner(finder, policy=REPLAY):
+        await until(lambda: world.closed)
+
+    assert list(map(post, numbers)) == world.kafka.values
+
+
 async def test_replay_that_breaks_is_asked_again():
     """A connection that ends early proves nothing: the interval is asked for again, and what came is known."""
     world = World(gap(0, 1000))

@@ -21,9 +21,8 @@ from connector.errors import (
 )
 from connector.events import GhostReleased, RetryScheduled, StreamConnected, StreamDisconnected, TaskPaused
 from connector.reader import Owner, Reader
-from connector.records import Arrival
 from connector.threads import DaemonExecutor
-from tests.unit.fakes import KEEP_ALIVE, TASK, Gate, ScriptedSource, arrival, post, until
+from tests.unit.fakes import KEEP_ALIVE, TASK, Gate, ScriptedSource, post, until
 
 
 class Reading:
@@ -530,31 +529,3 @@ async def test_jump_of_the_machines_clock_changes_nothing(monkeypatch):
 
     assert [pytest.approx(100 + RESET_MARGIN_SECS, abs=2)] == reading.waits
     assert begun <= reading.reader.heard_at <= begun + 5
-
-
-async def test_what_came_during_a_rest_is_of_its_middle(monkeypatch):
-    """The reader rests while the task keeps its pace; posts read at the end of that came, on average, in the middle."""
-    now = [100.0]
-    monkeypatch.setattr(clock, "now", lambda: now[0])
-    async with Reading(ScriptedSource([])) as reading:
-        monkeypatch.setattr(reading.buffer, "rest", lambda: 0.03)
-        reading.reader._put(arrival(post(1), at=99.9))
-        reading.reader._put(arrival(post(2), at=100.0005))
-        reading.reader._put(arrival(post(3), at=107.0))  # nothing had come: it was waited for
-        drained = [each for each in reading.buffer.drain(10) if isinstance(each, Arrival)]
-
-    assert [99.9, pytest.approx(99.985), 107.0] == [each.at for each in drained]
-
-
-@pytest.mark.parametrize("kind", ["more waits", "much at once"])
-async def test_no_rest_while_much_comes(monkeypatch, kind):
-    """A reader that has not caught up with the socket reads on."""
-    large = b"x" * reader_module.REST_BYTES
-    async with Reading(ScriptedSource([])) as reading:
-        rests = []
-        monkeypatch.setattr(reading.buffer, "rest", lambda: rests.append(1) or 0.0)
-        monkeypatch.setattr(reading.buffer, "put", lambda _: None)
-        reading.reader._put(arrival(post(1), drained=False) if kind == "more waits" else arrival(large))
-        assert [] == rests
-        reading.reader._put(arrival(post(1)))
-        assert [1] == rests

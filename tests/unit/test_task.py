@@ -1045,8 +1045,8 @@ async def test_an_interval_beyond_a_second_is_kept(kafka, monkeypatch):
     assert {3600.0} == set(rests)
 
 
-async def test_readers_rest_while_the_task_keeps_its_pace(kafka):
-    """After a batch the buffer knows when the next turn begins; where no batch was made it is to wake at once."""
+async def test_the_buffer_knows_when_the_next_turn_begins(kafka):
+    """After a batch what is put need not wake the task, which keeps its pace; where no batch was made it has to."""
     gate, again = Gate(), Gate()
     source = ScriptedSource([gate, post(1), again, post(1)])
     async with Running([source], MemorySink(kafka), pace_secs=0.3) as running:
