@@ -30,6 +30,7 @@ from connector.events import (
     TaskFailed,
 )
 from connector.feed import ledger_write
+from connector.ledger import YOUNG_IDS, Ledger
 from connector.records import OffsetWrite
 from connector.recovery import Policy
 from connector.snowflake import first_id, to_iso
@@ -732,3 +733,15 @@ async def test_page_that_is_ready_at_a_stop_is_delivered():
 
     assert 2 * finder.pages == len(world.kafka.values)
     assert State.UNASSIGNED is running.task.status.state
+
+
+async def test_remembering_millions_lets_others_run():
+    """Ids that are read back are known at the end, and the event loop has its turns meanwhile."""
+    known, turns = Ledger(), 0
+    remembering = asyncio.create_task(filler.remember(known, range(1, 5 * YOUNG_IDS)))
+    while not remembering.done():
+        turns += 1
+        await asyncio.sleep(0)
+
+    assert turns >= 5
+    assert 5 * YOUNG_IDS - 1 == len(known)
