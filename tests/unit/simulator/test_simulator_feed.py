@@ -47,7 +47,7 @@ def test_a_bounded_feed_may_idle_with_keep_alives(start):
     with Socket(sim) as stream:
         stream.read_head()
         stream.wait_for(b"2\r\n\r\n\r\n2\r\n\r\n\r\n")
-        assert len(sim.simulator.streams.live()) == 1
+        assert len(sim.call(sim.simulator.streams.live)) == 1
     assert sim.simulator.feed.written == 10
 
 

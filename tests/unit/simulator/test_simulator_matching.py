@@ -183,15 +183,15 @@ def test_posts_can_be_made_for_easy_rules(generator):
 
 
 def test_a_thousand_rules_cost_little(generator):
-    """Matching 200 posts against 1,000 rules takes well under a second."""
+    """Matching 200 posts against 1,000 rules takes well under a second of CPU."""
     index = RuleIndex((number, parse(f"word{number} (#tag{number} OR from:user{number})")) for number in range(1000))
     found = [facts(generator.post(time.time())) for _ in range(200)]
 
-    began = time.perf_counter()
+    began = time.thread_time()
     for fact in found:
         index.match(fact)
 
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 def test_every_kind_is_generated():

@@ -93,7 +93,7 @@ def test_tweepy_reads_the_filtered_stream(start, listen):
     assert [(rule.value, rule.tag) for rule in held.data] == [("#python", "py")]
 
     listener = listen(sim, tweet_fields=["created_at", "lang"], expansions=["author_id"], user_fields=["created_at"])
-    eventually(sim.simulator.streams.live)
+    eventually(lambda: sim.call(sim.simulator.streams.live))
     ids = sim.emit(50)
     eventually(lambda: len(listener.tweets) == 50)
     eventually(lambda: listener.keep_alives > 1)
@@ -108,7 +108,7 @@ def test_tweepy_reads_the_filtered_stream(start, listen):
 def test_tweepy_sees_a_clean_close(sim, listen):
     """`on_closed`."""
     listener = listen(sim)
-    eventually(sim.simulator.streams.live)
+    eventually(lambda: sim.call(sim.simulator.streams.live))
     sim.fault("clean_close")
     eventually(lambda: listener.closes)
 
@@ -118,7 +118,7 @@ def test_tweepy_sees_a_clean_close(sim, listen):
 def test_tweepy_sees_in_stream_errors(sim, listen):
     """`on_errors`, then the close."""
     listener = listen(sim)
-    eventually(sim.simulator.streams.live)
+    eventually(lambda: sim.call(sim.simulator.streams.live))
     sim.fault("disconnect")
     eventually(lambda: listener.closes)
 
@@ -129,7 +129,7 @@ def test_tweepy_sees_in_stream_errors(sim, listen):
 def test_hostile_payloads_end_tweepys_stream(sim, listen, variant):
     """What section 13 of the reference measured: its default reader raises and stops."""
     listener = listen(sim, tweet_fields=["created_at"], expansions=["author_id"])
-    eventually(sim.simulator.streams.live)
+    eventually(lambda: sim.call(sim.simulator.streams.live))
     sim.fault("hostile", variant=variant)
     sim.emit_post("#python")
     eventually(lambda: listener.exceptions)
@@ -186,7 +186,7 @@ def test_tweepy_reads_lines_of_any_length(start, listen):
     """A long line and a short one; nothing between them is lost."""
     sim = start(rules=(("#python", "py"),), keepalive_s=0.2)
     listener = listen(sim)
-    eventually(sim.simulator.streams.live)
+    eventually(lambda: sim.call(sim.simulator.streams.live))
     sim.emit_post("#python " + "word " * 50_000)
     sim.emit_post("#python short")
     eventually(lambda: len(listener.tweets) == 2)
