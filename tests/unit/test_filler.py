@@ -33,7 +33,7 @@ from connector.feed import ledger_write
 from connector.ledger import YOUNG_IDS, Ledger
 from connector.records import OffsetWrite
 from connector.recovery import Policy
-from connector.snowflake import first_id, to_iso
+from connector.snowflake import created_ms, first_id, to_iso
 from connector.spend import Budget
 from connector.status import State
 from tests.unit.fakes import (
@@ -117,6 +117,12 @@ class World:
         """From, to, state and posts of the gaps that are none any more."""
         listed = map(Gap.of, orjson.loads(self.kafka.latest.get(REPAIRED_KEY, b"[]")))
         return [(each.from_ms - MADE_MS, each.to_ms - MADE_MS, each.state.value, each.posts) for each in listed]
+
+    @staticmethod
+    def let_limit_end(running):
+        """What X has us wait for is over now."""
+        for partition in running.task.partitions:
+            partition.filler._not_before = 0.0
 
     def has(self, *numbers):
         """Whether the topic has these posts, each once, and no other, in whatever order."""
@@ -208,15 +214,16 @@ async def test_newest_gap_first():
 
 async def test_young_gap_waits_until_x_has_all_of_it(monkeypatch):
     """Search is complete after half a minute; an older gap is repaired meanwhile."""
-    monkeypatch.setattr(recovery, "FRESH_MS", HOUR_MS - 500)
-    world = World(gap(0, 100), gap(600, 700))
-    finder = ScriptedFinder([50, 650])
+    monkeypatch.setattr(recovery, "FRESH_MS", 600_000)
+    world = World(gap(0, 100), gap(HOUR_MS - 900, HOUR_MS - 800))
+    finder = ScriptedFinder([50, HOUR_MS - 850])
     async with world.owner(finder):
         await until(lambda: world.closed)
         assert [(0, 100, "repaired", 1)] == world.closed
+        monkeypatch.setattr(recovery, "FRESH_MS", 0)  # it is old enough now
         await until(lambda: 2 == len(world.closed))
 
-    assert list(map(post, [50, 650])) == world.kafka.values
+    assert list(map(post, [50, HOUR_MS - 850])) == world.kafka.values
 
 
 async def test_gap_of_lost_rules_says_which():
@@ -309,13 +316,14 @@ async def test_repair_waits_for_the_ledger():
 
 async def test_limit_is_waited_for_with_the_search():
     """A used-up window is waited for, and then the same search goes on: nothing is asked, and paid, twice."""
-    limited = RateLimited("X allows no more searches for now", reset_at=(MADE_MS + HOUR_MS + 300) / 1000)
+    limited = RateLimited("X allows no more searches for now", reset_at=(MADE_MS + HOUR_MS + 60_000) / 1000)
     world, finder = World(gap(0, 1000)), ScriptedFinder([100, 200, 300], None, limited)
     async with world.owner(finder) as running:
         await until(lambda: running.said(RepairDelayed))
         assert 1 == finder.pages
         await until(lambda: world.gaps and world.gaps[0].detail)
         assert "X allows no more searches for now" == world.gaps[0].detail
+        world.let_limit_end(running)
         await until(lambda: world.closed)
 
     assert world.has(100, 200, 300)
@@ -323,7 +331,7 @@ async def test_limit_is_waited_for_with_the_search():
     assert 2 == len(world.sink.ledger_reads)
     (delayed,) = running.said(RepairDelayed)
     assert ("RateLimited", to_iso(MADE_MS)) == (delayed.error, delayed.gap_from)
-    assert 0 < delayed.retry_in_secs <= 0.3
+    assert 30 < delayed.retry_in_secs <= 60
 
 
 async def test_nothing_is_forgotten_while_a_search_waits(monkeypatch):
@@ -333,12 +341,13 @@ async def test_nothing_is_forgotten_while_a_search_waits(monkeypatch):
     monkeypatch.setattr(ledger, "LEAF_IDS", 1)
     world = World(gap(0, 1000))
     world.kafka.ledger.append(ledger_write([id_of(100)], None))
-    limited = RateLimited("wait", reset_at=(MADE_MS + HOUR_MS + 200) / 1000)
+    limited = RateLimited("wait", reset_at=(MADE_MS + HOUR_MS + 60_000) / 1000)
     finder = ScriptedFinder([100, 200, 300], None, limited)
     async with world.owner(finder, post(HOUR_MS + 1), gate := Gate(), post(HOUR_MS + 2)) as running:
         await until(lambda: running.said(RepairDelayed))
         gate.set()
         await until(lambda: post(HOUR_MS + 2) in world.kafka.values)
+        world.let_limit_end(running)
         await until(lambda: world.closed)
 
     assert world.has(200, 300, HOUR_MS + 1, HOUR_MS + 2)
@@ -351,15 +360,18 @@ async def test_nothing_is_forgotten_while_another_gap_is_repaired(monkeypatch):
     monkeypatch.setattr(ledger, "LEAF_IDS", 1)
     monkeypatch.setattr(recovery, "FRESH_MS", 600_000)
     older = -48 * HOUR_MS
-    world = World(gap(older, older + 1000), gap(HOUR_MS - 601_000, HOUR_MS - 599_900), covered_from=-72 * HOUR_MS)
+    world = World(gap(older, older + 1000), gap(HOUR_MS - 2000, HOUR_MS - 1000), covered_from=-72 * HOUR_MS)
     world.kafka.ledger.append(ledger_write([id_of(older + 100)], None))
-    limited = RateLimited("wait", reset_at=(MADE_MS + HOUR_MS + 600) / 1000)
-    numbers = [older + 100, older + 200, older + 300, HOUR_MS - 600_000]
+    limited = RateLimited("wait", reset_at=(MADE_MS + HOUR_MS + 60_000) / 1000)
+    numbers = [older + 100, older + 200, older + 300, HOUR_MS - 1500]
     finder = ScriptedFinder(numbers, None, limited)
     async with world.owner(finder, policy=BOTH) as running:
+        await until(lambda: running.said(RepairDelayed))
+        monkeypatch.setattr(recovery, "FRESH_MS", 0)  # the newer one is old enough now
+        world.let_limit_end(running)
         await until(lambda: 2 == len(world.closed))
 
-    assert ["search", "recovery", "search"][:2] == [event.way for event in running.said(RepairStarted)][:2]
+    assert ["search", "recovery"] == [event.way for event in running.said(RepairStarted)][:2]
     assert world.has(*numbers[1:])
 
 
@@ -673,20 +685,22 @@ async def test_accepted_while_a_page_is_on_its_way():
 async def test_gap_that_grows_while_it_is_searched():
     """A young connection breaks during the search: what came to the gap is searched, too, before it is closed."""
     world, hanging, broken = World(covered_to=HOUR_MS - 1000), Gate(), Gate()
-    numbers = [HOUR_MS - 700, HOUR_MS - 600, HOUR_MS - 500, HOUR_MS + 30]
+    numbers = [HOUR_MS - 700, HOUR_MS - 600, HOUR_MS - 500]
     finder = ScriptedFinder(numbers, hanging)
     async with world.owner(finder, broken, ConnectionLost("reset"), rules=(), settle_secs=600.0) as running:
         world.live.script.append([])
         await until(lambda: finder.asked)
+        late = created_ms(finder.asked[0][2]) - MADE_MS + 30
+        finder.numbers.append(late)
         await asyncio.sleep(0.1)
         broken.set()
         await until(lambda: 2 == len(running.said(GapOpened)))
         hanging.set()
         await until(lambda: world.closed)
 
-    assert world.has(*numbers)
+    assert world.has(*numbers, late)
     assert finder.asked[0][1] == finder.asked[-1][1] == first_id(MADE_MS + HOUR_MS - 1000)
-    assert finder.asked[0][2] < id_of(HOUR_MS + 30) < finder.asked[-1][2]
+    assert finder.asked[0][2] < id_of(late) < finder.asked[-1][2]
 
 
 # -- stopping

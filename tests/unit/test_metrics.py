@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from connector import clock
 from connector.coverage import Coverage, Gap, GapState
 from connector.errors import ServiceUnavailable
 from connector.gauges import gauges_of
@@ -78,14 +79,14 @@ def test_each_worker_has_its_own():
     WeightedHistogram("connector_other_seconds", "Other.", (1.0,), one.registry)
 
 
-async def test_seconds_that_are_missing():
+async def test_seconds_that_are_missing(monkeypatch):
     """Gaps by what becomes of them; `open` counts an outage that goes on, from the last gap, and nothing twice."""
     gaps = (
         Gap(from_ms=MADE_MS, to_ms=MADE_MS + 1_000, reason="budget", state=GapState.LOST),
         Gap(from_ms=MADE_MS + 2_000, to_ms=MADE_MS + 4_000, reason="silent", state=GapState.REPAIRING),
         Gap(from_ms=MADE_MS + 10_000, to_ms=MADE_MS + 14_000, reason="connection_lost"),
     )
-    kafka, gate = MemoryKafka(), Gate()
+    kafka, gate, now = MemoryKafka(), Gate(), clock.now
     before = Coverage(covered_from_ms=MADE_MS, covered_to_ms=MADE_MS + 10_000, gaps=gaps)
     kafka.offsets.append((KEY, before.encode()))
     source = ScriptedSource([gate, ServiceUnavailable("X answered 503")], skew_secs=skew_to(MADE_MS + 12_500))
@@ -93,7 +94,8 @@ async def test_seconds_that_are_missing():
     async with Running([source], MemorySink(kafka)) as running:
         metrics.watch(lambda: gauges_of(SimpleNamespace(tasks={0: running.task})))
         await until(lambda: kafka.commits)
-        await until(lambda: MADE_MS + 14_100 < running.task.feeds[0].now_ms)  # behind the end of the last gap
+        monkeypatch.setattr(clock, "now", lambda: now() + 1.6)
+        assert MADE_MS + 14_000 < running.task.feeds[0].now_ms  # behind the end of the last gap
         assert {"open": 4.0, "repairing": 2.0, "lost": 1.0} == missing(metrics)
         gate.set()
         await until(lambda: 4.0 < missing(metrics)["open"])

@@ -342,9 +342,9 @@ def test_a_body_without_chunks_is_read(length):
 
 def test_a_keep_alive_is_an_arrival_without_lines():
     """It says that X was heard, and keeps the connection alive beyond the silence."""
-    beats = [b"\r\n", pause(0.2)] * 3
+    beats = [b"\r\n", pause(0.35)] * 3
 
-    reading = read(stream(*beats, POST + b"\r\n", CLEAN))
+    reading = read(stream(*beats, POST + b"\r\n", CLEAN), limits=Limits(silence_secs=1.0))
 
     assert [(), (), (), (POST,)] == [arrival.lines for arrival in reading.arrivals]
     assert [0, 0, 0, len(POST)] == [arrival.size for arrival in reading.arrivals]
