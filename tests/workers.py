@@ -15,6 +15,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import connector
+from connector.simulator import SimulatorThread
 from tests.brokers import Broker, free_port
 
 SOURCE = Path(connector.__file__).parent.parent
@@ -244,6 +245,12 @@ def environment(broker: Broker, url: str, name: str, **overrides: object) -> dic
         **overrides,
     }
     return {f"CONNECTOR_{key.upper()}": str(value) for key, value in settings.items()}
+
+
+def all_delivered(simulator: SimulatorThread, worker: Worker) -> bool:
+    """Return whether *worker* has delivered all that was written; what no kernel has taken yet is still to be."""
+    backlog = simulator.call(lambda: sum(c.backlog for c in simulator.simulator.streams.live()))
+    return not backlog and worker.delivered() == len(simulator.emissions.complete_ids())
 
 
 def seconds_between(earlier: Mapping[str, Any] | float, later: Mapping[str, Any] | float) -> float:

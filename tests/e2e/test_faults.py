@@ -95,7 +95,7 @@ class Script:
             nonlocal seen
             before, seen = seen, self.delivered()
             time.sleep(1)
-            return before == seen
+            return before == seen > 0
 
         wait_for(still, "the last posts are delivered")
 

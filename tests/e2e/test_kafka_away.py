@@ -9,7 +9,7 @@ import pytest
 from connector.simulator import SimulatorThread
 from tests import topics
 from tests.brokers import KafkaBroker, NamedBroker, free_port
-from tests.workers import Worker, Workers, environment, wait_for
+from tests.workers import Worker, Workers, all_delivered, environment, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -24,11 +24,6 @@ OFFSET_KEY = '["posts",{"stream":"filtered"}]'
 def _chatter(worker: Worker, before: str) -> list[str]:
     """Return the lines that libraries logged since *before*; our own events have no logger of theirs."""
     return [line for line in worker.log[len(before) :].splitlines() if '"logger"' in line]
-
-
-def _all_delivered(simulator: SimulatorThread, worker: Worker) -> bool:
-    backlog = simulator.call(lambda: sum(c.backlog for c in simulator.simulator.streams.live()))
-    return not backlog and worker.delivered() == len(simulator.emissions.complete_ids())
 
 
 def test_away_at_start(
@@ -93,7 +88,7 @@ def test_away_later(
     lines = len(_chatter(worker, before))
     away = time.monotonic() - began
     simulator.rate = 0
-    wait_for(lambda: _all_delivered(simulator, worker), "all posts are delivered")
+    wait_for(lambda: all_delivered(simulator, worker), "all posts are delivered")
     written = simulator.emissions.complete_ids()
 
     assert buffered <= 256 * 1024
@@ -202,7 +197,7 @@ def test_owner_that_is_expelled_for_kafkas_silence_keeps_its_task(
     owner.wait_ready()
     owner.wait_delivered(owner.delivered() + 200)
     simulator.rate = 0
-    wait_for(lambda: _all_delivered(simulator, owner), "all that was written")
+    wait_for(lambda: all_delivered(simulator, owner), "all that was written")
 
     assert [] == standby.events("task.started")
     assert 1 == len(owner.events("stream.connected"))

@@ -140,7 +140,7 @@ def test_gap_is_accepted_on_the_web(
     body = {"connector": "posts", "action": "accept", "from": gaps(second)[0]["from"]}
     assert 202 == standby.post("/coverage", body)[0]
     wait_for(lambda: not gaps(second) and not gaps(third), "the gap is accepted")
-    accepted = repaired(standby)
+    accepted = wait_for(lambda: repaired(standby), "it is history")
     assert [0, 0] == [second.stop(), third.stop()]
 
     assert [("accepted", "not_running", 0)] == [(gap["state"], gap["reason"], gap["posts"]) for gap in accepted]
@@ -156,11 +156,13 @@ def test_budget_pauses_and_holds_over_a_restart(
     paused = first.wait_event("task.paused")
     wait_for(lambda: first.delivered() >= 200, "what was read is delivered")
     time.sleep(1)
+    wait_for(lambda: "PAUSED" in {task["state"] for task in first.status()["tasks"]}, "PAUSED")
     (status,) = first.status()["tasks"]
     delivered = first.delivered()
     first.kill()
     second = workers.start(settings)
     second.wait_event("task.paused")
+    second.wait_delivered(delivered)
     time.sleep(1)
     assert delivered == second.delivered()
     assert 0 == second.stop()

@@ -12,7 +12,7 @@ from connector.simulator import SimulatorThread
 from tests import topics
 from tests.brokers import Broker
 from tests.topics import created_ms
-from tests.workers import TOKEN, Worker, Workers, environment, seconds_between, wait_for
+from tests.workers import TOKEN, Worker, Workers, all_delivered, environment, seconds_between, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -100,7 +100,7 @@ def test_doubtful_commit(
         worker.wait_event("task.restarting", count=count, error="Fenced")
     worker.wait_delivered(worker.delivered() + 150)
     simulator.rate = 0
-    wait_for(lambda: worker.delivered() == len(simulator.emissions.complete_ids()), "all posts are delivered")
+    wait_for(lambda: all_delivered(simulator, worker), "all posts are delivered")
     assert 0 == worker.stop()
     found = topics.contents(broker, fresh)
 
