@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from connector.simulator import SimulatorSettings, SimulatorThread
 from tests import brokers
@@ -21,6 +22,10 @@ from tests.workers import Workers
 
 KEPT = ("CONNECTOR_TEST_BROKER_URL", "CONNECTOR_FAULT_MINUTES")
 """Variables that steer the tests, not the connector."""
+
+# An example, or the making of one, takes as long as the machine lets it: how busy that is says nothing about the code.
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 LOGS = pytest.StashKey[list[Workers]]()
 

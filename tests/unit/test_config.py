@@ -669,14 +669,14 @@ VARIABLES = sorted(environment_names([*WORKER_OPTIONS.values(), *CONNECTOR_OPTIO
 
 
 @given(st.dictionaries(st.sampled_from(VARIABLES) | st.text(max_size=20).map("CONNECTOR_".__add__), WORDS))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_environment(environ):
     """Any environment is either understood or answered with sentences."""
     assert all(sentence.endswith((".", "?")) for sentence in outcome_of(environ))
 
 
 @given(st.dictionaries(st.sampled_from(sorted(CONNECTOR_OPTIONS)) | st.text(max_size=20), WORDS))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_map(texts):
     """Any map of strings is either a configuration or has problems, and can be shown."""
     checked = rest(texts)

@@ -775,7 +775,7 @@ class NothingLost(RuleBasedStateMachine):
 
 
 TestNothingLost = NothingLost.TestCase
-TestNothingLost.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestNothingLost.settings = settings(max_examples=150, stateful_step_count=30)
 
 
 @pytest.fixture

@@ -963,7 +963,7 @@ def stories(draw):
     return scripts, outcomes, opens, stops, draw(st.integers(1, 4))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(stories())
 def test_each_post_is_committed_once_and_in_order(story):
     """Whatever connections, commits and workers do, each post is committed once, in the order of its source."""

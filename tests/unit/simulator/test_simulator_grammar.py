@@ -196,7 +196,7 @@ def facts_of(post):
 ALWAYS = "from:ann OR from:bob"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(tree, posts)
 def test_matching_agrees_with_the_oracle(node, post):
     """A rule that is written, read and matched says what its tree says."""
@@ -205,7 +205,7 @@ def test_matching_agrees_with_the_oracle(node, post):
     assert matches(parse(rule), facts_of(post)) == holds(node, post)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(tree, min_size=1, max_size=12), posts)
 def test_the_index_finds_the_rules_that_one_by_one_would(nodes, post):
     """Filing rules under their anchors loses none and adds none."""
@@ -218,7 +218,7 @@ def test_the_index_finds_the_rules_that_one_by_one_would(nodes, post):
     assert expected == actual
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet='ab "()-#@$:~ORé🎉9[]~.', max_size=30) | st.text(max_size=30))
 def test_any_text_is_a_rule_or_refused(text):
     """Whatever somebody types, the answer is a tree or a refusal with details."""

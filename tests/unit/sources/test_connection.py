@@ -222,7 +222,7 @@ def test_a_line_is_byte_for_byte_xs():
         assert [OTHER, POST] == read(stream(*pieces, CLEAN)).lines
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.sampled_from([POST, OTHER, b"", b"x" * 3000]), min_size=1, max_size=30), st.data())
 def test_chunks_may_be_cut_anywhere_on_the_wire(lines, data):
     """Neither chunk heads nor chunk ends need to arrive whole."""
@@ -280,7 +280,6 @@ def received(pieces, take):
     return got, None
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([POST, OTHER, b"", b"\r", b"x" * 300]), st.sampled_from([b"\n", b"\r\n"]))),
     st.sampled_from([b"", POST[:9], b"\r"]),
