@@ -35,8 +35,10 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "" $(ARGS) || exit 1; \
 	[ $$linted = 0 ] || { echo "The tests are fine; lint is not, see above."; exit 1; }
 
+# Two at once: half of the time is spent in waits, for a silence to last or a limit to end.  A file stays in one of the
+# processes, for what its tests share.  ARGS="-n0 --pdb" for a debugger.
 test-unit: $(VENV)/.dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n2 --dist=loadfile $(ARGS)
 
 chaos: $(VENV)/.dev
 	@CONNECTOR_CHAOS_MINUTES="$${CONNECTOR_CHAOS_MINUTES:-10}" $(BIN)/python -m pytest -m e2e tests/e2e/test_chaos.py $(ARGS)

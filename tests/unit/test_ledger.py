@@ -107,7 +107,7 @@ def many(rate, *, late_ms=0):
     random = Random(7)
     apart = (1000 << 22) // rate
     late = late_ms << 22
-    return [first_id(MADE_MS) + number * apart + random.randrange(apart + late) for number in range(MANY)]
+    return [first_id(MADE_MS) + number * apart + int(random.random() * (apart + late)) for number in range(MANY)]
 
 
 @pytest.mark.parametrize(("rate", "most"), [(250, 3.6), (6_000, 2.9), (75_000, 2.5)])

@@ -46,7 +46,7 @@ class Client:
         """An open stream; `next_line` reads from it."""
         params = {name.replace("__", "."): value for name, value in params.items()}
         with requests.get(self.url + path, params=params, headers=self.headers, stream=True, timeout=5) as response:
-            response.lines = response.iter_lines(chunk_size=1, delimiter=b"\r\n")
+            response.lines = response.iter_lines(chunk_size=None, delimiter=b"\r\n")
             yield response
 
 
