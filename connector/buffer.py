@@ -33,7 +33,8 @@ class Buffer:
         self.max_bytes, self.full_posts = max_bytes, full_posts
         self._wake = wake
         self._arrivals: deque[Arrival | Connected] = deque()
-        self._room = threading.Condition()
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
         self._bytes = 0
         self._held = 0
         self._posts = 0
@@ -62,7 +63,7 @@ class Buffer:
 
     def put(self, arrival: Arrival) -> None:
         """Add *arrival*; block while there is no room.  Reader thread."""
-        with self._room:
+        with self._lock:
             while (kept := self._bytes + self._held) and kept + arrival.size > self.max_bytes and not self._unbounded:
                 self._room.wait()
             was_full = self.full
@@ -77,7 +78,7 @@ class Buffer:
 
     def hold(self, size_bytes: int) -> None:
         """Say how many bytes the loop holds that it has taken from here and not delivered yet.  Event loop."""
-        with self._room:
+        with self._lock:
             self._held = size_bytes
             self._room.notify_all()
 
@@ -93,7 +94,7 @@ class Buffer:
         """
         drained: list[Arrival | Connected] = []
         posts = size = 0
-        with self._room:
+        with self._lock:
             while self._arrivals and posts < max_posts and size < self._full_bytes:
                 arrival = self._arrivals.popleft()
                 drained.append(arrival)
@@ -109,7 +110,7 @@ class Buffer:
 
     def put_connected(self, connected: Connected) -> None:
         """Add that a connection was opened; never blocks.  Reader thread."""
-        with self._room:
+        with self._lock:
             self._arrivals.append(connected)
             woken, self._woken = self._woken, True
         if not woken:
@@ -117,6 +118,6 @@ class Buffer:
 
     def release(self) -> None:
         """Let a blocked `put` finish, and all later ones: what was read is not lost at a stop.  Any thread."""
-        with self._room:
+        with self._lock:
             self._unbounded = True
             self._room.notify_all()

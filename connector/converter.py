@@ -5,7 +5,9 @@ The path of every post: its id out of the line's head, the ledger's word whether
 no post goes to the dead letter topic, or ends the task; nothing is skipped without a word.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from connector.errors import BadRecord
 from connector.ledger import Ledger
@@ -23,7 +25,8 @@ class Converted:
 
     *ids* are those of the records, *again* those of posts that the ledger knew.  *waits* has, for each arrival, when it
     came (`clock.now`), when one of its posts was made, and how many posts it brought.  *newest_id* is the largest id of
-    the last arrival, delivered before or not; 0 for none.  *dropped* has error, reason and size of each dead letter.
+    what was converted last, delivered before or not; 0 for none.  *dropped* has error, reason and size of each dead
+    letter.
     *error* is the bad record behind which nothing was converted.
     """
 
@@ -48,14 +51,49 @@ class Converter:
         self.max_dead_letter_bytes = 0
         """The largest value that the dead letter topic takes; what is beyond is cut, and a header says so."""
 
-    def convert(self, arrival: Arrival, result: Converted, *, source: bytes | None = None, until_id: int = 0) -> None:
+    def convert(
+        self, arrivals: Sequence[Arrival], result: Converted, *, source: bytes | None = None, until_id: int = 0
+    ) -> None:
         """
-        Convert the lines of *arrival* behind what *result* holds, up to the first bad record that is not tolerated.
+        Convert the lines of *arrivals* behind what *result* holds, up to the first bad record that is not tolerated.
 
         Posts with ids below *until_id*, or all if that is 0, are marked as found by *source*.
         """
-        if not until_id and self._convert_at_once(arrival, result, source):
+        if not until_id and self._convert_at_once(arrivals, result, source):
             return
+        newest_id = 0
+        for arrival in arrivals:
+            alone = len(arrivals) > 1 and not until_id and self._convert_at_once((arrival,), result, source)
+            if not alone:
+                self._convert_one_by_one(arrival, result, source, until_id)
+            newest_id = max(newest_id, result.newest_id)
+            if result.error is not None:
+                break
+        result.newest_id = newest_id
+
+    def _convert_at_once(self, arrivals: Sequence[Arrival], result: Converted, source: bytes | None) -> bool:
+        """Convert arrivals of nothing but new and proper posts, as nearly all are; return False for any other."""
+        lines = tuple(chain.from_iterable(arrival.lines for arrival in arrivals))
+        if not lines or max(map(len, lines)) + MAX_DIGITS > self.max_record_bytes:
+            return False
+        heads = heads_of(lines)
+        if heads is None or not self.ledger.add_new(heads[0]):
+            return False
+        ids, keys = heads
+        times = [(post_id >> SEQUENCE_BITS) + EPOCH_MS for post_id in ids]
+        result.records.extend(keys, lines, times, source)
+        result.ids += ids
+        result.newest_id = max(ids)
+        if source is None:
+            end = 0
+            for arrival in arrivals:
+                posts = len(arrival.lines)
+                end += posts
+                if posts:
+                    result.waits.append((arrival.at, times[end - 1] / 1000, posts))
+        return True
+
+    def _convert_one_by_one(self, arrival: Arrival, result: Converted, source: bytes | None, until_id: int) -> None:
         ledger, records, ids = self.ledger, result.records, result.ids
         before = len(records)
         newest_id = made_ms = 0
@@ -89,23 +127,6 @@ class Converter:
         posts = len(records) - before
         if posts and (source is None or until_id):  # what is looked up later says nothing about delays
             result.waits.append((arrival.at, made_ms / 1000, posts))
-
-    def _convert_at_once(self, arrival: Arrival, result: Converted, source: bytes | None) -> bool:
-        """Convert an arrival of nothing but new and proper posts, as nearly all are; return False for any other."""
-        lines = arrival.lines
-        if not lines or max(map(len, lines)) + MAX_DIGITS > self.max_record_bytes:
-            return False
-        heads = heads_of(lines)
-        if heads is None or not self.ledger.add_new(heads[0]):
-            return False
-        ids, keys = heads
-        times = [(post_id >> SEQUENCE_BITS) + EPOCH_MS for post_id in ids]
-        result.records.extend(keys, lines, times, source)
-        result.ids += ids
-        result.newest_id = max(ids)
-        if source is None:
-            result.waits.append((arrival.at, times[-1] / 1000, len(ids)))
-        return True
 
     def _bury(self, line: bytes, error: BadRecord, at: float, result: Converted) -> None:
         headers = [

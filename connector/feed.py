@@ -105,6 +105,8 @@ class Feed:
         self.written: dict[str | None, bytes | None] = dict(kept)
         self.changed = False
         """Something has changed that is to be committed soon, posts or not."""
+        self.ahead = False
+        """Something was handed over that no offset tells of yet."""
         self._said = self.coverage
         self.repairing: Gap | None = None
         """The gap whose ids have to be remembered."""
@@ -164,16 +166,27 @@ class Feed:
             if gap.way is Way.BACKFILL and gap.state is GapState.REPAIRING:
                 self.coverage = self.coverage.with_gap(replace(gap, state=GapState.OPEN, way=None))
 
-    def take(self, arrival: Arrival, converter: Converter, result: Converted) -> None:
-        """Convert *arrival*, and claim what it proves."""
+    def take(self, arrivals: Sequence[Arrival], converter: Converter, result: Converted) -> None:
+        """
+        Convert *arrivals*, and claim what they prove.
+
+        All of them have lines, or it is one keep-alive.  Together they prove what the last does, with the newest post
+        of all: perhaps less than one by one, never more.
+        """
+        if self.backfilling and len(arrivals) > 1:  # each may be the first behind the end of the backfill
+            for arrival in arrivals:
+                if result.error is None:
+                    self.take((arrival,), converter, result)
+            return
+        last = arrivals[-1]
         before, again = len(result.ids), len(result.again)  # each id has a record
         until = first_id(self._connected_ms()) if self.backfilling else 0
         if self.backfilling:
-            converter.convert(arrival, result, source=Way.BACKFILL.encode(), until_id=until)
+            converter.convert(arrivals, result, source=Way.BACKFILL.encode(), until_id=until)
         else:
-            converter.convert(arrival, result)
+            converter.convert(arrivals, result)
         with self._flying_lock:
-            self._flying -= len(arrival.lines)
+            self._flying -= sum(len(arrival.lines) for arrival in arrivals)
         billed = 0
         if self._settings.metered:
             billed = self._bills.streamed(self.now_ms, fresh=result.ids[before:], again=result.again[again:])
@@ -181,9 +194,9 @@ class Feed:
         if self.backfilling:
             self._count_backfill(sum(source is not None for source in result.records.sources[before:]), billed)
             if min([*result.ids[before:], *result.again[again:]], default=until) < until:
-                self._backfilled_ms = self.x_ms(arrival.at)
+                self._backfilled_ms = self.x_ms(last.at)
         if result.error is None:
-            self._claim(arrival, result.newest_id)
+            self._claim(last, result.newest_id)
 
     def _count_backfill(self, posts: int, billed: int) -> None:
         for gap in self.coverage.gaps:
@@ -196,6 +209,7 @@ class Feed:
 
     def delivered(self, result: Converted) -> None:
         """Count what is about to be delivered."""
+        self.ahead = self.ahead or bool(result.records or result.dead_letters)
         self.coverage = self.coverage.delivered(posts=len(result.records), dead_letters=len(result.dead_letters))
 
     def _claim(self, arrival: Arrival, newest_id: int) -> None:
@@ -236,10 +250,9 @@ class Feed:
         billed = 0
         if self._settings.metered and page.fetched is not None:
             billed = self._bills.found(self.now_ms, page.fetched, delivered=converter.ledger)
-        for arrival in page.arrivals:
-            converter.convert(arrival, result, source=page.way.encode())
-            if result.error is not None:
-                return  # the task ends with it, and the next one repairs again from here
+        converter.convert(page.arrivals, result, source=page.way.encode())
+        if result.error is not None:
+            return  # the task ends with it, and the next one repairs again from here
         if self._settings.metered and page.fetched is None:
             billed = self._bills.streamed(self.now_ms, fresh=result.ids, again=result.again)
         self._bill(billed)
@@ -362,7 +375,7 @@ class Feed:
 
     def writes(self, key_of: Callable[[SourcePartition, str | None], bytes]) -> list[OffsetWrite]:
         """Return what the offsets topic has to say from now on: the offset always, the rest where it has changed."""
-        self.changed = False
+        self.changed = self.ahead = False
         values: dict[str | None, bytes | None] = {}
         if self.coverage.covered_to_ms is not None or self.coverage.posts or self.coverage.dead_letters:
             self.coverage = replace(self.coverage, batch=self.coverage.batch + 1)

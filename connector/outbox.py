@@ -159,9 +159,14 @@ class Outbox:
         return committed
 
     def _resolve(self, committed: CommittedOffsets) -> None:
-        while self.pending and all(
-            (offset.key, offset.value) in committed.seen for offset in self.pending[0].batch.offsets
-        ):
+        there = 0
+        for number, pending in enumerate(self.pending, 1):
+            offsets = pending.batch.offsets
+            if not all((offset.key, offset.value) in committed.seen for offset in offsets):
+                break
+            if offsets:  # behind a batch without any, only the next ones tell
+                there = number
+        for _ in range(there):
             self._confirm(self.pending.pop(0))
         if any(committed.latest.get(key) != value for key, value in self.committed.items()):
             raise Superseded("Another owner has delivered since")

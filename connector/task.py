@@ -6,7 +6,8 @@ One task: poll, deliver, commit, and start over from the committed offset when K
                                         └── pause ◀── outcome unknown ───────┘
 
 What is delivered and what is missing of each source partition is the `feed`'s affair, repairs are the `filler`'s; what
-is on its way into Kafka, and what becomes of a doubtful commit, is the `outbox`'s.
+goes into a batch is the `gatherer`'s, what is on its way into Kafka, and what becomes of a doubtful commit, is the
+`outbox`'s.
 """
 
 import asyncio
@@ -22,10 +23,9 @@ from mode import Service
 from connector import clock
 from connector.buffer import Buffer
 from connector.console import Console
-from connector.converter import Converted, Converter
-from connector.coverage import Coverage, Way
+from connector.converter import Converter
+from connector.coverage import Coverage
 from connector.errors import (
-    BadRecord,
     BrokerAway,
     ConnectorError,
     DeliveryFailed,
@@ -39,9 +39,7 @@ from connector.events import (
     BatchDelivered,
     DeliveryDelayed,
     DeliveryResumed,
-    DuplicatesDropped,
     Event,
-    RecordDropped,
     TaskFailed,
     TaskFenced,
     TaskRestarting,
@@ -50,11 +48,12 @@ from connector.events import (
     TaskStopped,
     TimeLimitReached,
 )
-from connector.feed import OFFSET, REPAIRED, RULES, Feed, FeedSettings, ledger_write
+from connector.feed import OFFSET, REPAIRED, RULES, Feed, FeedSettings
 from connector.filler import Filler, Finder, Requests, Workshop, remember
+from connector.gatherer import Gatherer, GathererSettings, Partition
 from connector.outbox import CommittedOffsets, Outbox, Pending, Sink
 from connector.reader import Owner, Reader, Source
-from connector.records import Arrival, Batch, Connected, DeadLetter, LedgerWrite, OffsetWrite, RecordList, TaskId
+from connector.records import TaskId
 from connector.recovery import Policy
 from connector.snowflake import to_iso
 from connector.spend import MILLS, Budget, Spend
@@ -71,8 +70,6 @@ COMMIT_PROVES_SECS = 5.0
 
 PROOF_POLL_SECS = 0.05
 
-FORGET_SECS = 1.0
-
 IDLE_TURN_SECS = 1.0
 """While nothing happens the turns become rarer, down to this: what has to be done at once wakes the task anyway."""
 
@@ -88,6 +85,8 @@ class TaskSettings:
     poll_interval_secs: float
     pace_secs: float
     """Batches that are not full begin at least so long after one another: commits cost more than the posts in them."""
+    offset_interval_secs: float
+    """While posts come, offsets are written as often; 0: with each batch, as a transaction must."""
     batch_max_records: int
     buffer_max_bytes: int
     settle_secs: float
@@ -101,24 +100,6 @@ class TaskSettings:
     budget: Budget
     others: Callable[[], Collection[Spend]]
     """What the connector's tasks have spent that run elsewhere."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Partition:
-    """One source partition of a task: what is read of it, what became of that, and what fills its gaps."""
-
-    reader: Reader
-    feed: Feed
-    filler: Filler[Any]
-
-    @property
-    def outage_secs(self) -> float:
-        """For how long, by X's clock, an outage goes on that is no gap yet."""
-        coverage = self.feed.coverage
-        if self.reader.connected is not None or coverage.covered_to_ms is None:
-            return 0.0
-        since = max([coverage.covered_to_ms, *(gap.to_ms for gap in coverage.gaps)])
-        return max(self.feed.now_ms - since, 0) / 1000
 
 
 class SourceTask(Service):
@@ -163,13 +144,22 @@ class SourceTask(Service):
         self._restarting: DeliveryFailed | None = None
         self._wake = asyncio.Event()
         self._outbox = Outbox(sink, self, self._wake)
+        self._gatherer = Gatherer(
+            GathererSettings(
+                task=settings.task,
+                batch_max_records=settings.batch_max_records,
+                offset_interval_secs=settings.offset_interval_secs,
+                dead_letter_topic=settings.dead_letter_topic,
+                mills_each=settings.budget.mills_each,
+            ),
+            self._converter,
+            sink,
+            emit=emit,
+        )
         self._stopping = False
         self._fatal: ToleranceExceeded | None = None
         self._proof_wanted = False
         self._untold = False
-        self._forgot_at = time.monotonic()
-        self._built_at = 0.0
-        self._converting_bytes = 0
         self._main: asyncio.Task[Any] | None = None
         self._runs: list[asyncio.Task[None]] = []
         self._time_limit: asyncio.TimerHandle | None = None
@@ -392,7 +382,7 @@ class SourceTask(Service):
                 await self._outbox.confirmed()
                 self._raise_reader_error()
                 return
-            await self._woken(rest_secs)
+            await self._woken(min(rest_secs, self._gatherer.owed_secs))
             rest_secs = max(min(2 * rest_secs, IDLE_TURN_SECS), self.settings.poll_interval_secs)
 
     async def poll(self) -> bool:
@@ -402,9 +392,8 @@ class SourceTask(Service):
         await self._keep_pace()
         self._wake.clear()
         self._say_next_drain(time.monotonic() + self.settings.pace_secs)
-        pending, fatal = await self._convert()
+        pending, fatal = await self._gatherer.gather(self.partitions, prove=self._proof_wanted, quiet=self._quiet)
         self._fatal = self._fatal or fatal
-        self._converting_bytes = 0
         if pending is None:
             self._say_next_drain(0.0)  # no batch, no pace: whatever comes begins the next turn
         else:
@@ -417,7 +406,7 @@ class SourceTask(Service):
 
     def _tell_held(self) -> None:
         """Let the buffers know what is not delivered: a batch may be of any of them, so each has its part."""
-        held = self._converting_bytes + self._outbox.size_bytes
+        held = self._gatherer.size_bytes + self._outbox.size_bytes
         for feed in self.feeds:
             feed.buffer.hold(held // len(self.partitions))
 
@@ -431,10 +420,15 @@ class SourceTask(Service):
         return any(reader.buffer.full for reader in self.readers)
 
     async def _keep_pace(self) -> None:
-        due = self._built_at + self.settings.pace_secs
+        due = self._gatherer.built_at + self.settings.pace_secs
         while (wait := due - time.monotonic()) > 0 and not self._full() and not self._stopping:
             self._wake.clear()
             await self._woken(wait)
+
+    @property
+    def _quiet(self) -> bool:
+        """Whether an offset that only says that time has passed is due."""
+        return self._stopping or time.monotonic() - self._outbox.committed_at >= IDLE_COMMIT_SECS
 
     def _wake_loop(self) -> None:
         """Let the next turn begin.  Reader thread."""
@@ -454,98 +448,6 @@ class SourceTask(Service):
             self.finished = True
             self.begin_stop()
             self.over.set()
-
-    async def _convert(self) -> tuple[Pending | None, ToleranceExceeded | None]:
-        self._converter.max_record_bytes = self._sink.max_record_bytes
-        self._converter.max_dead_letter_bytes = self._sink.max_dead_letter_bytes
-        taken = _Taken()
-        for partition in self.partitions:
-            live = await self._take_arrivals(partition)
-            taken.add(live, None)
-            if live.records:
-                taken.readers.append(partition.reader)
-            if live.error is None and (page := partition.filler.page) is not None:
-                found = Converted()
-                partition.feed.put_page(page, self._converter, found)
-                partition.feed.delivered(found)
-                partition.filler.took_page()
-                taken.add(found, page.way)
-            feed = partition.feed
-            due = feed.changed or self._proof_wanted or (feed.moved and self._offset_due)
-            if live.records or live.dead_letters or due:
-                taken.offsets += feed.writes(self._sink.offset_key)
-        self._forget_ids()
-        for result, source in taken.results:
-            self._tell(result, source)
-        fatal = None if taken.error is None else self._intolerable(taken.error)
-        return await self._pending_of(taken), fatal
-
-    async def _take_arrivals(self, partition: Partition) -> Converted:
-        result = Converted()
-        feed = partition.feed
-        drained = feed.buffer.drain(self.settings.batch_max_records)
-        self._converting_bytes += sum(item.size for item in drained if isinstance(item, Arrival))
-        for item in drained:
-            if isinstance(item, Connected):
-                feed.on_connected(item)
-                continue
-            feed.take(item, self._converter, result)
-            if result.error is not None:
-                break  # the offset stays before the line that ends the task
-            await asyncio.sleep(0)  # the commit in flight sends its next request meanwhile
-        feed.delivered(result)
-        return result
-
-    async def _pending_of(self, taken: "_Taken") -> Pending | None:
-        if not (taken.records or taken.letters or taken.offsets):
-            return None
-        batch = Batch(
-            records=taken.records.done(),
-            dead_letters=tuple(taken.letters),
-            offsets=tuple(taken.offsets),
-            ledger=tuple(taken.ledger),
-        )
-        self._built_at = time.monotonic()
-        billed = sum(feed.billed for feed in self.feeds)
-        for feed in self.feeds:
-            feed.billed = 0
-        return Pending(
-            batch=batch,
-            encoded=await self._sink.encode(batch),
-            waits=tuple(taken.waits),
-            readers=tuple(taken.readers),
-            since=time.monotonic(),
-            size_bytes=sum(map(len, batch.records.values)),
-            mills=billed * self.settings.budget.mills_each,
-        )
-
-    @staticmethod
-    def _intolerable(error: BadRecord) -> ToleranceExceeded:
-        return ToleranceExceeded(f"{error}; errors.tolerance=all would keep it aside")
-
-    def _forget_ids(self) -> None:
-        now = time.monotonic()
-        if now - self._forgot_at >= FORGET_SECS:
-            self._forgot_at = now
-            self._converter.ledger.keep([ids for feed in self.feeds for ids in feed.id_ranges()])
-
-    @property
-    def _offset_due(self) -> bool:
-        return self._stopping or time.monotonic() - self._outbox.committed_at >= IDLE_COMMIT_SECS
-
-    def _tell(self, result: Converted, source: Way | None) -> None:
-        for error, reason, size in result.dropped:
-            self._emit(
-                RecordDropped(
-                    of=self.settings.task,
-                    error=error,
-                    reason=reason,
-                    dead_letter_topic=self.settings.dead_letter_topic or "",
-                    size_bytes=size,
-                )
-            )
-        if result.again:
-            self._emit(DuplicatesDropped(of=self.settings.task, posts=len(result.again), source=source))
 
     # -- what the outbox tells
 
@@ -659,26 +561,3 @@ class SourceTask(Service):
             self._untold = False
             self._on_status(self.status)
 
-
-class _Taken:
-    """What the partitions of a task give to one batch."""
-
-    def __init__(self) -> None:
-        self.results: list[tuple[Converted, Way | None]] = []
-        self.records = RecordList()
-        self.letters: list[DeadLetter] = []
-        self.waits: list[tuple[float, float, int]] = []
-        self.offsets: list[OffsetWrite] = []
-        self.ledger: list[LedgerWrite] = []
-        self.readers: list[Reader] = []
-        self.error: BadRecord | None = None
-
-    def add(self, result: Converted, source: Way | None) -> None:
-        """Add what was read from the stream, or found by a repair, the *source*."""
-        self.results.append((result, source))
-        self.records += result.records
-        self.letters += result.dead_letters
-        self.waits += result.waits
-        self.error = self.error or result.error
-        if result.ids:
-            self.ledger.append(ledger_write(result.ids, source))

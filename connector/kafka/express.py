@@ -109,8 +109,8 @@ class Express:
             KafkaError: the outcome is unknown.
         """
         if not self._transactional:
-            await self._write(parcels)
-            await self._write(behind)
+            for some in filter(None, (parcels, behind)):
+                await self._write(some)
             return
         everything = [*parcels, *behind]
         self._manager.begin_transaction()

@@ -159,7 +159,7 @@ async def _write_by_express(
             behind.append(Parcel(its_topic, where.slot, partial(_batch_of, client, fields)))
             if behind[-1].builder.record_count() < len(fields):
                 return False
-    if not (offsets and express.takes([*parcels, *behind])):
+    if not express.takes([*parcels, *behind]):
         return False
     await express.deliver(parcels, behind)
     return True

@@ -18,6 +18,7 @@ The third: was that all?  After a stall old data waits here, and what is read fi
 import contextlib
 import http.client
 import io
+import select
 import socket
 import ssl
 import sys
@@ -31,7 +32,6 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import ConnectionPool, HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.response import HTTPResponse
-from urllib3.util.wait import wait_for_read
 
 PIECE_BYTES = 256 * 1024
 """
@@ -124,6 +124,7 @@ class _BulkResponse(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self._sock = sock
         self._emptied = False  # nothing is left in the file `fp`
+        self._poll: select.poll | None = None
         self._left = 0  # bytes of the current chunk that are still to come
         self._inside = False  # a chunk was begun, so its line end is still to come
         self._head = b""  # the begin of a chunk head that arrived in parts
@@ -154,9 +155,10 @@ class _BulkResponse(http.client.HTTPResponse):
         """
         if self.fp is None:
             return b"", []
-        self._emptied = _empties(limit)
         while self._broken is None:
-            piece = self.fp.read1(limit)
+            # the file holds what came with the head; behind that it would only be one more layer for each post
+            piece = self._sock.recv(limit) if self._emptied else self.fp.read1(limit)
+            self._emptied = self._emptied or _empties(limit)
             if not piece:
                 self._broken = http.client.IncompleteRead(b"")
                 break
@@ -178,7 +180,10 @@ class _BulkResponse(http.client.HTTPResponse):
                 return False
         elif not isinstance(self._sock, socket.socket):  # TLS inside a proxy's TLS has buffers of its own
             return False
-        return not wait_for_read(self._sock, timeout=0)
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._sock, select.POLLIN)
+        return not self._poll.poll(0)
 
     def _find_chunks(self, piece: bytes) -> Spans:
         spans: Spans = []

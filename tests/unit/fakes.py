@@ -402,6 +402,7 @@ SETTINGS = {
     "task": TASK,
     "poll_interval_secs": 0.005,
     "pace_secs": 0.0,
+    "offset_interval_secs": 0.0,
     "batch_max_records": 100,
     "buffer_max_bytes": 100_000,
     "settle_secs": 0.0,

@@ -31,7 +31,7 @@ def convert(converter, *arrivals, **asked):
     """What *arrivals* become together."""
     result = Converted()
     for each in arrivals:
-        converter.convert(each, result, **asked)
+        converter.convert((each,), result, **asked)
         if result.error is not None:
             break
     return result
@@ -69,9 +69,9 @@ def test_newest_of_the_last_arrival(strict):
     """How far X has come is told by the largest id of an arrival, delivered before or not; by none for a keep-alive."""
     result = convert(strict, arrival(post(2), post(9)))
     assert id_of(9) == result.newest_id
-    strict.convert(arrival(post(9), post(3)), result)
+    strict.convert((arrival(post(9), post(3)),), result)
     assert id_of(9) == result.newest_id
-    strict.convert(arrival(), result)
+    strict.convert((arrival(),), result)
     assert 0 == result.newest_id
 
 
@@ -258,7 +258,7 @@ def test_at_once_is_as_one_by_one(arrivals, tolerant, source):
         converter.max_record_bytes, converter.max_dead_letter_bytes = 150, 150
         results.append(result := Converted())
         for lines in arrivals:
-            converter.convert(arrival(*lines, at=1.0), result, source=source)
+            converter.convert((arrival(*lines, at=1.0),), result, source=source)
             if result.error is not None:
                 break
 

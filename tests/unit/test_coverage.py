@@ -570,7 +570,7 @@ class NothingLost(RuleBasedStateMachine):
             if isinstance(item, Connected):
                 feed.on_connected(item)
             else:
-                feed.take(item, task.converter, live)
+                feed.take((item,), task.converter, live)
         task.arrivals.clear()
         feed.delivered(live)
         if live.ids:

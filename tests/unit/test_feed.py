@@ -55,7 +55,7 @@ class Feeding:
         lines = [post(made(ms)) for ms in times]
         self.feed.admit(len(lines))
         result = Converted()
-        self.feed.take(arrival(*lines, drained=drained), self.converter, result)
+        self.feed.take((arrival(*lines, drained=drained),), self.converter, result)
         self.feed.delivered(result)
         return result
 
@@ -229,7 +229,7 @@ def test_bad_line_claims_nothing(feeding):
     feeding.connect(0)
     feeding.now = 60_000
     result = Converted()
-    feeding.feed.take(arrival(post(made(60_000)), b"{}"), feeding.converter, result)
+    feeding.feed.take((arrival(post(made(60_000)), b"{}"),), feeding.converter, result)
 
     assert result.error is not None
     assert MARGIN == feeding.covered_to

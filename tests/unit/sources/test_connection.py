@@ -257,6 +257,8 @@ class Sock:
     def read1(self, limit):
         return self.pieces.popleft() if self.pieces else b""
 
+    recv = read1
+
     def readline(self, limit):
         return self.pieces.popleft()
 
