@@ -170,14 +170,9 @@ class Feed:
         """
         Convert *arrivals*, and claim what they prove.
 
-        All of them have lines, or it is one keep-alive.  Together they prove what the last does, with the newest post
-        of all: perhaps less than one by one, never more.
+        All of them have lines, or it is one keep-alive.  Together they prove what one arrival would that brought all
+        of it when the last was read.
         """
-        if self.backfilling and len(arrivals) > 1:  # each may be the first behind the end of the backfill
-            for arrival in arrivals:
-                if result.error is None:
-                    self.take((arrival,), converter, result)
-            return
         last = arrivals[-1]
         before, again = len(result.ids), len(result.again)  # each id has a record
         until = first_id(self._connected_ms()) if self.backfilling else 0

@@ -560,4 +560,3 @@ class SourceTask(Service):
         if self._untold:
             self._untold = False
             self._on_status(self.status)
-

@@ -25,6 +25,7 @@ from connector.kafka import topics
 from connector.kafka.broker import BrokerGate, Capabilities
 from connector.kafka.cluster import cluster_of
 from connector.kafka.log import CompactedLog
+from connector.kafka.membership import membership_of
 from connector.kafka.offsets import OffsetTable
 from connector.logs import Emitter
 from connector.metrics import Metrics
@@ -112,7 +113,14 @@ def wire(loaded: Loaded) -> ConnectorApp:
     builder = (
         None if config is None else TaskBuilder(app, cluster, settings, config, gate, offsets, requests, emit=emit)
     )
-    herder = Herder(slots, builder, statuses, emit=emit, over=lambda code: app.leave(code))  # noqa: PLW0108  # the worker sets `leave` later
+    herder = Herder(
+        slots,
+        builder,
+        statuses,
+        membership=lambda: membership_of(app),
+        emit=emit,
+        over=lambda code: app.leave(code),  # noqa: PLW0108  # the worker sets `leave` later
+    )
     app.herder, app.before_kafka, app.after_producer = herder, (gate,), (*logs, statuses, herder)
 
     def pause_secs() -> float:

@@ -24,6 +24,7 @@ REVOKED_STOP_SECS = 10.0
 
 FLUSH_SECS = 2.0
 CATCH_UP_SECS = 10.0
+MEMBER_POLL_SECS = 0.1
 
 
 class BuildTask(Protocol):
@@ -38,8 +39,9 @@ class Herder(Service):
     """
     The tasks of this worker.
 
-    *slots* says which task has which slot.  *over* is called when all tasks of this worker have reached their time
-    limit, or one with a time limit has failed: with the exit code, perhaps more than once.
+    *slots* says which task has which slot.  *membership* returns what changes whenever the group does something with
+    this worker or its coordinator is lost, None while there is none.  *over* is called when all tasks of this worker
+    have reached their time limit, or one with a time limit has failed: with the exit code, perhaps more than once.
     """
 
     mundane_level = "debug"  # our events say what an operator wants to know
@@ -50,6 +52,7 @@ class Herder(Service):
         build: BuildTask | None,
         statuses: Statuses,
         *,
+        membership: Callable[[], object | None],
         emit: Callable[[Event], None],
         over: Callable[[int], None],
     ) -> None:
@@ -60,6 +63,7 @@ class Herder(Service):
         self._since: dict[int, float] = {}
         self.tasks: dict[int, SourceTask] = {}
         self._build, self._statuses, self._emit, self._over = build, statuses, emit, over
+        self._membership = membership
         self._runs: dict[int, asyncio.Task[None]] = {}
         self._leaving = False
 
@@ -71,7 +75,7 @@ class Herder(Service):
         """
         Run the tasks of *slots* and no others; returns at once.
 
-        A task that is new here begins after *pause_secs*, if it is still assigned then.
+        A task that is new here begins once the worker was left in peace for *pause_secs*, if it is still assigned then.
         """
         self.joined = True
         before, self.assigned = self.assigned, {slot for slot in slots if slot in self.slots}
@@ -124,7 +128,7 @@ class Herder(Service):
     async def _run(self, slot: int, pause_secs: float) -> None:
         """Run the slot's task, again and again while it is assigned here and another owner fenced it."""
         name = self.slots[slot]
-        await self.sleep(pause_secs)
+        await self._peace(slot, pause_secs)
         with contextlib.suppress(TimeoutError):  # then a connection that its last owner left at X has to time out there
             await asyncio.wait_for(self._statuses.caught_up(), CATCH_UP_SECS)
         while slot in self.assigned and not self._leaving and self._build is not None:
@@ -148,6 +152,16 @@ class Herder(Service):
             if slot in self.assigned and not self._leaving:
                 await self.sleep(RESTART_PAUSE_SECS)
         self.tasks.pop(slot, None)
+
+    async def _peace(self, slot: int, secs: float) -> None:
+        if not secs:
+            return
+        # counted from the last disturbance: a broker that wakes may be no coordinator for many seconds, for anybody
+        since, before = time.monotonic(), self._membership()
+        while slot in self.assigned and not self._leaving and time.monotonic() - since < secs:
+            await self.sleep(min(MEMBER_POLL_SECS, secs))
+            if (now := self._membership()) is None or now != before:
+                since, before = time.monotonic(), now
 
     def _crash_on_error(self, run: "asyncio.Task[None]") -> None:
         """A task that cannot even be built is our own error, and ends the worker."""

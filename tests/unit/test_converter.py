@@ -249,6 +249,29 @@ LINES = st.lists(st.integers(0, 9).map(post) | st.sampled_from(ODD), max_size=6)
 
 
 @given(st.lists(LINES, max_size=6), st.booleans(), st.sampled_from([None, b"search"]))
+def test_several_arrivals_are_as_one_after_the_other(groups, tolerant, source):
+    """Arrivals that are converted together become what they become by themselves; the newest id is that of all."""
+    together, apart = (Converter(connector="posts", dead_letters=tolerant) for _ in range(2))
+    for converter in (together, apart):
+        converter.max_record_bytes, converter.max_dead_letter_bytes = 150, 150
+    arrivals = [arrival(*lines, at=float(number)) for number, lines in enumerate(groups)]
+    one, other, newest = Converted(), Converted(), 0
+    together.convert(arrivals, one, source=source)
+    for each in arrivals:
+        apart.convert((each,), other, source=source)
+        newest = max(newest, other.newest_id)
+        if other.error is not None:
+            break
+
+    assert str(one.error) == str(other.error)
+    assert newest == one.newest_id
+    one.error = other.error = None
+    one.newest_id = other.newest_id = 0
+    assert one == other
+    assert sorted(together.ledger._young) == sorted(apart.ledger._young)
+
+
+@given(st.lists(LINES, max_size=6), st.booleans(), st.sampled_from([None, b"search"]))
 def test_at_once_is_as_one_by_one(arrivals, tolerant, source):
     """Posts of an arrival are converted together where all are new and proper; what comes out is the same."""
     quick, slow = (Converter(connector="posts", dead_letters=tolerant) for _ in range(2))

@@ -109,6 +109,30 @@ def with_gap(monkeypatch, **changed):
     return feeding
 
 
+def test_arrivals_together_prove_what_the_last_does(feeding):
+    """Posts that were read one by one are taken at once: up to the last read, if nothing waited behind it then."""
+    feeding.connect(0)
+    feeding.now = 40_000
+    feeding.feed.admit(2)
+    arrivals = (arrival(post(made(39_000)), drained=False), arrival(post(made(38_000))))
+    result = Converted()
+    feeding.feed.take(arrivals, feeding.converter, result)
+
+    assert [id_of(made(39_000)), id_of(made(38_000))] == result.ids
+    assert 40_000 - SETTLE == feeding.covered_to
+    assert feeding.feed._flying == 0
+
+
+def test_arrivals_together_prove_no_more_than_their_newest_post(feeding):
+    """Where more waited behind the last of them, X has only reached the newest post of all."""
+    feeding.connect(0)
+    feeding.now = 40_000
+    arrivals = (arrival(post(made(30_000))), arrival(post(made(20_000)), drained=False))
+    feeding.feed.take(arrivals, feeding.converter, Converted())
+
+    assert 30_000 - SETTLE == feeding.covered_to
+
+
 # -- gaps open
 
 

@@ -1,4 +1,5 @@
 import asyncio
+from itertools import count, repeat
 from types import SimpleNamespace
 
 import pytest
@@ -83,7 +84,15 @@ class Herding:
 
     def __init__(self, slots=SLOTS, **task):
         self.built, self.events, self.codes, self.statuses = [], [], [], FakeStatuses()
-        self.herder = Herder(slots, self._build, self.statuses, emit=self.events.append, over=self.codes.append)
+        self.memberships = repeat("member")
+        self.herder = Herder(
+            slots,
+            self._build,
+            self.statuses,
+            membership=lambda: next(self.memberships),
+            emit=self.events.append,
+            over=self.codes.append,
+        )
         self._task = task
 
     def _build(self, task, slot, *, on_status, ghosts):
@@ -285,6 +294,31 @@ async def test_new_task_waits_out_the_rejoin():
         await asyncio.sleep(0.02)
 
         assert [1] == herding.running()
+
+
+@pytest.mark.parametrize("disturbed", [repeat(None), count()], ids=["no coordinator", "one change after another"])
+async def test_rejoin_may_take_long(monkeypatch, disturbed):
+    """The pause is counted from when the group leaves this worker in peace: until then the owner cannot be back."""
+    monkeypatch.setattr(module, "MEMBER_POLL_SECS", 0.005)
+    async with Herding() as herding:
+        herding.memberships = disturbed
+        herding.herder.assign([0], pause_secs=0.02)
+        await asyncio.sleep(0.2)
+        assert [] == herding.built
+        herding.memberships = repeat("member")
+        await until(lambda: 1 == len(herding.built))
+
+
+async def test_stop_in_the_pause_of_a_rejoin(monkeypatch):
+    """A worker without a coordinator stops at once, and starts nothing."""
+    monkeypatch.setattr(module, "MEMBER_POLL_SECS", 60.0)
+    async with Herding() as herding:
+        herding.memberships = repeat(None)
+        herding.herder.assign([0], pause_secs=60.0)
+        await asyncio.sleep(0.01)
+        await asyncio.wait_for(herding.herder.stop(), 1)
+
+        assert [] == herding.built
 
 
 async def test_ghosts_are_the_last_owners():

@@ -158,6 +158,14 @@ async def test_offsets_come_behind_where_there_are_no_transactions():
     assert [b"connector-offsets" in each for each in kafka.requests] == [False, True]
 
 
+async def test_posts_may_go_without_offsets():
+    """At least once: where nothing is to come behind, the posts are all that is sent."""
+    kafka = Kafka(transactional=False)
+    await deliver(kafka, parcels("posts", "posts"))
+
+    assert [(PRODUCE, 1)] == kafka.asked
+
+
 async def test_offsets_stay_behind_what_is_refused():
     """At least once: what the sender cannot write either keeps the offsets back."""
     kafka = Kafka(transactional=False, idempotent=False, produce=[{"posts": NOT_LEADER}])
