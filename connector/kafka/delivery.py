@@ -76,7 +76,8 @@ class TopicSink:
             DeliveryFailed: Kafka does not answer, or does not let us.
         """
         try:
-            return await asyncio.wait_for(self._open(), OPEN_TIMEOUT_SECS)
+            async with asyncio.timeout(OPEN_TIMEOUT_SECS):  # `wait_for` of Python 3.11 may swallow what cancels it
+                return await self._open()
         except (KafkaError, NotReady, OSError, TimeoutError) as exc:
             raise failure_of(exc) from exc
 

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from connector.ledger import decode_ids
 from connector.simulator import SimulatorThread
 from tests import topics
 from tests.brokers import Broker
@@ -80,6 +81,23 @@ def test_at_least_once(broker: Broker, simulate: Callable[..., SimulatorThread],
     assert sorted(sent) == sorted(topics.ids(records))
     assert len(records) == topics.size(broker, fresh)  # no markers of transactions
     assert 200 == topics.offsets(broker, fresh)['["posts",{"stream":"filtered"}]']["posts"]
+
+
+def test_killed_at_least_once(
+    broker: Broker, simulate: Callable[..., SimulatorThread], workers: Workers, fresh: str
+) -> None:
+    """Ids and offset follow the posts: after SIGKILL they know of none that is not in the topic."""
+    simulator = simulate(rate=250)
+    worker = workers.start(environment(broker, simulator.url, fresh, delivery="at_least_once")).wait_ready()
+    worker.wait_delivered(300)
+    worker.kill()
+    there = topics.ids(topics.read(broker, fresh))
+    known = [str(post_id) for record in topics.read(broker, f"{fresh}-ledger") for post_id in decode_ids(record.value)]
+    ((_, offset),) = topics.offsets(broker, fresh).items()
+
+    assert len(set(there)) == len(there)
+    assert set(known) <= set(there)
+    assert 300 <= offset["posts"] <= len(known) <= len(there)  # the ids are written before the offset, in one request
 
 
 @pytest.mark.parametrize("batch", [5, 4000])
