@@ -2,6 +2,8 @@
 
 import contextlib
 import ctypes
+import sys
+from collections.abc import Iterator
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -2, -3, -8
 """glibc's malloc.h."""
@@ -28,3 +30,16 @@ def keep_memory() -> None:
         mallopt(M_MMAP_THRESHOLD, MAPPED_FROM_BYTES)
         mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
         mallopt(M_TOP_PAD, GROWTH_BYTES)
+
+
+@contextlib.contextmanager
+def without(module: str) -> Iterator[None]:
+    """Let imports find that *module* is not installed, if none has imported it yet."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]  # Python's way to say so
+    try:
+        yield
+    finally:
+        del sys.modules[module]

@@ -1,9 +1,12 @@
+import importlib
 import platform
 import re
 import subprocess
 import sys
 
 import pytest
+
+from connector.memory import without
 
 SCRIPT = """
 import ctypes, sys, threading
@@ -36,3 +39,19 @@ def test_threads_share_their_memory():
     """What the reader thread has freed serves the event loop, too."""
     assert 1 < arenas("as it is")
     assert 1 == arenas("kept")
+
+
+def test_a_module_can_be_left_out():
+    """Meanwhile it looks as if it was not installed, and later it can be imported."""
+    sys.modules.pop("this", None)
+    with without("this"), pytest.raises(ImportError):
+        importlib.import_module("this")
+
+    assert "this" not in sys.modules
+
+
+def test_what_is_there_is_not_taken_away():
+    """Somebody uses it already."""
+    with without("platform"):
+        assert platform is importlib.import_module("platform")
+    assert platform is sys.modules["platform"]
