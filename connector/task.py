@@ -515,7 +515,7 @@ class SourceTask(Service):
             waits=tuple(taken.waits),
             readers=tuple(taken.readers),
             since=time.monotonic(),
-            size_bytes=sum(map(len, batch.records.values)),
+            size_bytes=batch.held_bytes(arrivals=len(taken.waits)),
             mills=billed * self.settings.budget.mills_each,
         )
 

@@ -283,4 +283,5 @@ def _body_of(request: Any) -> _Body:
         for partition, built in partitions:
             batch = built if isinstance(built, tuple) else (built,)
             pieces += Int32.encode(partition), Int32.encode(sum(map(len, batch))), *batch
+        partitions.clear()  # else the request, which is kept until it is answered, would keep all that it carried
     return _Body(*pieces)
