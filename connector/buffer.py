@@ -53,7 +53,7 @@ class Buffer:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of lines waiting for the loop."""
+        """Bytes of memory that lines take which wait for the loop."""
         return self._bytes
 
     @property

@@ -515,7 +515,7 @@ class ConnectorConfig(BaseModel):
         Option(
             whole(minimum=65_536, kind="LONG"),
             "Tuning",
-            "Bytes of posts that a task may hold between X and Kafka; then the reader waits. A third is a full batch.",
+            "Bytes of memory for a task's posts between X and Kafka; then the reader waits. A third is a full batch.",
             "LOW",
         ),
     ] = 64 * 1024 * 1024

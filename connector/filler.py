@@ -34,7 +34,7 @@ from connector.errors import (
 from connector.events import Event, RepairDelayed, RepairStarted
 from connector.feed import GAP_EDGE_MS, Feed, Page
 from connector.ledger import YOUNG_IDS, Ledger
-from connector.records import Arrival, Connected, HeldRule, TaskId
+from connector.records import Arrival, Connected, HeldRule, TaskId, held_bytes
 from connector.recovery import REPLAY_SLICE_MS, Lost, Policy, Repair, Split, backfill_minutes, step_for
 from connector.snowflake import created_ms, first_id, to_iso
 
@@ -439,7 +439,7 @@ class Filler(Generic[R]):
         await self._taken.wait()
 
     def _arrival(self, lines: tuple[bytes, ...]) -> Arrival:
-        return Arrival(lines=lines, at=clock.now(), size=sum(map(len, lines)))
+        return Arrival(lines=lines, at=clock.now(), size=held_bytes(lines))
 
     # -- what operators ask
 

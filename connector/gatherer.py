@@ -161,7 +161,7 @@ class Gatherer:
             waits=tuple(taken.waits),
             readers=tuple(taken.readers),
             since=time.monotonic(),
-            size_bytes=sum(map(len, batch.records.values)),
+            size_bytes=batch.held_bytes(arrivals=len(taken.waits)),
             mills=billed * self._settings.mills_each,
         )
 

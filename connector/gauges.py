@@ -30,7 +30,7 @@ def gauges_of(herder: Herder) -> Iterable[Metric]:
     )
     yield gauge(
         "connector_buffer_bytes",
-        "Bytes read and not yet drained.",
+        "Bytes of memory that what was read and is not yet drained takes.",
         [({}, float(sum(reader.buffer.size_bytes for reader in readers)))],
     )
     yield gauge(

@@ -2,8 +2,8 @@
 Which posts has this task delivered lately?  (Pure, and its bytes.)
 
 Ids are 64-bit numbers that grow with time.  The latest are in a set, older ones in sorted leaves.  Of the leaves a few
-are open, 8 bytes an id: the newest, as most late posts are some seconds late, and those last looked into.  The others
-are packed, in 1 to 3.5 bytes an id, the less the faster they came.
+are open, 8 bytes an id: those of the last second, and those into which somebody has looked since.  The others are
+packed, in 1 to 3.5 bytes an id, the less the faster they came.
 
     add ─▶ the young: a set ─▶ open leaves ─▶ packed leaves ─▶ let go
                                     ▲               │
@@ -28,6 +28,9 @@ LEAF_IDS = 8_192
 OPEN_LEAVES = 128
 """A million ids, 8 MB: a backfill of 75,000 posts a second that is 10 s out of order opens each leaf once."""
 
+CLOSED_LEAVES = 32
+"""As many are packed at a time: 15 ms of work."""
+
 MERGED_LEAVES = 16
 """As many are merged with late ids at a time: 5 MB for the moment."""
 
@@ -40,14 +43,19 @@ _ID_BYTES = 8
 
 
 class _Leaf:
-    """Sorted ids from *first* to *last*: open as *ids*, or *packed*; both if nothing changed since it was opened."""
+    """
+    Sorted ids from *first* to *last*: open as *ids*, or *packed*; both if nothing changed since it was opened.
 
-    __slots__ = ("count", "first", "ids", "last", "packed")
+    *used* says that it was made or looked into lately.
+    """
+
+    __slots__ = ("count", "first", "ids", "last", "packed", "used")
 
     def __init__(self, ids: "array[int]") -> None:
         self.first, self.last, self.count = ids[0], ids[-1], len(ids)
         self.ids: array[int] | None = ids
         self.packed = b""
+        self.used = True
 
     def close(self) -> None:
         if self.ids is not None:
@@ -64,7 +72,7 @@ class Ledger:
     """
     Ids of posts handed to delivery.
 
-    `keep` says for which of them it matters; the others are let go a leaf at a time.
+    `keep`, called every second or so, says for which of them it matters; the others are let go a leaf at a time.
     """
 
     def __init__(self) -> None:
@@ -114,18 +122,27 @@ class Ledger:
                 self._age()
 
     def keep(self, ranges: Collection[tuple[int, int]]) -> None:
-        """Let go of old ids that lie in none of *ranges*, pairs of first id and the first that is beyond."""
+        """
+        Let go of old ids that lie in none of *ranges*, pairs of first id and the first that is beyond.
+
+        What nobody has looked into since the last call is packed.
+        """
         kept = [
             leaf for leaf in self._leaves if any(leaf.first < beyond and low <= leaf.last for low, beyond in ranges)
         ]
         if len(kept) < len(self._leaves):
             self._set(kept)
             self._open = dict.fromkeys(leaf for leaf in kept if leaf.ids is not None)
+        for leaf in list(islice((leaf for leaf in self._open if not leaf.used), CLOSED_LEAVES)):
+            self._close(leaf)
+        for leaf in self._open:
+            leaf.used = False
 
     def _is_old(self, post_id: int) -> bool:
         leaf = self._leaves[bisect_left(self._last, post_id)]
         if post_id < leaf.first:
             return False
+        leaf.used = True
         ids = leaf.ids or self._opened(leaf)
         at = bisect_left(ids, post_id)
         return ids[at] == post_id
@@ -138,8 +155,11 @@ class Ledger:
 
     def _close_some(self) -> None:
         for leaf in list(islice(self._open, max(len(self._open) - OPEN_LEAVES, 0))):
-            del self._open[leaf]
-            leaf.close()
+            self._close(leaf)
+
+    def _close(self, leaf: _Leaf) -> None:
+        del self._open[leaf]
+        leaf.close()
 
     def _age(self) -> None:
         """Sort the young into the leaves; mostly they come behind the last one."""

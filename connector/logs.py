@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
-import structlog
-
 from connector.events import Event
+from connector.memory import without
 from connector.metrics import Metrics
+
+with without("rich"):  # 3 MB, for tracebacks that show what variables hold, secrets too
+    import structlog
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor
@@ -68,7 +70,11 @@ def configure(level: str, log_format: str, stream: TextIO | None = None) -> None
     if log_format == "json":
         end = [structlog.processors.format_exc_info, _head_first, structlog.processors.JSONRenderer(ensure_ascii=False)]
     else:
-        end = [structlog.dev.ConsoleRenderer(colors=out.isatty(), pad_event_to=24)]
+        end = [
+            structlog.dev.ConsoleRenderer(
+                colors=out.isatty(), pad_event_to=24, exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*stamp, structlog.stdlib.add_logger_name],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *end],

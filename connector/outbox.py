@@ -21,6 +21,9 @@ from connector.records import Batch, SourcePartition
 DELAYED_SECS = 5.0
 """A delivery that takes longer is said, and said again as often."""
 
+COPIED_BYTES = 4 * 1024 * 1024
+"""About so much of the batch under way is copied: a request and its message, 2 MB each; the socket has the others."""
+
 
 class CommittedOffsets(Protocol):
     """What the offsets topic says of one task."""
@@ -93,7 +96,7 @@ class Pending:
     since: float
     """When it was built (monotonic seconds)."""
     size_bytes: int = 0
-    """Of the posts in it."""
+    """That it takes in memory."""
     mills: int = 0
     """What X charges for what was read since the batch before, in thousandths of a dollar."""
 
@@ -140,8 +143,9 @@ class Outbox:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of these posts."""
-        return sum(pending.size_bytes for pending in self.pending)
+        """Bytes that these take in memory, with the copies of what is on its way."""
+        sizes = [pending.size_bytes for pending in self.pending]
+        return sum(sizes) + min(sum(sizes[:1]), COPIED_BYTES)
 
     async def open(self) -> CommittedOffsets:
         """

@@ -23,14 +23,14 @@ import faust
 from faust.app.base import BootStrategy
 from faust.app.base import logger as faust_logger
 from faust.cli.worker import worker as worker_command
-from mode import ServiceT
+from mode import Service, ServiceT
 from mode.utils.futures import maybe_cancel
 
 from connector import logs
 from connector.cluster.herder import Herder
 from connector.errors import ConfigError, FatalError
 from connector.events import Event, StopTimedOut, WorkerFailed, WorkerReady, WorkerStopped, WorkerStopping
-from connector.memory import keep_memory
+from connector.memory import GIVE_BACK_SECS, give_back, keep_memory
 from connector.settings import is_loopback
 
 EX_OK, EX_FATAL, EX_CONFIG = 0, 1, 78
@@ -133,6 +133,10 @@ class ConnectorWorker(faust.Worker):
         self.app.emit(WorkerReady())
         gc.freeze()  # what a worker is made of stays; only what comes and goes needs to be looked at
         await self.maybe_start_blockdetection()
+
+    @Service.timer(GIVE_BACK_SECS)
+    async def _give_back_memory(self) -> None:
+        give_back()
 
     # -- stopping
 

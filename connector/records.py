@@ -1,6 +1,6 @@
 """What travels from a source to the topic, and how far it came."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import NamedTuple, Self
@@ -19,13 +19,24 @@ class TaskId(NamedTuple):
         return f"{self.connector}-{self.number}"
 
 
+POST_BYTES = 200
+"""What a post takes beside its line until Kafka has it: objects for line, key and time, their places in the columns."""
+ARRIVAL_BYTES = 200
+"""What an arrival takes: it and its time, and then what is told when Kafka has its posts."""
+
+
+def held_bytes(lines: Collection[bytes], arrivals: int = 1) -> int:
+    """Return how much memory posts of *lines* take; with short lines that is far more than their bytes."""
+    return sum(map(len, lines)) + POST_BYTES * len(lines) + ARRIVAL_BYTES * arrivals if lines else 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
     """
     Lines that came out of the socket together.
 
     *lines* are X's bytes without line ends; empty for a keep-alive.  *at* is when they were read (`clock.now`), *size*
-    the bytes of the lines.
+    the memory that they take (`held_bytes`).
 
     *drained* says that nothing more waited then: all that had reached this host by *at* is in hand.  After a stall it
     is False until the old data is through, and False wherever it cannot be known.
@@ -186,3 +197,7 @@ class Batch:
     dead_letters: tuple[DeadLetter, ...]
     offsets: tuple[OffsetWrite, ...]
     ledger: tuple[LedgerWrite, ...] = ()
+
+    def held_bytes(self, arrivals: int) -> int:
+        """Return how much memory it takes, whose posts came in so many *arrivals*."""
+        return held_bytes([*self.records.values, *(letter.value for letter in self.dead_letters)], arrivals)

@@ -493,7 +493,7 @@ class _OwnLoop(AppCommand):
         raise SystemExit(run(self.kwargs))
 
 
-def register(app: faust.App) -> None:
+def register(app: faust.App, _loaded: Loaded | None = None) -> None:
     """Add the command `demo` to an application."""
 
     @app.command(*options(), base=_OwnLoop)

@@ -11,6 +11,8 @@ from connector.simulator.command import options, run
 if TYPE_CHECKING:
     import faust
 
+    from connector.config import Loaded
+
 
 class _OwnLoop(AppCommand):
     """
@@ -26,7 +28,7 @@ class _OwnLoop(AppCommand):
         raise SystemExit(run(self.kwargs))
 
 
-def register(app: faust.App) -> None:
+def register(app: faust.App, _loaded: Loaded | None = None) -> None:
     """Add the command `simulate` to an application."""
 
     @app.command(*options(), base=_OwnLoop)

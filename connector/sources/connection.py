@@ -34,7 +34,7 @@ from urllib3.response import HTTPResponse
 
 from connector import clock
 from connector.errors import ConnectionLost, ConnectorError, Disconnected, OutOfCredit
-from connector.records import Arrival, Connected
+from connector.records import Arrival, Connected, held_bytes
 from connector.sources.api import (
     CONNECT_TIMEOUT_SECS,
     HTTP_OK,
@@ -230,7 +230,7 @@ class Connection(StreamingClient):
 def _arrival(lines: Sequence[bytes], at: float, *, drained: bool) -> Iterator[Arrival]:
     # Posts first, then the reason: an error line never overtakes what came with it.
     posts, error = sort(lines)
-    yield Arrival(lines=posts, at=at, size=sum(map(len, posts)), drained=drained)
+    yield Arrival(lines=posts, at=at, size=held_bytes(posts), drained=drained)
     if error is not None:
         raise stream_error(error)
 

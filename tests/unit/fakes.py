@@ -18,7 +18,7 @@ import orjson
 from connector import clock
 from connector.errors import BrokerAway, DeliveryFailed, Fenced
 from connector.ledger import decode_ids
-from connector.records import Arrival, Connected, HeldRule, TaskId
+from connector.records import Arrival, Connected, HeldRule, TaskId, held_bytes
 from connector.recovery import Policy
 from connector.snowflake import first_id
 from connector.spend import POST_MILLS, Budget
@@ -51,7 +51,7 @@ def key_of(number):
 
 
 def arrival(*lines, at=None, drained=True):
-    return Arrival(lines=lines, at=clock.now() if at is None else at, size=sum(map(len, lines)), drained=drained)
+    return Arrival(lines=lines, at=clock.now() if at is None else at, size=held_bytes(lines), drained=drained)
 
 
 def skew_to(ms):

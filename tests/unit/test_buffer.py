@@ -9,6 +9,9 @@ from connector.buffer import Buffer
 from connector.records import Connected
 from tests.unit.fakes import arrival, post
 
+SIZE = arrival(post(1)).size
+"""Of any post that arrives alone."""
+
 
 class Wakes(list):
     def __call__(self):
@@ -53,14 +56,14 @@ def test_drain_takes_whole_arrivals(wakes):
         buffer.put(each)
 
     assert arrivals[:3] == buffer.drain(3)
-    assert (1, len(post(5))) == (buffer.posts, buffer.size_bytes)
+    assert (1, arrivals[3].size) == (buffer.posts, buffer.size_bytes)
     assert arrivals[3:] == buffer.drain(3)
     assert [] == buffer.drain(3)
 
 
 def test_full_buffer_blocks_until_delivered(wakes):
     """A put without room waits; a drain whose posts were delivered makes room."""
-    buffer = Buffer(len(post(1)), wakes, full_posts=100)
+    buffer = Buffer(SIZE, wakes, full_posts=100)
     thread = put_in_thread(buffer, arrival(post(1)), arrival(post(2)))
     thread.join(0.05)
     assert thread.is_alive()
@@ -95,7 +98,7 @@ def test_one_larger_than_the_buffer_is_let_in_alone(wakes):
 
 def test_keep_alives_need_no_room(wakes):
     """A keep-alive has no bytes, and so is never held up."""
-    buffer = Buffer(len(post(1)), wakes, full_posts=100)
+    buffer = Buffer(SIZE, wakes, full_posts=100)
     buffer.put(arrival(post(1)))
     thread = put_in_thread(buffer, arrival())
     thread.join(5)
@@ -120,7 +123,7 @@ def test_connected_stands_before_what_came_on_it(wakes):
 
 def test_connected_is_never_held_up(wakes):
     """A full buffer lets it in: it takes no room."""
-    buffer = Buffer(len(post(1)), wakes, full_posts=100)
+    buffer = Buffer(SIZE, wakes, full_posts=100)
     buffer.put(arrival(post(1)))
     thread = threading.Thread(target=buffer.put_connected, args=(Connected(at=5.0, skew_secs=0.0),), daemon=True)
     thread.start()
@@ -174,7 +177,7 @@ def test_a_connection_wakes_in_any_case(wakes):
 
 def test_what_the_loop_holds_counts(wakes):
     """Taken and not delivered is not gone: with what waits it stays within the bytes, until it is given back."""
-    buffer = Buffer(4 * len(post(1)), wakes, full_posts=100)
+    buffer = Buffer(4 * SIZE, wakes, full_posts=100)
     for number in range(3):
         buffer.put(arrival(post(number)))
     buffer.drain(2)
@@ -183,10 +186,10 @@ def test_what_the_loop_holds_counts(wakes):
     thread.join(0.1)
     assert thread.is_alive()
 
-    buffer.hold(2 * len(post(1)))  # no change
+    buffer.hold(2 * SIZE)  # no change
     thread.join(0.1)
     assert thread.is_alive()
-    buffer.hold(len(post(1)))
+    buffer.hold(SIZE)
     thread.join(5)
     assert not thread.is_alive()
     assert 3 == buffer.posts
@@ -208,8 +211,7 @@ def test_a_large_one_waits_until_nothing_is_held(wakes):
 
 def test_a_third_of_the_bytes_is_a_batch(wakes):
     """Few large posts are a full batch, too: while it is committed another one can be built, and one be read."""
-    size = len(post(1))
-    buffer = Buffer(3 * 4 * size, wakes, full_posts=100)
+    buffer = Buffer(3 * 4 * SIZE, wakes, full_posts=100)
     for number in range(3):
         buffer.put(arrival(post(number)))
     assert not buffer.full

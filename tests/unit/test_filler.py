@@ -7,7 +7,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from connector import backoff, coverage, filler, ledger, recovery, task
+from connector import backoff, coverage, filler, gatherer, ledger, recovery, task
 from connector.backoff import Schedule
 from connector.coverage import Coverage, Gap, GapState, Way
 from connector.errors import (
@@ -336,7 +336,7 @@ async def test_limit_is_waited_for_with_the_search():
 
 async def test_nothing_is_forgotten_while_a_search_waits(monkeypatch):
     """A limit may last a quarter of an hour: the ids of the gap are remembered until the search goes on."""
-    monkeypatch.setattr(task, "FORGET_SECS", 0.0)
+    monkeypatch.setattr(gatherer, "FORGET_SECS", 0.0)
     monkeypatch.setattr(ledger, "YOUNG_IDS", 1)
     monkeypatch.setattr(ledger, "LEAF_IDS", 1)
     world = World(gap(0, 1000))
@@ -355,7 +355,7 @@ async def test_nothing_is_forgotten_while_a_search_waits(monkeypatch):
 
 async def test_nothing_is_forgotten_while_another_gap_is_repaired(monkeypatch):
     """A newer gap may be repaired while a search waits; then the ids of the older one are read again."""
-    monkeypatch.setattr(task, "FORGET_SECS", 0.0)
+    monkeypatch.setattr(gatherer, "FORGET_SECS", 0.0)
     monkeypatch.setattr(ledger, "YOUNG_IDS", 1)
     monkeypatch.setattr(ledger, "LEAF_IDS", 1)
     monkeypatch.setattr(recovery, "FRESH_MS", 600_000)

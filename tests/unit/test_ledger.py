@@ -162,6 +162,41 @@ def test_a_stream_in_order_opens_nothing(packing):
     assert len(ledger._leaves) <= len(ids) // module.LEAF_IDS + 1
 
 
+EVERY = [(0, MAX_ID)]
+
+
+@pytest.mark.usefixtures("small")
+def test_what_nobody_looks_into_is_packed():
+    """A leaf that is not used between two calls is packed by the second, a few at a time; one that is used stays."""
+    ledger = Ledger()
+    ledger.update(range(1, 17))
+    newest = ledger._leaves[-1]
+    ledger.keep(EVERY)
+    assert 3 == len(open_leaves(ledger))
+
+    assert newest.first in ledger
+    ledger.keep(EVERY)
+    assert [newest] == open_leaves(ledger)
+    ledger.keep(EVERY)
+    assert [] == open_leaves(ledger)
+    assert all(post_id in ledger for post_id in range(1, 17))
+
+
+@pytest.mark.usefixtures("small")
+def test_few_are_packed_at_a_time(monkeypatch):
+    """However many were looked into: the event loop waits meanwhile."""
+    monkeypatch.setattr(module, "CLOSED_LEAVES", 2)
+    ledger = Ledger()
+    ledger.update(range(1, 17))
+    ledger.keep(EVERY)
+
+    left = []
+    for _ in range(2):
+        ledger.keep(EVERY)
+        left.append(len(open_leaves(ledger)))
+    assert [1, 0] == left
+
+
 @pytest.mark.usefixtures("small")
 @given(st.lists(st.tuples(IDS, IDS, RANGES), max_size=6))
 def test_memory_of_what_is_open_is_bounded(story):

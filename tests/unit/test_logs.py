@@ -40,6 +40,19 @@ def lines(out):
     return [json.loads(line) for line in out.getvalue().splitlines()]
 
 
+def test_a_traceback_shows_no_values(configured):
+    """What variables hold may be a token: a traceback for people has lines of code only."""
+    token = "very" + "secret"
+    out = configured(log_format="console")
+    try:
+        raise RuntimeError(len(token))  # noqa: TRY301  # the frame that is shown has to be ours
+    except RuntimeError:
+        logging.getLogger("connector").exception("It failed")
+
+    assert "raise RuntimeError(len(token))" in out.getvalue()
+    assert token not in out.getvalue()
+
+
 FAILED = TaskFailed(of=TASK, error="NotAuthorized", reason="X answered 401: é\nsecond line")
 
 

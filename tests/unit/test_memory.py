@@ -1,9 +1,12 @@
+import importlib
 import platform
 import re
 import subprocess
 import sys
 
 import pytest
+
+from connector.memory import without
 
 SCRIPT = """
 import ctypes, sys, threading
@@ -36,3 +39,49 @@ def test_threads_share_their_memory():
     """What the reader thread has freed serves the event loop, too."""
     assert 1 < arenas("as it is")
     assert 1 == arenas("kept")
+
+
+HOLES = """
+import sys
+from pathlib import Path
+from connector.memory import give_back, keep_memory
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+keep_memory()
+held = [bytes([1]) * 10_000 for _ in range(4_000)]
+held[::2] = [b""] * 2_000
+before = resident()
+if sys.argv[1] == "given back":
+    give_back()
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has its own ways")
+def test_holes_are_given_back():
+    """Of what is free between things that stay the whole pages go, half of these 20 MB at least."""
+    freed = [
+        int(subprocess.run([sys.executable, "-c", HOLES, how], capture_output=True, check=True, timeout=60).stdout)  # noqa: S603  # ours
+        for how in ("as it is", "given back")
+    ]
+
+    assert freed[0] < 1_000_000
+    assert 8_000_000 < freed[1]
+
+
+def test_a_module_can_be_left_out():
+    """Meanwhile it looks as if it was not installed, and later it can be imported."""
+    sys.modules.pop("this", None)
+    with without("this"), pytest.raises(ImportError):
+        importlib.import_module("this")
+
+    assert "this" not in sys.modules
+
+
+def test_what_is_there_is_not_taken_away():
+    """Somebody uses it already."""
+    with without("platform"):
+        assert platform is importlib.import_module("platform")
+    assert platform is sys.modules["platform"]

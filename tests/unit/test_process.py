@@ -268,3 +268,19 @@ def test_web_comes_first_and_kafka_is_awaited(tmp_path):
 
     assert len(web) > 0
     assert order == [service for service in services if service in order]
+
+
+async def test_memory_is_given_back_again_and_again(running, monkeypatch):
+    """While a worker runs: holes come by themselves, and Kafka may stop answering at any time."""
+    given, often = [], asyncio.Event()
+
+    def give_back():
+        given.append("all")
+        if len(given) == 3:
+            often.set()
+
+    monkeypatch.setattr(process, "give_back", give_back)
+    monkeypatch.setattr(running, "sleep", lambda _: asyncio.sleep(0))
+    timer = asyncio.create_task(running._give_back_memory(running))
+    await asyncio.wait_for(often.wait(), 5)
+    timer.cancel()

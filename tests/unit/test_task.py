@@ -47,6 +47,7 @@ from tests.unit.fakes import (
     MemorySink,
     Running,
     ScriptedSource,
+    arrival,
     key_of,
     post,
     skew_to,
@@ -767,9 +768,10 @@ async def test_one_partitions_posts_do_not_reset_the_others_backoff(kafka, monke
 async def test_full_buffer_holds_the_reader_up(kafka):
     """While nothing can be delivered the reader waits: what is not delivered, anywhere, is bounded together."""
     sink = MemorySink(kafka, [held := Held()])
-    size = len(post(1))
+    size = arrival(post(1)).size
     source = ScriptedSource([post(0), gate := Gate(), *[post(number) for number in range(1, 9)]])
-    async with Running([source], sink, buffer_max_bytes=3 * size) as running:
+    # one is on its way, and a copy of it in a request; so two more have room
+    async with Running([source], sink, buffer_max_bytes=4 * size) as running:
         await held.begun.wait()
         gate.set()
         await until(lambda: 3 == len(source.put_lines))

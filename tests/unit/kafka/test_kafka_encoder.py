@@ -205,7 +205,7 @@ async def test_same_request(version, transactional_id):
     (first,), (second,) = record_batches(posts_of(50), STYLE), record_batches(posts_of(3), STYLE)
     letter = bytes(theirs(posts_of(1), STYLE)[0]._build())
     ours = {"posts": [(0, first._build()), (11, second._build())], "bäd": [(5, letter)]}
-    joined = {"posts": [(number, b"".join(built)) for number, built in ours["posts"]], "bäd": ours["bäd"]}
+    joined = {"posts": [(number, b"".join(built)) for number, built in ours["posts"]], "bäd": [(5, letter)]}
     client, reference = Client(version), Client(version)
     copy_once(client)
     await client.send(1, requested(ours, transactional_id))
@@ -216,17 +216,17 @@ async def test_same_request(version, transactional_id):
 
 
 async def test_batches_go_with_their_request():
-    """Nothing holds the bytes once the answer is there, not even until the next garbage collection."""
+    """Nothing holds the bytes once they are written, neither the request that waits for its answer nor a cycle."""
     (batch,) = record_batches(posts_of(50), STYLE)
     built = batch._build()
-    before = sys.getrefcount(built[1])
+    before = [sys.getrefcount(each) for each in (built, *built)]
     client = Client(7)
     copy_once(client)
     gc.disable()
     try:
-        await client.send(1, requested({"posts": [(0, built)]}, None))
-        client.connection._requests.clear()
-        after = sys.getrefcount(built[1])
+        request = requested({"posts": [(0, built)]}, None)
+        await client.send(1, request)
+        after = [sys.getrefcount(each) for each in (built, *built)]
     finally:
         gc.enable()
 

@@ -1,0 +1,47 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from connector.cli import COMMANDS
+
+ENVIRONMENT = {
+    "CONNECTOR_TOPIC": "posts",
+    "CONNECTOR_HASHTAGS": "python",
+    "CONNECTOR_X_BEARER_TOKEN": "AAAAsynthetic",
+    "PYTHONPATH": str(Path(__file__).parents[2]),
+}
+
+
+def said_by(folder, *arguments):
+    command = [sys.executable, *arguments]
+    done = subprocess.run(  # noqa: S603  # ours
+        command, capture_output=True, text=True, check=True, timeout=60, env=ENVIRONMENT, cwd=folder
+    )
+    return " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(("name", "words"), COMMANDS.items())
+def test_a_command_is_there_when_it_is_called(tmp_path, name, words):
+    """What the list of commands says of it is what the command itself says."""
+    said = said_by(tmp_path, "-m", "connector", name, "--help")
+
+    assert f"{name} [OPTIONS] {words} Options:" in said
+
+
+def test_all_commands_are_listed(tmp_path):
+    """Although none of them was imported."""
+    said = said_by(tmp_path, "-m", "connector", "--help")
+
+    for name, words in COMMANDS.items():
+        assert f" {name} {words[:20]}" in said
+
+
+def test_a_worker_imports_what_it_needs(tmp_path):
+    """Commands, the simulator and what only these need are megabytes that a worker would never touch."""
+    modules = said_by(tmp_path, "-c", "import sys, connector; connector.app; print(*sys.modules)").split()
+
+    unwanted = ("rich", "pygments", "connector.simulator", *(f"connector.cli.{name}" for name in COMMANDS))
+    assert "faust" in modules
+    assert [] == [name for name in modules if name.startswith(unwanted)]

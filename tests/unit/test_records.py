@@ -1,0 +1,67 @@
+import tracemalloc
+
+import pytest
+
+from connector.converter import Converted, Converter
+from connector.kafka.encoder import BatchStyle, record_batches
+from connector.kafka.partitioner import split
+from connector.records import Batch, DeadLetter, Records, held_bytes
+from tests.unit.fakes import arrival, id_of
+
+STYLE = BatchStyle(max_bytes=2**20, transactional=True, compression=None)
+POSTS = 3_000
+
+
+def arrivals_of(together, length):
+    """As many posts as `POSTS`, so many in an arrival, each a line of so many bytes."""
+    lines = [b'{"data":{"id":"%d","text":"%b"}}' % (id_of(number), b"x" * (length - 45)) for number in range(POSTS)]
+    return [arrival(*lines[start : start + together]) for start in range(0, POSTS, together)]
+
+
+def batch_of(arrivals):
+    converter, result = Converter(connector="posts", dead_letters=False), Converted()
+    converter.max_record_bytes = 2**20
+    for each in arrivals:
+        converter.convert(each, result)
+    batch = Batch(records=result.records.done(), dead_letters=(), offsets=())
+    encoded = [list(record_batches(records, STYLE)) for records in split(batch.records, 4)]
+    return batch, encoded, result.waits
+
+
+@pytest.fixture
+def measured():
+    tracemalloc.start()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("length", [200, 600, 2_600])
+@pytest.mark.parametrize("together", [1, 100])
+def test_what_is_counted_is_what_is_held(together, length, measured):
+    """Posts are counted with all that Python needs for them, however short they are and however they came."""
+    before = measured()
+    arrivals = arrivals_of(together, length)
+    waiting = measured() - before
+    counted = sum(each.size for each in arrivals)
+    held = batch_of(arrivals)
+    del arrivals
+    building = measured() - before
+
+    assert waiting <= counted
+    assert counted == held[0].held_bytes(arrivals=POSTS // together)
+    assert 0.75 * counted < building <= counted
+
+
+def test_keep_alives_are_not_counted():
+    """They need no room: those that come while the buffer is full are never held up."""
+    assert 0 == held_bytes(())
+
+
+def test_dead_letters_are_counted():
+    """They wait for Kafka as posts do."""
+    lines = [b"no post", b"neither"]
+    letters = tuple(DeadLetter(line, (("error.class", b"BadRecord"),)) for line in lines)
+
+    assert held_bytes(lines, 2) == Batch(records=Records(), dead_letters=letters, offsets=()).held_bytes(arrivals=2)
