@@ -350,11 +350,15 @@ class Feed:
     @property
     def wanted_from_ms(self) -> int | None:
         """The creation time from which delivered ids are remembered; None before there is any coverage."""
-        return None if self.coverage.covered_to_ms is None else self.coverage.covered_to_ms - DEDUPE_MS
+        return _wanted_from_ms(self.coverage)
 
-    def id_ranges(self) -> list[tuple[int, int]]:
-        """Return the ranges of ids that can come again: the last minutes, and the gap under repair."""
-        since = self.wanted_from_ms
+    def id_ranges(self, committed: Coverage) -> list[tuple[int, int]]:
+        """
+        Return the ranges of ids that can come again: the last minutes of what is *committed*, and the gap under repair.
+
+        A repair that begins reads the ledger in Kafka: what is on its way there must not be forgotten, however old.
+        """
+        since = _wanted_from_ms(committed)
         ranges = [(0 if since is None else first_id(since), 1 << 63)]
         if self.repairing is not None:
             gap = self.coverage.gap_at(self.repairing.from_ms) or self.repairing
@@ -397,6 +401,10 @@ class Feed:
         self._rule_sets = {name: self._rule_sets[name] for name in sorted(needed)}
         listed = {name: [list(rule) for rule in rules] for name, rules in self._rule_sets.items()}
         return orjson.dumps(listed) if needed else None
+
+
+def _wanted_from_ms(coverage: Coverage) -> int | None:
+    return None if coverage.covered_to_ms is None else coverage.covered_to_ms - DEDUPE_MS
 
 
 def ledger_write(ids: Sequence[int], source: Way | None) -> LedgerWrite:

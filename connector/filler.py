@@ -302,8 +302,8 @@ class Filler(Generic[R]):
         self._search = None
         until_ms = created_ms(gap.end_id) + GAP_EDGE_MS
         tried = gap.posts > 0 and (gap.until_id is None or way is Way.RECOVERY)
+        self._feed.repairing = gap  # first: from now on nothing of it is forgotten that the ledger may not show yet
         ids = await self._workshop.read_ledger(gap.from_ms - GAP_EDGE_MS, until_ms, tried)
-        self._feed.repairing = gap
         beyond = first_id(until_ms)
         await remember(self._workshop.ledger, (post_id for post_id in ids if post_id < beyond))
 

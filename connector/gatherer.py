@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connector.converter import Converted, Converter
-from connector.coverage import Way
+from connector.coverage import Coverage, Way
 from connector.errors import BadRecord, ToleranceExceeded
 from connector.events import DuplicatesDropped, Event, RecordDropped
 from connector.feed import Feed, ledger_write
@@ -61,18 +61,25 @@ class GathererSettings:
 
 class Gatherer:
     """
-    Makes the batches of one task.
+    Makes the batches of one task; *committed* tells what the offset of a feed in Kafka covers.
 
     *size_bytes* are taken out of the buffers and not in a batch yet, *built_at* is when the last batch was made
     (monotonic seconds).
     """
 
     def __init__(
-        self, settings: GathererSettings, converter: Converter, sink: Sink, *, emit: Callable[[Event], None]
+        self,
+        settings: GathererSettings,
+        converter: Converter,
+        sink: Sink,
+        *,
+        committed: Callable[[Feed], Coverage],
+        emit: Callable[[Event], None],
     ) -> None:
         self.size_bytes = 0
         self.built_at = 0.0
         self._settings, self._converter, self._sink, self._emit = settings, converter, sink, emit
+        self._committed = committed
         self._forgot_at = time.monotonic()
         self._offsets_at = 0.0
         self._owed_ids: list[int] = []
@@ -180,7 +187,8 @@ class Gatherer:
         now = time.monotonic()
         if now - self._forgot_at >= FORGET_SECS:
             self._forgot_at = now
-            self._converter.ledger.keep([ids for feed in feeds for ids in feed.id_ranges()])
+            ranges = [ids for feed in feeds for ids in feed.id_ranges(self._committed(feed))]
+            self._converter.ledger.keep(ranges)
 
     def _tell(self, result: Converted, source: Way | None) -> None:
         for error, reason, size in result.dropped:

@@ -154,6 +154,7 @@ class SourceTask(Service):
             ),
             self._converter,
             sink,
+            committed=self._committed,
             emit=emit,
         )
         self._stopping = False

@@ -582,7 +582,8 @@ class NothingLost(RuleBasedStateMachine):
             if found.ids:
                 writes.append(ledger_write(found.ids, page.way))
             self._go_on(page)
-        task.converter.ledger.keep(feed.id_ranges())
+        offset = self.kafka.latest.get(key_of(None, OFFSET))
+        task.converter.ledger.keep(feed.id_ranges(Coverage() if offset is None else Coverage.decode(offset)))
         offsets = tuple(feed.writes(key_of))
         records = (*live.records, *found.records)
         task.pending.append(Batch(records=records, dead_letters=(), offsets=offsets, ledger=tuple(writes)))

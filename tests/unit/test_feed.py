@@ -566,14 +566,16 @@ def test_history_is_bounded(monkeypatch):
 
 
 def test_ids_that_may_come_again(monkeypatch):
-    """Those of the last six minutes, and of the gap under repair with a minute around it."""
+    """Those of the last six minutes of what is committed, and of the gap under repair with a minute around it."""
     feeding = with_gap(monkeypatch)
-    recent = (first_id(T0 + 200_000 - 360_000), 1 << 63)
-    assert [recent] == feeding.feed.id_ranges()
+    assert [(0, 1 << 63)] == feeding.feed.id_ranges(Coverage())
+    committed = Coverage(covered_from_ms=T0, covered_to_ms=T0 + 150_000)
+    recent = (first_id(T0 + 150_000 - 360_000), 1 << 63)
+    assert [recent] == feeding.feed.id_ranges(committed)
     (gap,) = feeding.feed.coverage.gaps
     feeding.feed.repairing = gap
 
-    assert [recent, (first_id(T0 - 60_000), first_id(T0 + 120_000))] == feeding.feed.id_ranges()
+    assert [recent, (first_id(T0 - 60_000), first_id(T0 + 120_000))] == feeding.feed.id_ranges(committed)
 
 
 # -- what is written

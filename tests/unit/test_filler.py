@@ -353,6 +353,23 @@ async def test_nothing_is_forgotten_while_a_search_waits(monkeypatch):
     assert world.has(200, 300, HOUR_MS + 1, HOUR_MS + 2)
 
 
+async def test_nothing_is_forgotten_while_the_ledger_is_read(monkeypatch):
+    """What was on its way when the reading began may be in Kafka, and out of memory, before it ends."""
+    world = World(gap(0, 1000))
+    running = world.owner(ScriptedFinder([100]))
+    read_ledger, seen = world.sink.read_ledger, []
+
+    async def read(*asked, late=False):
+        seen.extend(feed.repairing for feed in running.task.feeds)  # none yet at the start
+        return await read_ledger(*asked, late=late)
+
+    monkeypatch.setattr(world.sink, "read_ledger", read)
+    async with running:
+        await until(lambda: world.closed)
+
+    assert [MADE_MS] == [each.from_ms for each in seen]
+
+
 async def test_nothing_is_forgotten_while_another_gap_is_repaired(monkeypatch):
     """A newer gap may be repaired while a search waits; then the ids of the older one are read again."""
     monkeypatch.setattr(gatherer, "FORGET_SECS", 0.0)
