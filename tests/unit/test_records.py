@@ -22,7 +22,7 @@ def batch_of(arrivals):
     converter, result = Converter(connector="posts", dead_letters=False), Converted()
     converter.max_record_bytes = 2**20
     for each in arrivals:
-        converter.convert(each, result)
+        converter.convert((each,), result)
     batch = Batch(records=result.records.done(), dead_letters=(), offsets=())
     encoded = [list(record_batches(records, STYLE)) for records in split(batch.records, 4)]
     return batch, encoded, result.waits
