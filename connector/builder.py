@@ -29,7 +29,7 @@ from connector.status import Handle, TaskStatus
 from connector.task import SourceTask, TaskSettings
 from connector.threads import DaemonExecutor
 
-TRANSACTION_PACE_SECS = 0.04
+TRANSACTION_PACE_SECS = 0.044
 DELIVERY_PACE_SECS = 0.014
 """
 A commit takes a millisecond of CPU, whatever is in it; half of these is added to the delay.

@@ -8,6 +8,7 @@ counted in thousandths of a dollar, of which every price of X is a multiple.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from connector.errors import BudgetReached
@@ -164,7 +165,12 @@ class Budget:
 
 def day_of(ms: int) -> str:
     """Return the UTC day of *ms* (UNIX milliseconds)."""
-    return datetime.fromtimestamp(ms / 1000, UTC).date().isoformat()
+    return _day(ms // DAY_MS)
+
+
+@lru_cache(maxsize=2)  # asked with every batch
+def _day(number: int) -> str:
+    return datetime.fromtimestamp(number * DAY_MS / 1000, UTC).date().isoformat()
 
 
 def _next_month(ms: int) -> float:
