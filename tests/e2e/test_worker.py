@@ -115,7 +115,7 @@ def test_doubtful_commit(
     for count in (1, 2):
         worker.wait_delivered(worker.delivered() + 150)
         asyncio.run(_fence(broker, f"{fresh}-posts-0"))
-        worker.wait_event("task.restarting", count=count, error="Fenced")
+        worker.wait_event("task.restarting", count=count)  # why depends on the request that meets the stranger's
     worker.wait_delivered(worker.delivered() + 150)
     simulator.rate = 0
     wait_for(lambda: all_delivered(simulator, worker), "all posts are delivered")
