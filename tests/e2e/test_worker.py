@@ -115,7 +115,9 @@ def test_doubtful_commit(
     for count in (1, 2):
         worker.wait_delivered(worker.delivered() + 150)
         asyncio.run(_fence(broker, f"{fresh}-posts-0"))
-        worker.wait_event("task.restarting", count=count)  # why depends on the request that meets the stranger's
+        restarting = worker.wait_event("task.restarting", count=count)
+        # Kafka 4.1 may answer the end of a transaction with UNKNOWN_SERVER_ERROR while the stranger ends it, too
+        assert restarting["error"] in {"Fenced", "DeliveryFailed"}
     worker.wait_delivered(worker.delivered() + 150)
     simulator.rate = 0
     wait_for(lambda: all_delivered(simulator, worker), "all posts are delivered")
