@@ -13,29 +13,22 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol, Self
 
 HERE = Path(__file__).parent
 JARS = HERE.parent / "build" / "kafka"
 START_SECS = 60.0
-PROPERTIES = """\
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
-controller.listener.names=CONTROLLER
-log.dirs={folder}/data
-offsets.topic.replication.factor=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-group.initial.rebalance.delay.ms=0
-group.min.session.timeout.ms=1000
-"""
+SINGLE = {
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+}
+"""What a broker needs that has no others beside it."""
 
 
 class Broker(Protocol):
@@ -87,19 +80,49 @@ def fetch_jars() -> None:
 
 
 class KafkaBroker:
-    """One broker on a folder of its own; `kill` and `start` again keep the data.  As a context manager it runs."""
+    """
+    One broker on a folder of its own; `kill` and `start` again keep the data.  As a context manager it runs.
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
+    *properties* are added to its `server.properties`, or replace what stands there; *format_arguments* go to Kafka's
+    StorageTool (SCRAM users are made there); *classes* is a folder of compiled classes for the broker's class path.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        port: int | None = None,
+        *,
+        properties: Mapping[str, str] = MappingProxyType({}),
+        format_arguments: Sequence[str] = (),
+        classes: Path | None = None,
+    ) -> None:
         self.port = port or free_port()
         self.folder = folder
+        self._classes = classes
         self._frozen = False
         self._process: subprocess.Popen[bytes] | None = None
         fetch_jars()
         folder.mkdir(parents=True, exist_ok=True)
         self._properties = folder / "server.properties"
-        self._properties.write_text(PROPERTIES.format(port=self.port, controller=free_port(), folder=folder))
+        controller = free_port()
+        stated = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+            "controller.listener.names": "CONTROLLER",
+            "log.dirs": f"{folder}/data",
+            **SINGLE,
+            "group.initial.rebalance.delay.ms": "0",
+            "group.min.session.timeout.ms": "1000",
+            **properties,
+        }
+        self._properties.write_text("".join(f"{name}={value}\n" for name, value in stated.items()))
         format_ = ["kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAA", "-c", str(self._properties)]
-        subprocess.run(self._java(*format_), check=True, capture_output=True, timeout=60)  # noqa: S603  # likewise
+        command = self._java(*format_, *format_arguments)
+        subprocess.run(command, check=True, capture_output=True, timeout=60)  # noqa: S603  # likewise
 
     def __enter__(self) -> Self:
         self.start()
@@ -110,7 +133,8 @@ class KafkaBroker:
 
     def _java(self, *arguments: str) -> list[str]:
         quiet = f"-Dlog4j2.configurationFile={HERE / 'kafka' / 'log4j2.yaml'}"
-        return ["java", "-Xmx1g", quiet, "-cp", f"{JARS}/*", *arguments]
+        path = f"{JARS}/*" if self._classes is None else f"{JARS}/*{os.pathsep}{self._classes}"
+        return ["java", "-Xmx1g", quiet, "-cp", path, *arguments]
 
     @property
     def address(self) -> str:
