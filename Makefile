@@ -58,6 +58,7 @@ docs: $(VENV)/.demo
 	@mkdir -p build
 	$(BIN)/python -m connector.docs > build/configuration.md
 	mv build/configuration.md docs/configuration.md
+	$(BIN)/python -m connector.kafka.tables
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info connector/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis

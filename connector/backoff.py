@@ -17,6 +17,7 @@ from connector.errors import (
     ConnectorError,
     OutOfCredit,
     RateLimited,
+    RightMissing,
     ServiceUnavailable,
     TokenRejected,
 )
@@ -61,6 +62,8 @@ SCHEDULES: dict[type[ConnectorError], Schedule] = {
     ConnectionTaken: Schedule(first=20.0, second=30.0, step=10.0, cap=120.0, jitter=0.1),
     # of a repair only: the live stream ends with it, and says so
     TokenRejected: Schedule(first=60.0, second=60.0, cap=60.0),
+    # somebody has to give it; not below the pause after which a worker has heard that its tasks have moved
+    RightMissing: Schedule(first=3.0, second=5.0, factor=2.0, cap=30.0),
     # credits are bought by people, caps reset by the calendar
     OutOfCredit: Schedule(first=3600.0, second=3600.0, cap=3600.0),
 }

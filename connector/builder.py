@@ -14,6 +14,7 @@ from connector.kafka.broker import BrokerGate
 from connector.kafka.cluster import KafkaCluster
 from connector.kafka.delivery import DeliverySettings, TopicSink
 from connector.kafka.offsets import OffsetTable
+from connector.kafka.preparation import transactional_id
 from connector.kafka.topic import Destination, PostsTopic
 from connector.process import ConnectorApp
 from connector.records import SourcePartition, TaskId
@@ -141,7 +142,7 @@ class TaskBuilder:
             ),
             DeliverySettings(
                 connector=task.connector,
-                transactional_id=f"{group}-{task}" if exactly_once else None,
+                transactional_id=transactional_id(group, task) if exactly_once else None,
                 idempotent=self._gate.idempotence,
                 transaction_timeout_secs=self._settings.transaction_timeout_secs,
                 trust_end_offsets=self._gate.transactions,

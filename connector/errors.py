@@ -21,6 +21,7 @@ Everything that can go wrong, sorted by what to do about it.
     ├── BadRecord                  skip the record, or not: errors.tolerance decides
     └── DeliveryFailed             Kafka: the outcome is unknown, the committed offset is the truth
         ├── BrokerAway             Kafka cannot be reached; trying again costs nothing
+        ├── RightMissing           Kafka does not let this user do it; over once somebody allows it
         └── Fenced                 another owner has this task's transactional id
 
 `Superseded`: another owner has delivered since; the task is over here.
@@ -29,6 +30,7 @@ No message holds a token, key or password.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class ConnectorError(Exception):
@@ -136,6 +138,14 @@ class DeliveryFailed(ConnectorError):
 
 class BrokerAway(DeliveryFailed):
     """Kafka cannot be reached."""
+
+
+class RightMissing(DeliveryFailed):
+    """Kafka does not let this worker's user do what it has to do; the message names the *rights* and the resources."""
+
+    def __init__(self, message: str, *, rights: Sequence[Any] = (), **words: str | int | None) -> None:
+        super().__init__(message, **words)  # type: ignore[arg-type]  # title, detail and status pass through
+        self.rights = tuple(rights)
 
 
 class Fenced(DeliveryFailed):

@@ -416,6 +416,45 @@ class BrokerReached(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaRefuses(Event):
+    """Kafka answers and does not let *part* of this worker do its work; it waits and tries again."""
+
+    name = "kafka.refused"
+    level = logging.WARNING
+    part: str
+    reason: str
+    waiting_secs: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaAdmits(Event):
+    name = "kafka.admitted"
+    part: str
+    waited_secs: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RightUseful(Event):
+    """A right is missing without which the worker runs, and goes without something."""
+
+    name = "kafka.right_useful"
+    level = logging.WARNING
+    reason: str
+    without: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicsLimited(Event):
+    """Topics were created with other values than ours, within the limits of the broker."""
+
+    name = "topics.limited"
+    level = logging.WARNING
+    topics: tuple[str, ...]
+    settings: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TopicCreated(Event):
     name = "topic.created"
     topic: str

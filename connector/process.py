@@ -23,6 +23,7 @@ import faust
 from faust.app.base import BootStrategy
 from faust.app.base import logger as faust_logger
 from faust.cli.worker import worker as worker_command
+from faust.types.transports import ConsumerT, TransportT
 from mode import Service, ServiceT
 from mode.utils.futures import maybe_cancel
 
@@ -79,6 +80,13 @@ class ConnectorApp(faust.App):
     """Ends the worker with an exit code, drained."""
     announce: Callable[[], None]
     """Says what the worker runs."""
+    group_consumer: type[ConsumerT]
+    """Which consumer holds this worker's place in the group."""
+
+    def _new_transport(self) -> TransportT:
+        transport = super()._new_transport()
+        transport.Consumer = self.group_consumer  # type: ignore[misc]  # one transport's own: Faust reads it there
+        return transport
 
     def _create_directories(self) -> None:
         """Make no data directory, as Faust would: nothing of ours is on disk, which may be read-only."""

@@ -33,6 +33,7 @@ from connector.options import (
     Problem,
     Unfit,
     as_text,
+    boolean,
     choice,
     declared,
     draft,
@@ -320,6 +321,16 @@ class WorkerSettings(BaseModel):
             "Replicas of each internal topic that we create; -1 is the broker's default.",
         ),
     ] = -1
+    topic_allow_declare: Annotated[
+        bool,
+        Option(
+            boolean(),
+            "Kafka",
+            "Whether topics that are absent are created. With `false` the worker needs no right to create any, and"
+            " ends with a sentence where one is absent.",
+            "LOW",
+        ),
+    ] = True
     ledger_retention_hours: Annotated[
         int,
         Option(

@@ -21,6 +21,7 @@ from typing import Any
 from mode import Service
 
 from connector import clock
+from connector.backoff import Backoff
 from connector.buffer import Buffer
 from connector.console import Console
 from connector.converter import Converter
@@ -32,6 +33,7 @@ from connector.errors import (
     FatalError,
     Fenced,
     OutOfCredit,
+    RightMissing,
     Superseded,
     ToleranceExceeded,
 )
@@ -197,7 +199,7 @@ class SourceTask(Service):
             self.over.set()
 
     async def _live(self) -> None:
-        failures = 0
+        failures, patience = 0, Backoff()
         while True:
             commits = self._outbox.commits
             try:
@@ -206,21 +208,46 @@ class SourceTask(Service):
             except DeliveryFailed as exc:
                 if self._stopping and isinstance(exc, Fenced):
                     raise
-                failures = (0 if self._outbox.commits > commits else failures) + (not isinstance(exc, BrokerAway))
+                if self._outbox.commits > commits:
+                    failures = 0
+                    patience.reset()
+                failures += not isinstance(exc, BrokerAway | RightMissing)
                 if failures >= MAX_FAILED_DELIVERIES:
                     raise FatalError(f"{failures} deliveries failed without a commit between: {exc}") from exc
-                self._emit(
-                    TaskRestarting(
-                        of=self.settings.task, error=exc.name, reason=str(exc), retry_in_secs=RESTART_PAUSE_SECS
-                    )
-                )
-                self._restarting = exc
-                await self._outbox.discard()
-                await asyncio.sleep(RESTART_PAUSE_SECS)
-                if self._stopping and isinstance(exc, Fenced):
-                    raise  # the task has moved meanwhile: to go on would fence its rightful owner
+                await self._pause(exc, patience)
+                if isinstance(exc, RightMissing) and self._stopping and not self.undelivered_posts:
+                    return
             else:
                 return
+
+    async def _pause(self, exc: DeliveryFailed, patience: Backoff) -> None:
+        """Let go of the producer, and wait before the next one; raise *exc* again if the task has moved meanwhile."""
+        pause_secs = RESTART_PAUSE_SECS
+        if isinstance(exc, RightMissing):
+            _, pause_secs = patience.wait(exc, now=time.time())
+        self._emit(TaskRestarting(of=self.settings.task, error=exc.name, reason=str(exc), retry_in_secs=pause_secs))
+        self._restarting = exc
+        await self._outbox.discard()
+        await asyncio.sleep(RESTART_PAUSE_SECS)
+        if self._stopping and isinstance(exc, Fenced):
+            raise exc  # to go on would fence its rightful owner
+        if isinstance(exc, RightMissing):
+            await self._wait_for_right(pause_secs - RESTART_PAUSE_SECS)
+
+    async def _wait_for_right(self, secs: float) -> None:
+        """Tell the group why this task waits, and wait for *secs* unless it is stopped."""
+        self._changed()
+        self._tell_status()  # unproven, but the task is still assigned here, so nobody else speaks for it
+        until = time.monotonic() + secs
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            self._wake.clear()
+            await self._woken(left)
+
+    def _settle(self) -> None:
+        """Nothing waits for a new producer any more."""
+        restarting, self._restarting = self._restarting, None
+        if isinstance(restarting, RightMissing):
+            self._changed()
 
     async def on_stop(self) -> None:
         """Stop reading, deliver what was read, commit; whoever calls bounds the time."""
@@ -288,7 +315,7 @@ class SourceTask(Service):
             await self._start_reading(committed)
         self._tell_held()
         if not self._outbox.pending:
-            self._restarting = None
+            self._settle()
 
     async def _start_reading(self, committed: CommittedOffsets) -> None:
         feeds = [self._feed_of(source, committed) for source, _ in self._sources]
@@ -454,7 +481,7 @@ class SourceTask(Service):
 
     def on_confirmed(self, pending: Pending) -> None:
         """Kafka has it."""
-        self._restarting = None
+        self._settle()
         self._proof_wanted = False
         self._tell_status()
         for reader in pending.readers:
@@ -531,6 +558,8 @@ class SourceTask(Service):
         broken = [reader.error for reader in self.readers if reader.error is not None]
         paused = bool(broken) and all(isinstance(error, OutOfCredit) for error in broken)
         details = [self._detail_of(reader) for reader in self.readers if reader.error is not None]
+        if isinstance(self._restarting, RightMissing):
+            details.insert(0, f"{self._restarting.name}: {self._restarting}")
         self._set(
             TaskStatus(
                 state=State.PAUSED if paused and len(broken) == len(self.readers) else State.RUNNING,

@@ -2,12 +2,11 @@
 
 import os
 import socket
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import faust
-from aiokafka.admin import AIOKafkaAdminClient
 from faust.types import TP
 
 from connector import __version__, cli, web
@@ -17,19 +16,22 @@ from connector.cluster.herder import Herder
 from connector.cluster.overview import Overview
 from connector.cluster.requests import GapRequests
 from connector.cluster.statuses import Statuses
-from connector.config import ConnectorConfig, Loaded, load
+from connector.config import Loaded, load
 from connector.errors import ConfigError
 from connector.events import Event, Noticed, WorkerStarting
 from connector.gauges import gauges_of
 from connector.kafka import topics
-from connector.kafka.broker import BrokerGate, Capabilities
+from connector.kafka.broker import BrokerGate
 from connector.kafka.cluster import cluster_of
 from connector.kafka.log import CompactedLog
+from connector.kafka.member import member
 from connector.kafka.membership import membership_of
 from connector.kafka.offsets import OffsetTable
+from connector.kafka.preparation import preparation
 from connector.logs import Emitter
 from connector.metrics import Metrics
 from connector.native import compiled
+from connector.obstacles import Obstacles
 from connector.process import ConnectorApp, ConnectorWorker, exit_misconfigured
 from connector.records import TaskId
 from connector.settings import WorkerSettings, load_dotenv_into
@@ -38,8 +40,6 @@ from connector.web.guard import middlewares
 REQUEST_TIMEOUT_SECS = 30.0
 REJOIN_SECS = 2.0
 """Added to the interval of the heartbeats, by which an expelled worker hears of it, for its way back."""
-
-MAX_DEAD_LETTER_BYTES = 20 * 1024 * 1024
 
 
 def create_app() -> ConnectorApp:
@@ -90,10 +90,16 @@ def wire(loaded: Loaded) -> ConnectorApp:
     app.log_level, app.log_format = settings.log_level, settings.log_format
 
     cluster = cluster_of(settings)
-    statuses = Statuses(app, f"{settings.group_id}-statuses", _worker_id(settings), emit)
+    obstacles = Obstacles(emit)
+    app.group_consumer = member(obstacles, cluster.user)
+    statuses = Statuses(
+        app, f"{settings.group_id}-statuses", _worker_id(settings), emit, obstacles=obstacles, user=cluster.user
+    )
     offsets = OffsetTable()
-    gate = BrokerGate(cluster, settings.group_id, _preparation(settings, config, emit), emit)
-    requests = GapRequests(app, f"{settings.group_id}-configs")
+    gate = BrokerGate(
+        cluster, settings.group_id, preparation(settings, config, cluster.user, emit), emit, obstacles=obstacles
+    )
+    requests = GapRequests(app, f"{settings.group_id}-configs", user=cluster.user)
     followed = {
         f"{settings.group_id}-statuses": statuses.apply,
         f"{settings.group_id}-offsets": offsets.apply,
@@ -104,6 +110,7 @@ def wire(loaded: Loaded) -> ConnectorApp:
             cluster,
             topic,
             apply,
+            obstacles=obstacles,
             trust_end_offsets=lambda: gate.transactions,
             gather=apply == offsets.apply,  # a state or a request is news at once, a position is so every second
         )
@@ -142,6 +149,7 @@ def wire(loaded: Loaded) -> ConnectorApp:
         settle_ms=0 if config is None else int(config.settle_secs * 1000),
         logs=logs,
         rebalancing=lambda: bool(app.rebalancing),
+        obstacles=obstacles,
     )
     metrics.watch(lambda: gauges_of(herder))
     web.register(app, overview, metrics)
@@ -191,7 +199,8 @@ def _assignor(topic: str, used: Collection[int], *, claims: Callable[[], Mapping
 
 
 def _follow_assignment(app: ConnectorApp, tasks_topic: str, herder: Herder, pause_secs: Callable[[], float]) -> None:
-    slots = app.topic(tasks_topic, partitions=topics.TASK_SLOTS, internal=True, key_type=bytes, value_type=bytes)
+    # not internal to Faust, which would create it again, with a right that it may not have: the gate has done it
+    slots = app.topic(tasks_topic, partitions=topics.TASK_SLOTS, key_type=bytes, value_type=bytes)
 
     @app.agent(slots)
     async def hold_slots(stream: faust.StreamT[Any]) -> None:
@@ -208,46 +217,6 @@ def _follow_assignment(app: ConnectorApp, tasks_topic: str, herder: Herder, paus
 def _worker_id(settings: WorkerSettings) -> str:
     host = settings.web_bind if settings.web_bind.startswith("127.") else socket.gethostname()
     return f"{host}:{settings.web_port}"
-
-
-def _preparation(
-    settings: WorkerSettings, config: ConnectorConfig | None, emit: Callable[[Event], None]
-) -> Callable[[AIOKafkaAdminClient, Capabilities], Any]:
-    specs: list[topics.TopicSpec] = []
-    specs += topics.internal_topics(
-        settings.group_id,
-        replication=settings.internal_replication_factor,
-        ledger_retention_ms=settings.ledger_retention_hours * 3_600_000,
-    )
-    if config is not None:
-        specs += _connector_topics(config)
-
-    async def prepare(admin: AIOKafkaAdminClient, capabilities: Capabilities) -> None:
-        if config is not None:
-            capabilities.check(config.delivery)
-        await topics.declare(admin, specs, emit)
-
-    return prepare
-
-
-def _connector_topics(config: ConnectorConfig) -> Sequence[topics.TopicSpec]:
-    retention = config.topic_creation_default_retention_ms
-    output = topics.TopicSpec(
-        name=config.topic,
-        partitions=config.topic_creation_default_partitions,
-        replication=config.topic_creation_default_replication_factor,
-        settings={"cleanup.policy": config.topic_creation_default_cleanup_policy}
-        | ({} if retention is None else {"retention.ms": str(retention)}),
-    )
-    if config.dead_letter_topic is None:
-        return [output]
-    letters = topics.TopicSpec(
-        name=config.dead_letter_topic,
-        partitions=1,
-        replication=config.topic_creation_default_replication_factor,
-        settings={"cleanup.policy": "delete", "max.message.bytes": str(MAX_DEAD_LETTER_BYTES)},
-    )
-    return [output, letters]
 
 
 def _announce(loaded: Loaded, emit: Callable[[Event], None]) -> None:

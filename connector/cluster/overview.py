@@ -11,6 +11,7 @@ from connector.cluster.statuses import Statuses
 from connector.config import hide
 from connector.kafka.log import CompactedLog
 from connector.kafka.offsets import OffsetTable
+from connector.obstacles import Obstacles
 from connector.records import TaskId
 from connector.status import State
 
@@ -32,6 +33,7 @@ class Overview:
     settle_ms: int
     logs: tuple[CompactedLog, ...]
     rebalancing: Callable[[], bool]
+    obstacles: Obstacles
 
     def names(self) -> list[str]:
         """Return the names of the connectors."""
@@ -68,6 +70,8 @@ class Overview:
                 entry["trace"] = shared.status.trace
             if shared is not None and shared.status.detail:
                 entry["detail"] = shared.status.detail
+            elif entry["state"] == State.UNASSIGNED and (waits := self.obstacles.reasons()):
+                entry["detail"] = " ".join(waits)
             tasks.append(entry)
         alive = any(entry["state"] != State.UNASSIGNED for entry in tasks)
         connector = {
@@ -111,5 +115,6 @@ class Overview:
             reasons.append("the worker has not joined its group yet")
         elif self.rebalancing():
             reasons.append("the group is rebalancing")
+        reasons += self.obstacles.reasons()
         reasons += [f"task {name}: {reason}" for name, reason in self.herder.unready().items()]
         return reasons

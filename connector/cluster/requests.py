@@ -17,6 +17,7 @@ from faust.exceptions import NotReady, ProducerSendError
 
 from connector.cluster.statuses import PUBLISH_TIMEOUT_SECS
 from connector.kafka.delivery import failure_of
+from connector.kafka.rights import WRITE, refused
 from connector.snowflake import from_iso, to_iso
 
 _log = getLogger(__name__)
@@ -47,8 +48,8 @@ class GapRequest:
 class GapRequests:
     """The requests that nobody has carried out yet, as far as the topic has been followed."""
 
-    def __init__(self, app: faust.App, topic: str) -> None:
-        self._app, self._topic = app, topic
+    def __init__(self, app: faust.App, topic: str, *, user: str | None = None) -> None:
+        self._app, self._topic, self._user = app, topic, user
         self._pending: dict[bytes, GapRequest] = {}
         self._done: dict[bytes, GapRequest] = {}
         self._strange: set[bytes] = set()
@@ -100,9 +101,10 @@ class GapRequests:
         try:
             await asyncio.wait_for(self._send(key, value), PUBLISH_TIMEOUT_SECS)
         except ProducerSendError as exc:  # Faust's wrapping
-            raise failure_of(exc.__cause__ or exc) from exc
+            cause = exc.__cause__ or exc
+            raise refused(cause, self._user, WRITE, topic=self._topic) or failure_of(cause) from exc
         except (KafkaError, NotReady, OSError, TimeoutError) as exc:
-            raise failure_of(exc) from exc
+            raise refused(exc, self._user, WRITE, topic=self._topic) or failure_of(exc) from exc
 
     async def _send(self, key: bytes, value: bytes | None) -> None:
         await (await self._app.producer.send(self._topic, key, value, None, None, None))

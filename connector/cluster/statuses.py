@@ -17,10 +17,14 @@ from mode import Service
 
 from connector.events import Event, StatusNotPublished
 from connector.kafka.log import CompactedLog
+from connector.kafka.rights import WRITE, refused
+from connector.obstacles import Obstacles
 from connector.records import TaskId
 from connector.status import Handle, State, TaskStatus
 
 PUBLISH_TIMEOUT_SECS = 10.0
+REFUSED_RETRY_SECS = 5.0
+PART = "statuses"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +40,25 @@ class Statuses(Service):
 
     mundane_level = "debug"  # our events say what an operator wants to know
 
-    def __init__(self, app: faust.App, topic: str, worker_id: str, emit: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        app: faust.App,
+        topic: str,
+        worker_id: str,
+        emit: Callable[[Event], None],
+        *,
+        obstacles: Obstacles | None = None,
+        user: str | None = None,
+    ) -> None:
         super().__init__()
+        self._obstacles, self._user = obstacles or Obstacles(emit), user
         self.worker_id = worker_id
         self.known: dict[bytes, SharedStatus] = {}
         self._app, self._topic, self._emit = app, topic, emit
         self._log: CompactedLog | None = None
         self._queue: asyncio.Queue[tuple[bytes, TaskStatus]] = asyncio.Queue()
+        self._refused: dict[bytes, TaskStatus] = {}
+        """The last status of each key that Kafka did not let us write."""
 
     def follow(self, log: CompactedLog) -> None:
         """Learn from *log* what was told; it calls `apply`."""
@@ -94,9 +110,25 @@ class Statuses(Service):
             try:
                 await asyncio.wait_for(self._send(key, self._encode(status)), PUBLISH_TIMEOUT_SECS)
             except (KafkaError, NotReady, ProducerSendError, OSError, TimeoutError) as exc:
-                self._emit(StatusNotPublished(reason=f"{type(exc).__name__}: {exc}"))
+                if missing := refused(exc.__cause__ or exc, self._user, WRITE, topic=self._topic):
+                    self._obstacles.meet(PART, str(missing))
+                    self._refused[key] = status  # the others have to hear of it once that is allowed
+                else:
+                    self._emit(StatusNotPublished(reason=f"{type(exc).__name__}: {exc}"))
+            else:
+                self._refused.pop(key, None)
+                self._obstacles.pass_(PART)
             finally:
                 self._queue.task_done()
+
+    @Service.timer(REFUSED_RETRY_SECS)
+    async def _publish_refused(self) -> None:
+        self._publish_refused_now()
+
+    def _publish_refused_now(self) -> None:
+        refused_before, self._refused = self._refused, {}
+        for key, status in refused_before.items():
+            self._queue.put_nowait((key, status))
 
     async def _send(self, key: bytes, value: bytes) -> None:
         await (await self._app.producer.send(self._topic, key, value, None, None, None))

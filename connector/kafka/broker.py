@@ -10,18 +10,23 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
+from aiokafka.errors import ClusterAuthorizationFailedError, IncompatibleBrokerVersion, KafkaError
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from mode import Service
 
-from connector.errors import BrokerUnsuitable
+from connector.errors import BrokerUnsuitable, RightMissing
 from connector.events import BrokerAwaited, BrokerReached, Event
 from connector.kafka.cluster import KafkaCluster
+from connector.kafka.rights import refused
+from connector.obstacles import Obstacles
 
 REQUEST_TIMEOUT_MS = 10_000
 RETRY_SECS = 1.0
+RIGHT_RETRY_SECS = 5.0
+"""A missing right is asked for this often: someone has to give it."""
 SAY_EVERY_SECS = 5.0
-_UNSUPPORTED = frozenset({-1, 35, 42})
+_UNSUPPORTED_VERSION = 35
+_UNSUPPORTED = frozenset({-1, _UNSUPPORTED_VERSION, 42})
 """UNKNOWN_SERVER_ERROR, UNSUPPORTED_VERSION, INVALID_REQUEST: what brokers without `InitProducerId` answer to it."""
 
 
@@ -31,6 +36,8 @@ class Capabilities:
 
     transactions: bool
     idempotence: bool
+    idempotence_refused: bool = False
+    """Whether it has idempotent producers, and not for this user."""
 
     def check(self, delivery: str) -> None:
         """
@@ -47,17 +54,20 @@ class Capabilities:
 async def probe(admin: AIOKafkaAdminClient, group_id: str) -> Capabilities:
     """Ask the broker for a producer id, with and without a transactional id."""
 
-    async def answers(transactional_id: str | None) -> bool:
+    async def answer(transactional_id: str | None) -> int:
         request = InitProducerIdRequest(transactional_id, 1000)
         try:
             response = await admin._send_request(request)  # noqa: SLF001  # the public client has no such call
         except IncompatibleBrokerVersion:
-            return False
-        return response.error_code not in _UNSUPPORTED  # 14 to 16: not this node, or not yet
+            return _UNSUPPORTED_VERSION
+        return int(response.error_code)  # 14 to 16: not this node, or not yet
 
+    plain = await answer(None)
+    refused = plain == ClusterAuthorizationFailedError.errno
     return Capabilities(
-        idempotence=await answers(None),
-        transactions=await answers(f"{group_id}-probe"),
+        idempotence=plain not in _UNSUPPORTED and not refused,
+        idempotence_refused=refused,
+        transactions=await answer(f"{group_id}-probe") not in _UNSUPPORTED,
     )
 
 
@@ -65,7 +75,8 @@ class BrokerGate(Service):
     """
     A service that has started once Kafka answers and all is prepared there; those after it find a broker.
 
-    *prepare* gets an admin client and the broker's capabilities; its FatalError ends the worker.
+    *prepare* gets an admin client and the broker's capabilities; its FatalError ends the worker, its RightMissing lets
+    it wait.
     """
 
     mundane_level = "debug"  # our events say what an operator wants to know
@@ -76,9 +87,10 @@ class BrokerGate(Service):
         group_id: str,
         prepare: Callable[[AIOKafkaAdminClient, Capabilities], Awaitable[None]],
         emit: Callable[[Event], None],
+        obstacles: Obstacles | None = None,
     ) -> None:
         super().__init__()
-        self._cluster, self._group_id = cluster, group_id
+        self._cluster, self._group_id, self._obstacles = cluster, group_id, obstacles or Obstacles(emit)
         self._prepare, self._emit = prepare, emit
         self.capabilities: Capabilities | None = None
 
@@ -97,6 +109,10 @@ class BrokerGate(Service):
         while not self.should_stop:
             try:
                 await self._pass()
+            except RightMissing as exc:
+                self._obstacles.meet("start", str(exc))
+                await self.sleep(RIGHT_RETRY_SECS)
+                continue
             except (KafkaError, OSError, TimeoutError) as exc:
                 now = time.monotonic()
                 if now - said >= SAY_EVERY_SECS or said == began:
@@ -119,9 +135,14 @@ class BrokerGate(Service):
             await asyncio.wait_for(admin.start(), REQUEST_TIMEOUT_MS / 1000)
             capabilities = await probe(admin, self._group_id)
             await self._prepare(admin, capabilities)
+        except KafkaError as exc:
+            if missing := refused(exc, self._cluster.user, group_id=self._group_id):
+                raise missing from exc
+            raise
         finally:
             await admin.close()
         self.capabilities = capabilities
+        self._obstacles.pass_("start")
         self._emit(
             BrokerReached(
                 broker=",".join(self._cluster.servers),

@@ -21,6 +21,11 @@ class KafkaCluster:
     sasl_username: str | None = field(default=None, repr=False)
     sasl_password: str | None = field(default=None, repr=False)
 
+    @property
+    def user(self) -> str | None:
+        """The name under which Kafka knows us; None where only Kafka knows it, as of a certificate."""
+        return self.sasl_username if self.security_protocol.startswith("SASL") else None
+
     def options(self) -> dict[str, Any]:
         """Return the arguments that every aiokafka client takes."""
         options: dict[str, Any] = {

@@ -18,6 +18,7 @@ from aiokafka.errors import (
     KafkaError,
     KafkaTimeoutError,
     ProducerFenced,
+    TopicAuthorizationFailedError,
 )
 from faust.exceptions import NotReady
 
@@ -25,6 +26,7 @@ from connector.errors import BrokerAway, DeliveryFailed, Fenced
 from connector.kafka import ledger, offsets
 from connector.kafka.cluster import KafkaCluster
 from connector.kafka.producer import TaskProducer
+from connector.kafka.rights import READ, WRITE, refused
 from connector.kafka.topic import RECORD_OVERHEAD_BYTES, Destination, Encoded, PostsTopic
 from connector.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES, settings_of
 from connector.records import Batch, SourcePartition
@@ -79,7 +81,7 @@ class TopicSink:
             async with asyncio.timeout(OPEN_TIMEOUT_SECS):  # `wait_for` of Python 3.11 may swallow what cancels it
                 return await self._open()
         except (KafkaError, NotReady, OSError, TimeoutError) as exc:
-            raise failure_of(exc) from exc
+            raise self._failure(exc, READ) from exc
 
     async def _open(self) -> offsets.CommittedOffsets:
         await self._measure_topics()
@@ -93,9 +95,12 @@ class TopicSink:
         producer.max_request_size = MAX_REQUEST_BYTES
         await producer.start()
         where = self._destination
-        for topic in (self._posts.name, where.dead_letter_topic, where.ledger_topic, where.offsets_topic):
-            if topic is not None:
-                await producer.client.partitions_for(topic)  # waits for the metadata that the partitioner needs
+        try:
+            for topic in (self._posts.name, where.dead_letter_topic, where.ledger_topic, where.offsets_topic):
+                if topic is not None:
+                    await producer.client.partitions_for(topic)  # waits for the metadata that the partitioner needs
+        except TopicAuthorizationFailedError as exc:
+            raise self._failure(exc, WRITE) from exc
         return await offsets.read_committed(
             self._cluster,
             where.offsets_topic,
@@ -126,15 +131,27 @@ class TopicSink:
                 trust_end_offsets=self._settings.trust_end_offsets,
             )
         except (KafkaError, OSError, TimeoutError) as exc:
-            raise failure_of(exc) from exc
+            raise self._failure(exc, READ, self._destination.ledger_topic) from exc
+
+    def _failure(self, exc: BaseException, operation: str, topic: str = "") -> DeliveryFailed:
+        """Return the error that *exc* means in an *operation* on a topic, on *topic* if it does not say which."""
+        missing = refused(
+            exc,
+            self._cluster.user,
+            operation,
+            topic=topic or self._posts.name,
+            transactional_id=self._settings.transactional_id,
+        )
+        return missing or failure_of(exc)
 
     async def _measure_topics(self) -> None:
         admin = AIOKafkaAdminClient(**self._cluster.options())
+        letters = self._destination.dead_letter_topic
         try:
             await admin.start()
-            self.max_record_bytes = await _max_bytes(admin, self._posts.name)
-            if self._destination.dead_letter_topic is not None:
-                self.max_dead_letter_bytes = await _max_bytes(admin, self._destination.dead_letter_topic)
+            self.max_record_bytes = await _max_bytes(admin, self._posts.name, self.max_record_bytes)
+            if letters is not None:
+                self.max_dead_letter_bytes = await _max_bytes(admin, letters, self.max_dead_letter_bytes)
         finally:
             await admin.close()
 
@@ -152,7 +169,7 @@ class TopicSink:
         try:
             await self._posts.write(self._client, encoded, batch, self._destination)
         except (KafkaError, NotReady, OSError, TimeoutError, AssertionError) as exc:
-            raise failure_of(exc) from exc
+            raise self._failure(self._client.refusal or exc, WRITE) from exc
 
     async def close(self) -> None:
         """Let go of the producer, in bounded time."""
@@ -177,6 +194,10 @@ def failure_of(exc: BaseException) -> DeliveryFailed:
     return DeliveryFailed(words)
 
 
-async def _max_bytes(admin: AIOKafkaAdminClient, topic: str) -> int:
-    settings = await settings_of(admin, topic)
+async def _max_bytes(admin: AIOKafkaAdminClient, topic: str, known: int) -> int:
+    """Return the largest record that *topic* takes; what is *known*, or Kafka's default, if we may not ask."""
+    try:
+        settings = await settings_of(admin, topic)
+    except TopicAuthorizationFailedError:  # the gate has said what that costs
+        return known or DEFAULT_MAX_MESSAGE_BYTES - RECORD_OVERHEAD_BYTES
     return int(settings.get("max.message.bytes") or DEFAULT_MAX_MESSAGE_BYTES) - RECORD_OVERHEAD_BYTES

@@ -13,6 +13,8 @@ from aiokafka.errors import KafkaError
 from mode import Service
 
 from connector.kafka.cluster import KafkaCluster
+from connector.kafka.rights import READ, refused
+from connector.obstacles import Obstacles
 
 CATCH_UP_MS = 500
 FOLLOW_MS = 1500
@@ -47,6 +49,7 @@ class CompactedLog(Service):
         topic: str,
         apply: Callable[[bytes, bytes | None], None],
         *,
+        obstacles: Obstacles,
         trust_end_offsets: Callable[[], bool] = lambda: True,
         gather: bool = False,
     ) -> None:
@@ -54,7 +57,7 @@ class CompactedLog(Service):
         self.topic = topic
         self.caught_up = asyncio.Event()
         self._cluster, self._apply, self._trust_end_offsets = cluster, apply, trust_end_offsets
-        self._gather = gather
+        self._gather, self._obstacles = gather, obstacles
         self._consumer: AIOKafkaConsumer | None = None
         self._fetched_ms = 0
         self._answered_at = time.monotonic()
@@ -88,7 +91,10 @@ class CompactedLog(Service):
             try:
                 await consumer.start()
                 await self._read(consumer)
-            except (KafkaError, OSError):
+            except (KafkaError, OSError) as exc:
+                if missing := refused(exc, self._cluster.user, READ, topic=self.topic):
+                    self._note_answer()  # a refusal is an answer
+                    self._obstacles.meet(self.topic, str(missing))
                 await self.sleep(RETRY_SECS)  # applying a record twice changes nothing, so the next round begins anew
             finally:
                 self._consumer = None
@@ -134,6 +140,7 @@ class CompactedLog(Service):
             if fetched_ms != self._fetched_ms:
                 self._fetched_ms = fetched_ms
                 self._note_answer()
+                self._obstacles.pass_(self.topic)
 
     def _note_answer(self) -> None:
         now = time.monotonic()

@@ -13,6 +13,7 @@ from faust.transport.drivers.aiokafka import Producer
 
 from connector.kafka.encoder import BatchStyle, copy_once
 from connector.kafka.express import NEXT_TRANSACTION_SECS, Express
+from connector.kafka.rights import REFUSALS
 from connector.kafka.sender import pipeline
 
 STOP_GRACE_SECS = 5.0
@@ -84,6 +85,16 @@ class TaskProducer(Producer):
         """Let all *partitions* of the transaction that has begun be added by one request, not by one for the first."""
         for topic, number in partitions:
             self.client._txn_manager.maybe_add_partition_to_txn(TopicPartition(topic, number))  # noqa: SLF001
+
+    @property
+    def refusal(self) -> BaseException | None:
+        """The missing right that has ended the transaction; the errors of its batches only follow from it."""
+        manager = None if self._producer is None else self._producer._txn_manager  # noqa: SLF001
+        waiter = None if manager is None else manager._transaction_waiter  # noqa: SLF001
+        if waiter is None or not waiter.done() or waiter.cancelled():
+            return None
+        error: BaseException | None = waiter.exception()
+        return error if isinstance(error, REFUSALS) else None
 
     def partitions(self, topic: str) -> int:
         """Return the number of partitions of *topic*, 0 while unknown."""

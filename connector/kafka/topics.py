@@ -5,15 +5,17 @@ Absent ones are created; existing ones are never changed: a wrong one is an erro
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import ClusterAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError, for_code
 
 from connector.errors import BrokerUnsuitable
 from connector.events import Event, TopicCreated
+from connector.kafka import limits
+from connector.kafka.rights import CREATE, DESCRIBE_CONFIGS, TOPIC, Right, right_missing
 
 TASK_SLOTS = 64
 """Partitions of the topics in which each task has one of its own; also the most tasks that a group can run."""
@@ -49,6 +51,8 @@ class TopicSpec:
     min_partitions: int = 1
     required: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     least: Mapping[str, int] = field(default_factory=dict)
+    chosen: bool = False
+    """Whether an operator has chosen the settings: then no broker's limit replaces them."""
 
 
 def internal_topics(group_id: str, *, replication: int, ledger_retention_ms: int) -> tuple[TopicSpec, ...]:
@@ -110,24 +114,52 @@ def _ledger(name: str, replication: int, retention_ms: int) -> TopicSpec:
     )
 
 
-async def declare(admin: AIOKafkaAdminClient, specs: Iterable[TopicSpec], emit: Callable[[Event], None]) -> None:
+async def declare(
+    admin: AIOKafkaAdminClient,
+    specs: Iterable[TopicSpec],
+    emit: Callable[[Event], None],
+    *,
+    user: str | None = None,
+    create: bool = True,
+) -> None:
     """
-    Create what is absent of *specs* and check what is there.
+    Create what is absent of *specs*, unless *create* is False, and check what is there.
+
+    Where the broker has limits, a topic is created within them.
 
     Raises:
         BrokerUnsuitable: a topic has wrong settings, or the broker refuses to create one.
+        RightMissing: *user* may not create a topic, or not read the settings that have to be checked.
         KafkaError: the broker cannot be asked now.
     """
     wanted = list(specs)
     present = set(await admin.list_topics())
-    absent = [spec.name for spec in wanted if spec.name not in present]
+    absent = [spec for spec in wanted if spec.name not in present]
+    if absent and not create:
+        raise BrokerUnsuitable("\n".join(_absent(spec) for spec in absent))
+    lacking: list[Right] = []
+    limited: list[limits.Limited] = []
+    for spec in absent:
+        try:
+            limited += await _create(admin, spec, emit)
+        except (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
+            lacking.append(Right(CREATE, TOPIC, spec.name))
+    if limited:
+        emit(limits.told(limited))
+    refused = {right.name for right in lacking}
+    await _until_known(admin, [spec.name for spec in absent if spec.name not in refused])
+    adapted = {each.topic for each in limited}
+    problems: list[str] = []
     for spec in wanted:
-        if spec.name in absent:
-            await _create(admin, spec, emit)
-    await _until_known(admin, absent)
-    problems = [problem for spec in wanted if spec.name in present for problem in await _problems(admin, spec)]
+        if spec.name in present or spec.name in adapted:
+            try:
+                problems += await _problems(admin, spec)
+            except TopicAuthorizationFailedError:
+                lacking.append(Right(DESCRIBE_CONFIGS, TOPIC, spec.name))
     if problems:
         raise BrokerUnsuitable("\n".join(problems))
+    if lacking:
+        raise right_missing(lacking, user)
 
 
 async def settings_of(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
@@ -141,30 +173,66 @@ async def settings_of(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
     return settings
 
 
-async def _create(admin: AIOKafkaAdminClient, spec: TopicSpec, emit: Callable[[Event], None]) -> None:
-    new = NewTopic(spec.name, spec.partitions, abs(spec.replication), topic_configs=dict(spec.settings))
-    new.replication_factor = spec.replication  # the constructor refuses -1, the broker's default; brokers take it
-    response = await admin.create_topics([new])
-    ((_, code, message, *_),) = response.topic_errors
-    if code == 0:
-        shown = ", ".join(f"{key}={spec.settings[key]}" for key in _SHOW_SETTINGS if key in spec.settings)
-        emit(TopicCreated(topic=spec.name, partitions=spec.partitions, settings=shown))
-    elif code != _TOPIC_ALREADY_EXISTS:  # another worker was faster
+async def _create(admin: AIOKafkaAdminClient, spec: TopicSpec, emit: Callable[[Event], None]) -> list[limits.Limited]:
+    """Create the topic of *spec*; return what the broker's limits have made of it, nothing if that is *spec*."""
+    asked = limits.Asked(spec.replication, dict(spec.settings))
+    ladder = limits.Ladder(asked, chosen=spec.chosen)
+    reason = ""
+    while True:
+        new = NewTopic(spec.name, spec.partitions, abs(asked.replication), topic_configs=dict(asked.settings))
+        new.replication_factor = asked.replication  # the constructor refuses -1, the broker's default; brokers take it
+        response = await admin.create_topics([new])
+        ((_, code, message, *_),) = response.topic_errors
+        if code == 0:
+            shown = ", ".join(f"{key}={asked.settings[key]}" for key in _SHOW_SETTINGS if key in asked.settings)
+            emit(TopicCreated(topic=spec.name, partitions=spec.partitions, settings=shown))
+            return [limits.Limited(spec.name, ladder.changes(asked), reason)] if reason else []
+        if code == _TOPIC_ALREADY_EXISTS:  # another worker was faster
+            return []
         error = for_code(code)
-        if getattr(error, "retriable", False):
+        if getattr(error, "retriable", False) or error in {
+            TopicAuthorizationFailedError,
+            ClusterAuthorizationFailedError,
+        }:
             raise error(message)
-        raise BrokerUnsuitable(
-            f"Kafka refuses to create the topic {spec.name} with {spec.partitions} partitions, "
-            f"replication factor {spec.replication}: {message or error.__name__}"
-        )
+        words = message or error.__name__
+        lower = ladder.below(asked, code, words)
+        if lower is None:
+            raise BrokerUnsuitable(_uncreatable(spec, reason or words))
+        asked, reason = lower, reason or words
 
 
-async def _until_known(admin: AIOKafkaAdminClient, topics: list[str]) -> None:
+def _uncreatable(spec: TopicSpec, words: str) -> str:
+    options = "CONNECTOR_TOPIC_CREATION_DEFAULT_..." if spec.chosen else "CONNECTOR_INTERNAL_REPLICATION_FACTOR"
+    return (
+        f"Kafka refuses to create the topic {spec.name} with {spec.partitions} partitions, "
+        f"replication factor {spec.replication}: {words.rstrip('.')}. Change {options}, "
+        f"or create the topic by hand with what the broker takes: {by_hand(spec)}"
+    )
+
+
+def _absent(spec: TopicSpec) -> str:
+    return (
+        f"The topic {spec.name} is not there, or this user may not see it, and CONNECTOR_TOPIC_ALLOW_DECLARE=false"
+        f" creates none: allow this user to see it, or create it: {by_hand(spec)}"
+    )
+
+
+def by_hand(spec: TopicSpec) -> str:
+    """Return the command that creates the topic of *spec*."""
+    replication = "" if spec.replication == -1 else f" --replication-factor {spec.replication}"
+    settings = "".join(f" --config {setting}={value}" for setting, value in spec.settings.items())
+    return f"kafka-topics.sh --create --topic {spec.name} --partitions {spec.partitions}{replication}{settings}"
+
+
+async def _until_known(admin: AIOKafkaAdminClient, topics: Collection[str]) -> None:
     """Wait until the broker knows *topics* that it has created: it answers before that."""
     async with asyncio.timeout(KNOWN_SECS):
         while topics:
-            answer = await admin.describe_topics(topics)
-            topics = [entry["topic"] for entry in answer if entry["error_code"]]
+            answer = await admin.describe_topics(list(topics))
+            # one that this user may create and not see is the next check's affair
+            unknown = {0, TopicAuthorizationFailedError.errno}
+            topics = [entry["topic"] for entry in answer if entry["error_code"] not in unknown]
             await asyncio.sleep(KNOWN_POLL_SECS if topics else 0)
 
 
@@ -180,9 +248,9 @@ async def _problems(admin: AIOKafkaAdminClient, spec: TopicSpec) -> list[str]:
             f"delete it, or set CONNECTOR_GROUP_ID to a new group."
         )
     try:
-        settings = await settings_of(admin, spec.name)
+        settings = await settings_of(admin, spec.name) if spec.required or spec.least else {}
     except KafkaError as exc:
-        if getattr(exc, "retriable", False):
+        if getattr(exc, "retriable", False) or isinstance(exc, TopicAuthorizationFailedError):
             raise
         raise BrokerUnsuitable(f"The settings of the topic {spec.name} cannot be read: {exc}") from exc
     for setting, allowed in spec.required.items():

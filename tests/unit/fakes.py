@@ -16,7 +16,7 @@ from enum import Enum
 import orjson
 
 from connector import clock
-from connector.errors import BrokerAway, DeliveryFailed, Fenced
+from connector.errors import BrokerAway, DeliveryFailed, Fenced, RightMissing
 from connector.ledger import decode_ids
 from connector.records import Arrival, Connected, HeldRule, TaskId, held_bytes
 from connector.recovery import Policy
@@ -392,6 +392,8 @@ class MemorySink:
 
 
 def _raise_for(outcome):
+    if isinstance(outcome, RightMissing):
+        raise outcome
     if outcome is AWAY:
         raise BrokerAway("KafkaConnectionError: no broker")
     if outcome is not CONFIRMED:

@@ -64,6 +64,7 @@ EXAMPLES = {
     "internal_replication_factor": ("3", 3),
     "ledger_retention_hours": ("24", 24),
     "web_bind": ("::1", "::1"),
+    "topic_allow_declare": ("no", False),
     "web_port": ("9000", 9000),
     "web_users": (f"robin:{WORD}", (WebUser("robin", SecretStr(WORD)),)),
     "log_level": ("warn", "WARNING"),

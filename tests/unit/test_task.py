@@ -12,7 +12,7 @@ from connector import backoff, coverage, outbox, reader, task
 from connector.backoff import Schedule
 from connector.console import Console
 from connector.coverage import Coverage
-from connector.errors import ConnectionLost, NotAuthorized, OutOfCredit, ServiceUnavailable
+from connector.errors import ConnectionLost, NotAuthorized, OutOfCredit, RightMissing, ServiceUnavailable
 from connector.events import (
     BatchDelivered,
     DeliveryDelayed,
@@ -64,6 +64,8 @@ def no_waiting(monkeypatch):
     monkeypatch.setattr(backoff, "CONNECT_WINDOW_SECS", 0.0)
     monkeypatch.setattr(coverage, "MARGIN_MS", 0)
     monkeypatch.setitem(backoff.SCHEDULES, ConnectionLost, Schedule(first=0.0, second=0.0, cap=0.0))
+    quick = Schedule(first=0.01, second=0.012, factor=1.2, cap=0.05)
+    monkeypatch.setitem(backoff.SCHEDULES, RightMissing, quick)
 
 
 @pytest.fixture
@@ -254,6 +256,58 @@ async def test_task_waits_for_a_broker_at_its_start(kafka):
         await until(lambda: kafka.records)
 
     assert 1 == source.prepared
+
+
+REFUSED = RightMissing("User alice lacks a right in Kafka: allow WRITE on topic posts.")
+
+
+async def test_missing_right_is_waited_for(kafka):
+    """A right that is missing is no failure: the task says what to allow, waits longer each time, and delivers all."""
+    sink = MemorySink(kafka, [REFUSED], opens=[CONFIRMED, *[REFUSED] * 7])
+    source = ScriptedSource([post(1), post(2), post(3)])
+    async with Running([source], sink) as running:
+        await until(lambda: 3 == len(kafka.records))
+        await until(lambda: running.task.unready is None)
+        told = [status.detail for status in running.statuses]
+
+    assert [post(1), post(2), post(3)] == kafka.values
+    assert {("RightMissing", str(REFUSED))} == {(event.error, event.reason) for event in running.said(TaskRestarting)}
+    pauses = [event.retry_in_secs for event in running.said(TaskRestarting)]
+    assert pauses == sorted(pauses)
+    assert pauses[0] < pauses[-1]
+    assert f"RightMissing: {REFUSED}" in told
+    assert [] == running.said(TaskFailed)
+
+
+async def test_missing_right_at_the_start(kafka):
+    """Before the first post, too, the status names the right; it is RUNNING, and no detail stays once that is given."""
+    sink = MemorySink(kafka, opens=[REFUSED] * 3)
+    async with Running([ScriptedSource([post(1)])], sink) as running:
+        await until(lambda: running.task.status.detail == f"RightMissing: {REFUSED}")
+        assert State.RUNNING is running.task.status.state
+        assert running.task.unready == f"starting over: RightMissing: {REFUSED}"
+        await until(lambda: kafka.records)
+        await until(lambda: running.task.status.detail is None)
+
+
+async def test_stop_does_not_wait_for_a_right(kafka):
+    """A task that has read nothing and waits for a right ends when it is stopped."""
+    sink = MemorySink(kafka, opens=[REFUSED] * 10**6)
+    async with Running([ScriptedSource([post(1)])], sink) as running:
+        await until(lambda: running.said(TaskRestarting))
+        await asyncio.wait_for(running.task.stop(), 20)
+
+        assert State.UNASSIGNED is running.task.status.state
+
+
+async def test_stop_with_posts_tries_until_it_is_cut_short(kafka):
+    """A task that has read posts goes on trying while it is stopped, and delivers them if the right is given."""
+    sink = MemorySink(kafka, [REFUSED], opens=[CONFIRMED, *[REFUSED] * 5])
+    async with Running([ScriptedSource([post(1)])], sink) as running:
+        await until(lambda: running.said(TaskRestarting))
+        await asyncio.wait_for(running.task.stop(), 20)
+
+    assert [post(1)] == kafka.values
 
 
 async def test_five_failures_in_a_row_fail_the_task(kafka):

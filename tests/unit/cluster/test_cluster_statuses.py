@@ -3,12 +3,12 @@ from types import SimpleNamespace
 
 import orjson
 import pytest
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, TopicAuthorizationFailedError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.cluster.statuses import SharedStatus, Statuses
-from connector.events import StatusNotPublished
+from connector.events import KafkaAdmits, KafkaRefuses, StatusNotPublished
 from connector.records import TaskId
 from connector.status import State, TaskStatus
 from tests.unit.fakes import TASK, until
@@ -206,3 +206,23 @@ async def test_heir_that_ends_before_it_began_leaves_the_ghosts():
     here.apply(*told_by("heir:1", ENDED))
 
     assert SharedStatus(status=RUNNING, worker_id="dead:1") == here.of(TASK)
+
+
+async def test_status_that_may_not_be_written():
+    """Without the right to write states that is said once, and the newest one is told as soon as it is allowed."""
+    producer, events = FakeProducer(), []
+    producer.fail = TopicAuthorizationFailedError("connector-statuses")
+    async with Statuses(
+        SimpleNamespace(producer=producer), "connector-statuses", "here:8083", events.append, user="alice"
+    ) as publishing:
+        publishing.publish(TASK, RUNNING)
+        publishing.publish(TASK, FAILED)
+        await asyncio.wait_for(publishing.flush(), 5)
+        producer.fail = None
+        publishing._publish_refused_now()
+        await until(lambda: producer.sent)
+        await asyncio.wait_for(publishing.flush(), 5)
+
+    assert ["FAILED"] == [orjson.loads(value)["state"] for *_, value in producer.sent]
+    assert [KafkaRefuses, KafkaAdmits] == [type(event) for event in events]
+    assert events[0].reason.endswith("allow WRITE on topic connector-statuses.")

@@ -2,10 +2,15 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
-from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    IncompatibleBrokerVersion,
+    KafkaConnectionError,
+    TopicAuthorizationFailedError,
+)
 
-from connector.errors import BrokerUnsuitable
-from connector.events import BrokerAwaited, BrokerReached
+from connector.errors import BrokerUnsuitable, RightMissing
+from connector.events import BrokerAwaited, BrokerReached, KafkaAdmits, KafkaRefuses
 from connector.kafka import broker as module
 from connector.kafka.broker import BrokerGate, Capabilities, probe
 from connector.kafka.cluster import KafkaCluster
@@ -139,3 +144,36 @@ async def test_stop_while_waiting(monkeypatch):
 
     assert starting.cancelled()
     assert [] == at.prepared
+
+
+async def test_waits_for_a_right(monkeypatch):
+    """A missing right is waited for: it is said once, shown while it lasts, and told to be over."""
+    monkeypatch.setattr(module, "RIGHT_RETRY_SECS", 0.005)
+    at = Gate(monkeypatch, admin := FakeAdmin(), RightMissing("allow READ on group connector."))
+    starting = asyncio.create_task(at.gate.on_start())
+    await until(lambda: 3 <= admin.started)
+    assert ["allow READ on group connector."] == at.gate._obstacles.reasons()
+    at.error = None
+    await asyncio.wait_for(starting, 5)
+
+    assert [KafkaRefuses, KafkaAdmits, BrokerReached] == [type(event) for event in at.events]
+    assert [] == at.gate._obstacles.reasons()
+
+
+async def test_refusal_of_the_gate_itself(monkeypatch):
+    """Whatever request is refused before the start names its right."""
+    monkeypatch.setattr(module, "RIGHT_RETRY_SECS", 0.005)
+    at = Gate(monkeypatch, FakeAdmin(), TopicAuthorizationFailedError("posts"))
+    starting = asyncio.create_task(at.gate.on_start())
+    await until(lambda: at.events)
+    at.error = None
+    await asyncio.wait_for(starting, 5)
+
+    assert "This worker's user lacks a right in Kafka: allow READ on topic posts." == at.events[0].reason
+
+
+async def test_idempotence_that_is_not_allowed():
+    """A user without the right to an idempotent producer delivers without one, at least once."""
+    capabilities = await probe(FakeAdmin((ClusterAuthorizationFailedError.errno, 0)), "connector")
+
+    assert Capabilities(transactions=True, idempotence=False, idempotence_refused=True) == capabilities

@@ -5,6 +5,7 @@ import pytest
 from connector.kafka import log
 from connector.kafka.cluster import KafkaCluster
 from connector.kafka.log import CompactedLog
+from connector.obstacles import Obstacles
 
 
 class Clock:
@@ -23,7 +24,12 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def followed(clock):
-    return CompactedLog(KafkaCluster(servers=("127.0.0.1:9",)), "statuses", lambda _key, _value: None)
+    return CompactedLog(
+        KafkaCluster(servers=("127.0.0.1:9",)),
+        "statuses",
+        lambda _key, _value: None,
+        obstacles=Obstacles(lambda _event: None),
+    )
 
 
 class Consumer:
@@ -77,7 +83,13 @@ def test_a_fetch_is_answered_long_before_it_counts_as_silence():
 @pytest.mark.parametrize(("gather", "min_bytes"), [(False, 1), (True, log.GATHER_BYTES)])
 def test_what_nobody_waits_for_is_gathered(clock, consumer, gather, min_bytes):
     """Once at the end records of a topic that is to be gathered come together; of others each at once."""
-    following = CompactedLog(KafkaCluster(servers=("127.0.0.1:9",)), "topic", lambda _key, _value: None, gather=gather)
+    following = CompactedLog(
+        KafkaCluster(servers=("127.0.0.1:9",)),
+        "topic",
+        lambda _key, _value: None,
+        obstacles=Obstacles(lambda _event: None),
+        gather=gather,
+    )
     following._take_time(consumer)
 
     assert min_bytes == consumer._fetcher._fetch_min_bytes

@@ -3,12 +3,13 @@ from types import SimpleNamespace
 import pytest
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
+    InvalidPartitionsError,
     NotControllerError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
 )
 
-from connector.errors import BrokerUnsuitable
+from connector.errors import BrokerUnsuitable, RightMissing
 from connector.events import TopicCreated
 from connector.kafka import topics
 from connector.kafka.topics import TASK_SLOTS, TopicSpec, declare, internal_topics, settings_of
@@ -116,14 +117,32 @@ async def test_broker_refuses():
 
     assert (
         "Kafka refuses to create the topic posts with 3 partitions, replication factor -1: "
-        "Replication factor is below 1" == str(caught.value)
+        "Replication factor is below 1. Change CONNECTOR_INTERNAL_REPLICATION_FACTOR, or create the topic by hand with "
+        "what the broker takes: kafka-topics.sh --create --topic posts --partitions 3 --config cleanup.policy=delete "
+        "--config retention.ms=1000 --config segment.bytes=5" == str(caught.value)
     )
 
 
 async def test_broker_refuses_without_a_word():
     """Without words of the broker the error has its name."""
-    with pytest.raises(BrokerUnsuitable, match="ClusterAuthorizationFailedError"):
-        await declared(FakeAdmin(create_code=ClusterAuthorizationFailedError.errno), POSTS)
+    with pytest.raises(BrokerUnsuitable, match="InvalidPartitionsError"):
+        await declared(FakeAdmin(create_code=InvalidPartitionsError.errno), POSTS)
+
+
+@pytest.mark.parametrize("error", [TopicAuthorizationFailedError, ClusterAuthorizationFailedError])
+async def test_topic_that_may_not_be_created(error):
+    """Whether Kafka names the topic or the cluster, as brokers before 2.0 do: the right to create it is missing."""
+    with pytest.raises(RightMissing, match=r"^User alice lacks a right in Kafka: allow CREATE on topic posts\.$"):
+        await declare(FakeAdmin(create_code=error.errno), [POSTS], lambda _: None, user="alice")
+
+
+async def test_nothing_is_created_where_that_is_not_wanted():
+    """Without permission to declare topics, an absent one is a sentence with the command that creates it."""
+    admin = FakeAdmin()
+    with pytest.raises(BrokerUnsuitable, match=r"create it: kafka-topics\.sh --create --topic posts --partitions 3 --"):
+        await declare(admin, [POSTS], lambda _: None, create=False)
+
+    assert [] == admin.created
 
 
 async def test_broker_is_not_ready():
@@ -199,22 +218,37 @@ async def test_silent_broker_is_trusted():
 
 
 async def test_settings_that_may_not_be_read():
-    """Without the right to read a topic's settings the worker says so instead of guessing."""
+    """Settings that have to be checked and may not be read: the right is named."""
+    admin = FakeAdmin({"connector-offsets": (64, {})}, settings_code=TopicAuthorizationFailedError.errno)
+    with pytest.raises(RightMissing, match="allow DESCRIBE_CONFIGS on topic connector-offsets"):
+        await declared(admin, internal()["offsets"])
+
+
+async def test_settings_that_need_no_check():
+    """Where no setting matters none is read, so the right to do so is not needed."""
     admin = FakeAdmin({"posts": (1, {})}, settings_code=TopicAuthorizationFailedError.errno)
-    with pytest.raises(BrokerUnsuitable, match="The settings of the topic posts cannot be read"):
-        await declared(admin, POSTS)
+
+    assert [] == await declared(admin, POSTS)
 
 
 async def test_settings_that_cannot_be_read_now():
     """What waiting cures is raised as it is."""
+    admin = FakeAdmin({"connector-offsets": (64, {})}, settings_code=NotControllerError.errno)
     with pytest.raises(NotControllerError):
-        await declared(FakeAdmin({"posts": (1, {})}, settings_code=NotControllerError.errno), POSTS)
+        await declared(admin, internal()["offsets"])
+
+
+async def test_settings_that_cannot_be_read_at_all():
+    """Any other error of the settings ends the worker, as guessing would lose offsets."""
+    admin = FakeAdmin({"connector-offsets": (64, {})}, settings_code=InvalidPartitionsError.errno)
+    with pytest.raises(BrokerUnsuitable, match="The settings of the topic connector-offsets cannot be read"):
+        await declared(admin, internal()["offsets"])
 
 
 async def test_topic_that_cannot_be_described():
     """An error in a topic's description is not a topic with no partitions."""
-    with pytest.raises(TopicAuthorizationFailedError):
-        await declared(FakeAdmin({"posts": (1, {})}, describe_code=TopicAuthorizationFailedError.errno), POSTS)
+    with pytest.raises(UnknownTopicOrPartitionError):
+        await declared(FakeAdmin({"posts": (1, {})}, describe_code=UnknownTopicOrPartitionError.errno), POSTS)
 
 
 async def test_effective_settings():

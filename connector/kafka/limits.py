@@ -1,0 +1,91 @@
+"""
+How is a topic created where the broker has limits of its own?
+
+Hosted brokers refuse some settings of topics (`create.topic.policy.class.name`): a smaller segment, a larger record, a
+setting that nobody may set, another replication factor than theirs.  Their words say which; then the next best value is
+asked for, at last none, so that the broker's default holds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from aiokafka.errors import InvalidConfigurationError, PolicyViolationError
+
+from connector.events import TopicsLimited
+
+_NEXT_BEST = {
+    "segment.bytes": 52_428_800,  # the least of Confluent Cloud: more to read at a start, and less than any default
+    "max.message.bytes": 8_388_608,  # the most of Confluent Cloud
+}
+_KEPT = frozenset({"cleanup.policy"})
+"""Another value would lose what is in the topic."""
+
+_LIMITS = frozenset({PolicyViolationError.errno, InvalidConfigurationError.errno})
+"""Too few brokers for a replication factor are no limit: fewer replicas than were asked for are less safe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a broker is asked for."""
+
+    replication: int
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """A topic that was created with other values than ours, the *changes*, for the broker's *reason*."""
+
+    topic: str
+    changes: tuple[str, ...]
+    reason: str
+
+
+class Ladder:
+    """The way down from *first*, the values that we want; with *chosen* no setting is changed."""
+
+    def __init__(self, first: Asked, *, chosen: bool) -> None:
+        self._first, self._chosen = first, chosen
+
+    def below(self, asked: Asked, code: int, words: str) -> Asked | None:
+        """Return what to ask for after the broker has refused *asked* with *code* and *words*; None at the end."""
+        if code not in _LIMITS:
+            return None
+        if code == PolicyViolationError.errno and "replication" in words.lower() and asked.replication != -1:
+            return replace(asked, replication=-1)
+        if self._chosen:
+            return None
+        # a policy may say nothing of what it dislikes: then it may be any
+        named = [setting for setting in asked.settings if setting in words and setting not in _KEPT]
+        settings = dict(asked.settings)
+        for setting in named or [setting for setting in settings if setting not in _KEPT]:
+            value, ours = settings.pop(setting), self._first.settings[setting]
+            best = _NEXT_BEST.get(setting)
+            if best is not None and value == ours and int(ours) != best and _is_closer(setting, int(ours), best):
+                settings[setting] = str(best)
+        return None if settings == asked.settings else replace(asked, settings=settings)
+
+    def changes(self, asked: Asked) -> tuple[str, ...]:
+        """Return what differs in *asked* from what we want, in words."""
+        found = []
+        if asked.replication != self._first.replication:
+            found.append(f"the broker's replication factor instead of {self._first.replication}")
+        for setting, ours in self._first.settings.items():
+            if asked.settings.get(setting) != ours:
+                got = asked.settings.get(setting)
+                found.append(
+                    f"the broker's {setting} instead of {ours}" if got is None else f"{setting}={got} instead of {ours}"
+                )
+        return tuple(found)
+
+
+def _is_closer(setting: str, ours: int, best: int) -> bool:
+    return best > ours if setting == "segment.bytes" else best < ours
+
+
+def told(limited: Sequence[Limited]) -> TopicsLimited:
+    """Return the one event that tells of all *limited* topics."""
+    changes = dict.fromkeys(f"{each.topic}: {', '.join(each.changes)}" for each in limited)
+    return TopicsLimited(
+        topics=tuple(each.topic for each in limited), settings="; ".join(changes), reason=limited[0].reason
+    )

@@ -1,0 +1,305 @@
+"""
+Which rights does the connector need in Kafka, and which of them are missing?
+
+`needs` is the one list of them: the gate checks it before anything starts, docs/operations.md shows it, and a test runs
+a worker with exactly these.  Kafka 2.3 and later say which operations they allow on a topic and on a group (KIP-430);
+other brokers only refuse, and then the refused request tells.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import CoordinationType
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    IncompatibleBrokerVersion,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+    for_code,
+)
+from aiokafka.protocol.admin import DescribeGroupsRequest_v3, DescribeGroupsResponse_v3
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
+
+from connector.errors import RightMissing
+
+READ, WRITE, CREATE, DESCRIBE_CONFIGS, IDEMPOTENT_WRITE = (
+    "READ",
+    "WRITE",
+    "CREATE",
+    "DESCRIBE_CONFIGS",
+    "IDEMPOTENT_WRITE",
+)
+TOPIC, GROUP, TRANSACTIONAL_ID, CLUSTER = "topic", "group", "transactional id", "cluster"
+_BITS = {READ: 3, WRITE: 4, CREATE: 5, DESCRIBE_CONFIGS: 10, IDEMPOTENT_WRITE: 12}
+"""Numbers of Kafka's `AclOperation`; each is a bit of what a broker allows."""
+
+_UNTOLD = -(2**31)
+"""What a broker answers that does not say which operations it allows."""
+
+_UNKNOWN_TOPIC = 3
+REFUSALS = (
+    TopicAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+    ClusterAuthorizationFailedError,
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Right:
+    """One operation on one resource."""
+
+    operation: str
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """
+    The operations that the connector needs on one resource.
+
+    Without *required* ones a worker waits; without one of *useful* it runs and goes without what it is for.
+    """
+
+    kind: str
+    name: str
+    required: tuple[str, ...]
+    useful: Mapping[str, str]
+    """Operation, and what is missing without it."""
+
+
+def needs(
+    group_id: str, *, topic: str | None, dead_letter_topic: str | None, transactional_ids: Sequence[str]
+) -> tuple[Need, ...]:
+    """Return what a worker of *group_id* needs; *transactional_ids* is empty for at-least-once."""
+    size = {DESCRIBE_CONFIGS: "posts over 1 MB count as too large, whatever the topic takes"}
+    found = [
+        Need(kind=TOPIC, name=name, required=(WRITE,), useful=size)
+        for name in (topic, dead_letter_topic)
+        if name is not None
+    ]
+    for name, required in (("offsets", (READ, WRITE)), ("ledger", (READ, WRITE)), ("statuses", (READ, WRITE))):
+        found.append(Need(kind=TOPIC, name=f"{group_id}-{name}", required=(*required, DESCRIBE_CONFIGS), useful={}))
+    found += [
+        Need(
+            kind=TOPIC,
+            name=f"{group_id}-configs",
+            required=(READ, DESCRIBE_CONFIGS),
+            useful={WRITE: "no gap can be retried or accepted"},
+        ),
+        Need(kind=TOPIC, name=f"{group_id}-tasks", required=(READ,), useful={}),
+        Need(kind=GROUP, name=group_id, required=(READ,), useful={}),
+    ]
+    found += [Need(kind=TRANSACTIONAL_ID, name=name, required=(WRITE,), useful={}) for name in transactional_ids]
+    return tuple(found)
+
+
+# -- what is refused
+
+
+def right_missing(rights: Iterable[Right], user: str | None) -> RightMissing:
+    """Return the error that names *rights*, all of which *user* lacks."""
+    resources: dict[tuple[str, str], list[str]] = {}
+    all_rights = tuple(rights)
+    for right in all_rights:
+        operations = resources.setdefault((right.kind, right.name), [])
+        if right.operation not in operations:
+            operations.append(right.operation)
+    listed = [_allow(kind, name, operations) for (kind, name), operations in resources.items()]
+    single = len(listed) == 1 and sum(map(len, resources.values())) == 1
+    who = "This worker's user" if user is None else f"User {user}"
+    what = "a right" if single else "rights"
+    return RightMissing(f"{who} lacks {what} in Kafka: allow {', '.join(listed)}.", rights=all_rights)
+
+
+def _allow(kind: str, name: str, operations: Sequence[str]) -> str:
+    resource = "the cluster" if kind == CLUSTER else f"{kind} {name}"
+    if CREATE in operations and len(operations) > 1:  # it cannot be told from one that this user does not see
+        others = _listed([operation for operation in operations if operation != CREATE])
+        return f"CREATE on {resource} (or, if it is there, {others})"
+    return f"{_listed(operations)} on {resource}"
+
+
+def _listed(operations: Sequence[str]) -> str:
+    *others, last = operations
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def refused(
+    exc: BaseException,
+    user: str | None,
+    operation: str = READ,
+    *,
+    topic: str = "",
+    group_id: str = "",
+    transactional_id: str | None = None,
+) -> RightMissing | None:
+    """
+    Return which right Kafka misses that raised *exc* in an *operation* on a topic; None if it is about none.
+
+    *topic*, *group_id* and *transactional_id* are what was asked for, where the error does not say it.
+    """
+    if isinstance(exc, TopicAuthorizationFailedError):
+        return right_missing([Right(operation, TOPIC, name) for name in _topics_of(exc) or [topic]], user)
+    if isinstance(exc, GroupAuthorizationFailedError):
+        return right_missing([Right(READ, GROUP, group_id)], user)
+    if isinstance(exc, TransactionalIdAuthorizationFailed):
+        return right_missing([Right(WRITE, TRANSACTIONAL_ID, transactional_id or "")], user)
+    if isinstance(exc, ClusterAuthorizationFailedError):
+        return right_missing([Right(IDEMPOTENT_WRITE, CLUSTER, "")], user)
+    return None
+
+
+def _topics_of(exc: KafkaError) -> list[str]:
+    """Return the topics that aiokafka put into *exc*: one, several, or none."""
+    names: list[str] = []
+    for argument in exc.args:
+        names += [argument] if isinstance(argument, str) else sorted(argument or ())
+    return [name for name in names if name and " " not in name]  # some answers hold words instead of a name
+
+
+# -- what is allowed
+
+
+class _MetadataResponse(Response):
+    API_KEY = 3
+    API_VERSION = 8
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            Array(("node_id", Int32), ("host", String("utf-8")), ("port", Int32), ("rack", String("utf-8"))),
+        ),
+        ("cluster_id", String("utf-8")),
+        ("controller_id", Int32),
+        (
+            "topics",
+            Array(
+                ("error_code", Int16),
+                ("topic", String("utf-8")),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    Array(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", Array(Int32)),
+                        ("isr", Array(Int32)),
+                        ("offline_replicas", Array(Int32)),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+            ),
+        ),
+        ("authorized_operations", Int32),
+    )
+
+
+class _MetadataStruct(RequestStruct):
+    API_KEY = 3
+    API_VERSION = 8
+    RESPONSE_TYPE = _MetadataResponse
+    SCHEMA = Schema(
+        ("topics", Array(String("utf-8"))),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_authorized_operations", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+    )
+
+
+class _DescribeGroupsStruct(DescribeGroupsRequest_v3):
+    RESPONSE_TYPE = DescribeGroupsResponse_v3  # aiokafka's own has that of version 2, without the operations
+
+
+class _AllowedOnTopics(Request[_MetadataStruct]):
+    API_KEY = 3
+
+    def __init__(self, topics: Sequence[str]) -> None:
+        self._topics = list(topics)
+
+    def build(self, request_struct_class: type[_MetadataStruct]) -> _MetadataStruct:
+        return request_struct_class(self._topics, False, False, True)  # noqa: FBT003  # as the schema has them
+
+
+class _AllowedOnGroup(Request[_DescribeGroupsStruct]):
+    API_KEY = 15
+
+    def __init__(self, group_id: str) -> None:
+        self._group_id = group_id
+
+    def build(self, request_struct_class: type[_DescribeGroupsStruct]) -> _DescribeGroupsStruct:
+        return request_struct_class([self._group_id], True)  # noqa: FBT003
+
+
+async def lacking(admin: AIOKafkaAdminClient, wanted: Sequence[Need]) -> tuple[list[Right], list[tuple[Right, str]]]:
+    """
+    Return the required rights that are missing of *wanted*, and the useful ones with what is missing without them.
+
+    A topic that is not there, or that this user does not see at all, is left out: whoever creates it learns more.
+
+    Raises:
+        KafkaError: the broker cannot be asked now.
+    """
+    required: list[Right] = []
+    useful: list[tuple[Right, str]] = []
+    on_topics = await _on_topics(admin, [need.name for need in wanted if need.kind == TOPIC])
+    asked: Mapping[str, Callable[[str], Any]] = {
+        GROUP: lambda name: _on_group(admin, name),
+        TRANSACTIONAL_ID: lambda name: _on_transactional_id(admin, name),
+    }
+    for need in wanted:
+        bits = on_topics.get(need.name, _UNTOLD) if need.kind == TOPIC else await asked[need.kind](need.name)
+        if bits == _UNTOLD:
+            continue
+        required += [Right(each, need.kind, need.name) for each in need.required if not bits & 1 << _BITS[each]]
+        useful += [
+            (Right(each, need.kind, need.name), without)
+            for each, without in need.useful.items()
+            if not bits & 1 << _BITS[each]
+        ]
+    return required, useful
+
+
+async def _on_topics(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, int]:
+    try:
+        answer = await admin._send_request(_AllowedOnTopics(topics))  # noqa: SLF001  # the public client has no such call
+    except (IncompatibleBrokerVersion, NotImplementedError):
+        return {}
+    return {
+        entry["topic"]: entry["authorized_operations"]
+        for entry in answer.to_object()["topics"]
+        if not entry["error_code"]
+    }
+
+
+async def _on_group(admin: AIOKafkaAdminClient, group_id: str) -> int:
+    try:
+        coordinator = await admin.find_coordinator(group_id)
+        answer = await admin._send_request_to_node(coordinator, _AllowedOnGroup(group_id))  # noqa: SLF001  # likewise
+    except GroupAuthorizationFailedError:
+        return 0
+    except (KafkaError, NotImplementedError):
+        return _UNTOLD  # a new cluster has no coordinator yet: the member says it when it is refused
+    (group,) = answer.to_object()["groups"]
+    if for_code(group["error_code"]) is GroupAuthorizationFailedError:
+        return 0
+    return _UNTOLD if group["error_code"] else int(group["authorized_operations"])
+
+
+async def _on_transactional_id(admin: AIOKafkaAdminClient, transactional_id: str) -> int:
+    """Only ask who coordinates it, which needs a right on it: a producer id of it would fence the task that runs."""
+    try:
+        await admin._client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id)  # noqa: SLF001
+    except TransactionalIdAuthorizationFailed:
+        return 0
+    except (KafkaError, NotImplementedError):
+        return _UNTOLD  # no coordinator yet, or no transactions: `probe` has asked for that
+    return _UNTOLD
