@@ -2,7 +2,8 @@
 How long to wait after which error?
 
 The waits follow docs.x.com (handling-disconnections): network errors at once and then linear from 250 ms to 16 s,
-HTTP errors doubling from 5 s to 320 s, 429 until the window's reset or else doubling from 60 s.
+HTTP errors doubling from 5 s to 320 s, 429 until the window's reset or else doubling from 60 s.  A reset that X names
+again and again does not keep the waits short: from the second 429 in a row on they grow in any case.
 """
 
 from collections import deque
@@ -11,6 +12,7 @@ from math import inf
 from random import Random
 
 from connector.errors import (
+    RESET_SECS_MAX,
     BudgetReached,
     ConnectionLost,
     ConnectionTaken,
@@ -56,8 +58,8 @@ SCHEDULES: dict[type[ConnectorError], Schedule] = {
     ConnectionLost: Schedule(first=0.0, second=0.25, step=0.25, cap=16.0),
     # jitter, so that a fleet does not come back in step after an outage
     ServiceUnavailable: Schedule(first=5.0, second=10.0, factor=2.0, cap=320.0, jitter=0.1),
-    # only without a reset header
-    RateLimited: Schedule(first=60.0, second=120.0, factor=2.0, cap=960.0, jitter=0.1),
+    # with a reset header one step behind, see `Backoff.wait`
+    RateLimited: Schedule(first=60.0, second=120.0, factor=2.0, cap=RESET_SECS_MAX, jitter=0.1),
     # a ghost that is not ours to remove: its slot frees after seconds to hours
     ConnectionTaken: Schedule(first=20.0, second=30.0, step=10.0, cap=120.0, jitter=0.1),
     # of a repair only: the live stream ends with it, and says so
@@ -72,6 +74,18 @@ SCHEDULES: dict[type[ConnectorError], Schedule] = {
 def schedule_of(error: ConnectorError) -> Schedule:
     """Return the schedule of *error*'s class, or of the nearest class above it that has one."""
     return next(SCHEDULES[kind] for kind in type(error).__mro__ if kind in SCHEDULES)
+
+
+def reset_secs(error: RateLimited, now: float) -> float | None:
+    """
+    Return the seconds until the rate limit ends, from 0 to `RESET_SECS_MAX`; None if X did not say.
+
+    *now* is UNIX time in seconds of X's clock, for an answer that did not tell its own.
+    """
+    secs = error.reset_secs
+    if secs is None and error.reset_at is not None:
+        secs = error.reset_at - now
+    return None if secs is None else min(max(secs, 0.0), RESET_SECS_MAX)
 
 
 class Backoff:
@@ -93,12 +107,13 @@ class Backoff:
         """
         schedule = schedule_of(error)
         attempt = self._attempts[schedule] = self._attempts.get(schedule, 0) + 1
-        wait = schedule.wait(attempt, self._random)
-        if isinstance(error, RateLimited) and error.reset_at is not None:
-            wait = max(error.reset_at - now, 0.0) + RESET_MARGIN_SECS
-        elif isinstance(error, BudgetReached):
-            wait = max(error.resume_at - now, 0.0) + RESET_MARGIN_SECS
-        return attempt, wait
+        if isinstance(error, RateLimited) and (secs := reset_secs(error, now)) is not None:
+            # the first time X is believed: its window may have ended just now
+            grown = schedule.wait(attempt - 1, self._random) if attempt > 1 else 0.0
+            return attempt, max(secs + RESET_MARGIN_SECS, grown)
+        if isinstance(error, BudgetReached):
+            return attempt, max(error.resume_at - now, 0.0) + RESET_MARGIN_SECS
+        return attempt, schedule.wait(attempt, self._random)
 
     def reset(self) -> None:
         """Forget all failures."""

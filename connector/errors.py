@@ -6,7 +6,8 @@ Everything that can go wrong, sorted by what to do about it.
     ├── RetriableError             wait, then connect again
     │   ├── ConnectionLost         the stream closed, broke or fell silent
     │   │   └── Disconnected       X said so in the stream
-    │   ├── ServiceUnavailable     5xx
+    │   ├── ServiceUnavailable     5xx, or what is no answer of X's
+    │   │   └── AnswerTooLong      more bytes than are read, or more time than is waited
     │   ├── RateLimited            429 that waiting cures; `reset_at` if X said when
     │   └── ConnectionTaken        429: another connection holds the slot
     ├── OutOfCredit                pause: money, not patience, is missing
@@ -16,6 +17,7 @@ Everything that can go wrong, sorted by what to do about it.
     │   │   └── TokenRejected      401: a token made from a key pair may be fetched again, once
     │   ├── InvalidRequest         400, or a rule that X refuses
     │   │   └── RulesMissing       409: the filtered stream has no rules
+    │   ├── NotFound               404: x.api.url is wrong; of an optional endpoint, it costs only its feature
     │   ├── BrokerUnsuitable       the broker, or a topic on it, cannot do what the configuration asks
     │   └── ToleranceExceeded      a bad record under errors.tolerance=none
     ├── BadRecord                  skip the record, or not: errors.tolerance decides
@@ -25,12 +27,17 @@ Everything that can go wrong, sorted by what to do about it.
         └── Fenced                 another owner has this task's transactional id
 
 `Superseded`: another owner has delivered since; the task is over here.
-`NotFound` stands aside: an optional endpoint that this API host lacks costs only its feature.
 No message holds a token, key or password.
 """
 
 from collections.abc import Sequence
 from typing import Any
+
+RESET_SECS_MAX = 960.0
+"""
+The longest wait for the end of a rate limit, whatever `x-rate-limit-reset` says: X's windows last 15 minutes
+(docs.x.com: rate-limits), and a minute is for clocks.
+"""
 
 
 class ConnectorError(Exception):
@@ -73,15 +80,31 @@ class Disconnected(ConnectionLost):
 
 
 class ServiceUnavailable(RetriableError):
-    """X answered 5xx."""
+    """X answered 5xx, or somebody in its place answered something else than X would."""
+
+
+class AnswerTooLong(ServiceUnavailable):
+    """An answer has more bytes than are read, or takes more time than is waited for it."""
 
 
 class RateLimited(RetriableError):
-    """Too many requests; *reset_at* is when the window ends (UNIX seconds of X's clock), if X said so."""
+    """
+    Too many requests; *reset_at* is when the window ends (UNIX seconds of X's clock), if X said so.
 
-    def __init__(self, message: str, *, reset_at: float | None = None, **words: str | int | None) -> None:
+    *reset_secs* is the time until then by the clock of the same answer, which needs no other clock to be right.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reset_at: float | None = None,
+        reset_secs: float | None = None,
+        **words: str | int | None,
+    ) -> None:
         super().__init__(message, **words)  # type: ignore[arg-type]  # title, detail and status pass through
         self.reset_at = reset_at
+        self.reset_secs = reset_secs
 
 
 class ConnectionTaken(RetriableError):
@@ -156,5 +179,5 @@ class Superseded(ConnectorError):
     """Another owner has delivered since this task last did."""
 
 
-class NotFound(ConnectorError):
+class NotFound(FatalError):
     """The API host has no such endpoint (404)."""

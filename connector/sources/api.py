@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, Self
 
 import requests
@@ -19,6 +18,7 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from connector import __version__
 from connector.errors import (
+    RESET_SECS_MAX,
     ConnectionLost,
     ConnectionTaken,
     ConnectorError,
@@ -32,6 +32,7 @@ from connector.errors import (
     TokenRejected,
 )
 from connector.sources.credentials import Credentials
+from connector.sources.headers import Quota, quota_of, reset_of, reset_secs_of
 from connector.sources.wire import Wire, WireAdapter
 
 CONNECT_TIMEOUT_SECS = 3.05
@@ -121,37 +122,6 @@ def error_messages(error: Mapping[str, Any]) -> tuple[str, ...]:
         return tuple(str(detail) for detail in details)
     message = error.get("message")
     return (str(message),) if message else ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quota:
-    """
-    What X says is left of an endpoint's rate limit.
-
-    *remaining* requests until *reset_at* (UNIX seconds of X's clock), which is *ends* on this host (`time.monotonic`).
-    """
-
-    remaining: int
-    reset_at: float
-    ends: float
-
-    @property
-    def is_used_up(self) -> bool:
-        """Whether X would refuse a request now."""
-        return self.remaining <= 0 and time.monotonic() < self.ends
-
-
-def quota_of(headers: Mapping[str, str]) -> Quota | None:
-    """Return what the *headers* of an answer that has just come say about the rate limit; None if they do not."""
-    remaining, reset_at = headers.get("x-rate-limit-remaining", ""), _reset_at(headers)
-    if reset_at is None or not (remaining.isascii() and remaining.isdigit()):
-        return None
-    try:
-        # rounded down to the second: the wait may be that much too long, never too short
-        now = parsedate_to_datetime(headers.get("date", "")).timestamp()
-    except (ValueError, OverflowError):
-        now = time.time()
-    return Quota(remaining=int(remaining), reset_at=reset_at, ends=time.monotonic() + reset_at - now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +222,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes) -> ConnectorE
     """
     Return what the HTTP answer (*status*, *headers*, *body*) other than success means.
 
-    *headers* are only asked for `x-rate-limit-reset`, in lower case or by a mapping that ignores case.
+    *headers* are only asked for `x-rate-limit-reset` and `date`, in lower case or by a mapping that ignores case.
     """
     problem = parse_problem(body)
     row = _row(status, problem)
@@ -260,13 +230,15 @@ def classify(status: int, headers: Mapping[str, str], body: bytes) -> ConnectorE
     message = f"{row.says} ({said}): {row.cure}"
     words: dict[str, Any] = {"title": problem.title, "detail": problem.detail, "status": status}
     if row.error is RateLimited:
-        return RateLimited(message, reset_at=_reset_at(headers), **words)
+        reset_at, secs = reset_of(headers), reset_secs_of(headers)
+        ahead = reset_at - time.time() if secs is None and reset_at is not None else secs or 0.0
+        if ahead > RESET_SECS_MAX:
+            message += (
+                f"; X says that the limit ends in {ahead:,.0f} s, but no limit of X lasts longer than 15 minutes, so"
+                f" the wait is {RESET_SECS_MAX:.0f} s"
+            )
+        return RateLimited(message, reset_at=reset_at, reset_secs=secs, **words)
     return row.error(message, **words)
-
-
-def _reset_at(headers: Mapping[str, str]) -> float | None:
-    value = headers.get("x-rate-limit-reset", "")
-    return float(value) if value.isascii() and value.isdigit() else None
 
 
 def network_error(error: BaseException | None) -> ConnectorError:

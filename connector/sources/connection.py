@@ -23,7 +23,6 @@ Three things of tweepy are in the way of a connector, and this is what is done a
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import Any, NoReturn
 
@@ -45,6 +44,7 @@ from connector.sources.api import (
     parse_problem,
     redacted,
 )
+from connector.sources.headers import date_of
 from connector.sources.lines import LineSplitter, LineTooLong, is_whole, sort
 from connector.sources.wire import Body, Wire, WireAdapter
 
@@ -189,7 +189,7 @@ class Connection(StreamingClient):
             with response:
                 body = _error_body(response.raw)
             raise classify(response.status_code, response.headers, redacted(body, self.bearer_token))
-        self.date = _date(response.headers.get("date", ""))
+        self.date = date_of(response.headers)
         response.iter_lines = lambda **_: self._arrivals(response.raw)  # type: ignore[method-assign]  # the trick
 
     def _arrivals(self, raw: HTTPResponse) -> Iterator[Arrival]:
@@ -252,10 +252,3 @@ def _error_body(raw: HTTPResponse) -> bytes:
         return raw.read(MAX_ERROR_BYTES, decode_content=True)
     except (HTTPError, OSError):  # the status alone must do
         return b""
-
-
-def _date(header: str) -> float | None:
-    try:
-        return parsedate_to_datetime(header).timestamp()
-    except ValueError:
-        return None

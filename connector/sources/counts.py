@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from connector.backoff import reset_secs
 from connector.errors import ConnectorError, RateLimited, RetriableError
 from connector.snowflake import created_ms, from_iso, to_iso
 from connector.sources.api import Api
@@ -222,10 +223,11 @@ class Patience:
     def _secs(self, error: RetriableError, tried: int) -> float:
         if not isinstance(error, RateLimited):
             return RETRY_SECS * float(1 << tried)
-        if error.reset_at is None:
+        secs = reset_secs(error, self._clock())
+        if secs is None:
             return RATE_SECS * float(1 << tried)
-        # X's clock has whole seconds, and is not ours.
-        return min(max(error.reset_at - self._clock(), 0), WINDOW_SECS) + 1
+        # X's clock has whole seconds, and is not ours; what it says is only believed once
+        return max(min(secs, WINDOW_SECS) + 1, RATE_SECS * float(1 << tried) / 2 if tried else 0)
 
 
 class Counting:

@@ -192,7 +192,9 @@ class RecentSearch:
         quota = self._api.quota(SEARCH_PATH)
         if quota is not None and quota.is_used_up:
             raise RateLimited(
-                "X allows no more searches for now: it will be tried again when it does", reset_at=quota.reset_at
+                "X allows no more searches for now: it will be tried again when it does",
+                reset_at=quota.reset_at,
+                reset_secs=quota.secs_left,
             )
         self._requests += 1
         try:

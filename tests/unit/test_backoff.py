@@ -16,6 +16,7 @@ from connector.backoff import (
     schedule_of,
 )
 from connector.errors import (
+    RESET_SECS_MAX,
     BudgetReached,
     ConnectionLost,
     ConnectionTaken,
@@ -90,6 +91,21 @@ def test_rate_limit_ends_at_its_reset(reset_at, wait):
     error = RateLimited("429", reset_at=reset_at)
 
     assert (1, wait + RESET_MARGIN_SECS) == Backoff().wait(error, now=1000.0)
+
+
+@pytest.mark.parametrize("secs", [-30.0, 0.0, 2.0])
+def test_rate_limits_in_a_row_wait_longer_whatever_the_header_says(secs):
+    """The first time the header counts; from the second on the waits grow as those without one."""
+    backoff = Backoff(NoJitter())
+    waits = [backoff.wait(RateLimited("429", reset_at=1.0, reset_secs=secs), now=0.0)[1] for _ in range(8)]
+
+    assert [max(secs, 0) + RESET_MARGIN_SECS, 60, 120, 240, 480, 960, 960, 960] == waits
+
+
+def test_rate_limit_far_ahead_is_tried_in_minutes():
+    """A window of X has 15 minutes: what lies years ahead is a mistake."""
+    for error in (RateLimited("429", reset_at=1e15), RateLimited("429", reset_at=5.0, reset_secs=1e15)):
+        assert (1, RESET_SECS_MAX + RESET_MARGIN_SECS) == Backoff().wait(error, now=1000.0)
 
 
 @pytest.mark.parametrize(("resume_at", "wait"), [(87_400.0, 86_400.0), (1000.0, 0.0), (400.0, 0.0)])

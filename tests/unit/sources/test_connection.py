@@ -460,6 +460,15 @@ def test_the_clock_of_x_is_compared_with_ours():
     assert 0.0 == without.connected[0].skew_secs
 
 
+@pytest.mark.parametrize("date", [b"Sun, 01 Nov 99999999999999999999 12:34:56 GMT", b"now", b"\xff\xfe", b""])
+def test_a_date_that_is_none_costs_only_the_comparison(date):
+    """The connection is as good as any."""
+    reading = read(stream(POST + b"\r\n", CLEAN, date=date or None))
+
+    assert [POST] == reading.lines
+    assert [(0.0, None)] == [(connected.skew_secs, connected.date) for connected in reading.connected]
+
+
 def test_a_netrc_file_does_not_replace_the_token(tmp_path, monkeypatch):
     """requests would look there for the host."""
     netrc = tmp_path / "netrc"
