@@ -162,6 +162,28 @@ class GhostReleased(TaskEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GhostNotReleased(TaskEvent):
+    """X did not say which of *connections* it still holds, or end them: tried again when X refuses a connect."""
+
+    name = "stream.ghost_not_released"
+    level = logging.WARNING
+    connections: int
+    error: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionNotFound(TaskEvent):
+    """X did not tell its id of the connection now open; should this worker die, its heir finds it by its time."""
+
+    name = "stream.connection_not_found"
+    level = logging.WARNING
+    error: str
+    reason: str
+    partition: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RulesChanged(Event):
     """*held_elsewhere* are values of wanted rules that X holds under somebody else's tag; they match all the same."""
 
@@ -187,6 +209,27 @@ class FeatureUnavailable(Event):
     connector: str
     feature: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamErrorReceived(Event):
+    """X sent a line about an error that does not end the stream, such as a post that it did not find."""
+
+    name = "stream.error_received"
+    level = logging.WARNING
+    connector: str
+    title: str | None
+    detail: str | None
+
+    def count(self, metrics: Metrics) -> None:
+        metrics.stream_errors.inc()
+
+
+class StreamErrorRepeated(StreamErrorReceived):
+    """The same, less than a minute after one that was said."""
+
+    name = "stream.error_repeated"
+    level = logging.DEBUG
 
 
 # -- delivery

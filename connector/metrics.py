@@ -48,6 +48,7 @@ class Metrics:
             "connector_posts_dropped", "Lines and posts not delivered, by reason.", "reason", "intentional"
         )
         self.reconnects = counter("connector_reconnects", "Connections that ended, by what ended them.", "error")
+        self.stream_errors = counter("connector_stream_errors", "Lines of X about errors that did not end the stream.")
         self.deliveries_failed = counter("connector_deliveries_failed", "Deliveries Kafka did not confirm.", "error")
         self.task_starts = counter("connector_task_starts", "Starts of a task on this worker.")
         self.gaps = counter("connector_gaps", "Gaps that were repaired, lost or accepted.", "reason", "outcome")

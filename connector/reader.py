@@ -34,7 +34,9 @@ from connector.errors import (
     TokenRejected,
 )
 from connector.events import (
+    ConnectionNotFound,
     Event,
+    GhostNotReleased,
     GhostReleased,
     RetryScheduled,
     StreamConnected,
@@ -262,8 +264,12 @@ class Reader:
     async def _find_connection(self, connected: Connected) -> None:
         try:
             found = await self._in_thread(self.source.find_connection)
-        except ConnectorError:
-            return  # it is only needed to clean up after this worker, should it die; then its time must do
+        except ConnectorError as error:
+            # it is only needed to clean up after this worker, should it die; then its time must do
+            self._owner.emit(
+                ConnectionNotFound(of=self._owner.task, error=error.name, reason=str(error), partition=self.partition)
+            )
+            return
         if self.connected is connected and connected.date is not None:
             self._forget(connected.date)  # by its time it is found now, or it never will be with certainty
         if found:
@@ -323,8 +329,17 @@ class Reader:
         try:
             async with asyncio.timeout(RELEASE_SECS):
                 released = await self._in_thread(self.source.release, frozenset(self._handles))
-        except (ConnectorError, TimeoutError):
-            return False  # the answer to the connect says why we wait; this was only an attempt to shorten it
+        except (ConnectorError, TimeoutError) as error:
+            # the answer to the connect says why we wait; this was only an attempt to shorten it
+            self._owner.emit(
+                GhostNotReleased(
+                    of=self._owner.task,
+                    connections=len(self._handles),
+                    error=type(error).__name__,
+                    reason=str(error) or f"X has not answered within {RELEASE_SECS:g} s",
+                )
+            )
+            return False
         self._absent = released.absent
         for handle in released.ended:
             self._forget(handle)

@@ -28,6 +28,8 @@ RULES_FILE_BYTES_MAX = 16 * 1024 * 1024
 _TAG_SPECIALS = "_\u200c\u200d\ua67e\u05be\u05f3\u05f4\uff5e\u301c\u309b\u309c\u30a0\u30fb\u3003\u0f0b\u0f0c\u00b7"
 _HASH_SIGNS = "#\uff03"
 _HEX_DIGITS = 8
+HASH_LABEL = "rule-"
+"""How the label of a rule begins that was given none, and is no hashtag; a digest of its value follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ def label_of(value: str) -> str:
     """The label of a rule that was given none."""
     if value[:1] == "#" and is_hashtag(value[1:]):
         return value[1:]
-    return "rule-" + hashlib.sha256(value.encode()).hexdigest()[:_HEX_DIGITS]
+    return HASH_LABEL + hashlib.sha256(value.encode()).hexdigest()[:_HEX_DIGITS]
 
 
 def is_hashtag(word: str) -> bool:

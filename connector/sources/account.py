@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from connector.errors import InvalidRequest, NotAuthorized, NotFound, TokenRejected
+from connector.errors import AnswerTooLong, InvalidRequest, NotAuthorized, NotFound, TokenRejected
 from connector.snowflake import from_iso
 from connector.sources.api import Api
 
@@ -18,6 +18,12 @@ USAGE_PATH = "/2/usage/tweets"
 
 MAX_CONNECTIONS = 100
 """Of one page, and of one DELETE (OpenAPI 2.167: 1-100)."""
+
+MAX_PAGES = 100
+"""Ten thousand connections; an account has a few dozen."""
+
+MAX_ID_CHARACTERS = 100
+"""X's ids are UUIDs.  They are kept in the status of the task, and sent back."""
 
 SAME_CONNECT_SECS = 2.0
 """`connected_at` and the `Date` header both have whole seconds, and are not written at the same moment."""
@@ -65,7 +71,8 @@ class Account:
     """
     The account's side of X.  Executor threads.
 
-    Methods raise a `ConnectorError` for everything except that X lacks or refuses the endpoint (403, 404, 400).
+    Methods raise a `ConnectorError` for everything except that X lacks or refuses the endpoint (403, 404, 400), or
+    answers it without end.
     """
 
     def __init__(self, api: Api, unavailable: Callable[[str, str], None] = lambda _feature, _reason: None) -> None:
@@ -81,7 +88,7 @@ class Account:
             "max_results": MAX_CONNECTIONS,
             "connection.fields": "connected_at,endpoint_name,id",
         }
-        while True:
+        for _ in range(MAX_PAGES):
             answer = self._optional("connections", lambda: self._api.get(CONNECTIONS_PATH, page))
             if answer is None:
                 return None
@@ -90,6 +97,8 @@ class Account:
             if not token:
                 return [connection for connection in held if connection.endpoint == endpoint]
             page["pagination_token"] = token
+        self._unavailable("connections", f"X lists connections without end: {MAX_PAGES} pages were read")
+        return None
 
     def end(self, ids: Collection[str]) -> int | None:
         """End the connections *ids*; return how many X ended."""
@@ -133,7 +142,7 @@ class Account:
             return call()
         except TokenRejected:
             raise
-        except (NotFound, NotAuthorized, InvalidRequest) as error:
+        except (NotFound, NotAuthorized, InvalidRequest, AnswerTooLong) as error:
             self._unavailable(feature, str(error))
             return None
 
@@ -147,9 +156,12 @@ def find_own(held: Sequence[HeldConnection], at: float) -> str | None:
 def _connection(entry: dict[str, Any]) -> HeldConnection | None:
     try:
         connected_at = from_iso(entry["connected_at"]) / 1000
-        return HeldConnection(id=str(entry["id"]), endpoint=str(entry["endpoint_name"]), connected_at=connected_at)
+        id_, endpoint = entry["id"], entry["endpoint_name"]
     except (KeyError, TypeError, ValueError):  # without a time or an id it cannot be told apart
         return None
+    if not (isinstance(id_, str) and id_.isprintable() and 0 < len(id_) <= MAX_ID_CHARACTERS):
+        return None
+    return HeldConnection(id=id_, endpoint=str(endpoint), connected_at=connected_at)
 
 
 def _entries(answer: dict[str, Any]) -> list[dict[str, Any]]:
@@ -169,5 +181,5 @@ def _object(value: object) -> dict[str, Any]:
 def _number(value: object) -> int | None:
     try:
         return int(value)  # type: ignore[call-overload, no-any-return]  # whatever int does not take is None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # JSON's 1e999 is infinite
         return None

@@ -6,19 +6,21 @@ Problem types are matched by the end of their path: the host in them is sometime
 api.x.com.  A body may also be empty, HTML, broken JSON, or of the v1.1 form `{"errors": [{"code", "message"}]}`.
 """
 
-import http.client
 import json
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException, IncompleteRead
 from typing import Any, Self
 
 import requests
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.response import HTTPResponse
 
-from connector import __version__
 from connector.errors import (
     RESET_SECS_MAX,
+    AnswerTooLong,
     ConnectionLost,
     ConnectionTaken,
     ConnectorError,
@@ -33,19 +35,35 @@ from connector.errors import (
 )
 from connector.sources.credentials import Credentials
 from connector.sources.headers import Quota, quota_of, reset_of, reset_secs_of
-from connector.sources.wire import Wire, WireAdapter
+from connector.sources.session import CERTIFICATE_CURE, prepare, trust_problem
+from connector.sources.wire import Wire
 
 CONNECT_TIMEOUT_SECS = 3.05
 """Slightly more than TCP's first retransmission after 3 s (as in the documentation of requests)."""
 
-READ_TIMEOUT_SECS = 30.0
+ANSWER_BYTES = 1024 * 1024
+"""The longest answer that is read, unpacked."""
 
-USER_AGENT = f"murmuration-connector/{__version__}"
+LIST_BYTES = 32 * 1024 * 1024
+LISTS = ("/2/tweets/search/recent", "/2/tweets/search/stream/rules", "/2/tweets/counts/recent")
+"""
+Paths whose answers may have LIST_BYTES: a page of 100 posts at the most that X's limits allow for, 256 kB each, of
+1,000 rules of 2,048 characters, or of a week's minutes.
+"""
+
+ANSWER_SECS = 30.0
+"""The longest time for a request and its whole answer, the connect included."""
+
+MAX_ERROR_BYTES = 64 * 1024
+"""How much of an error's body is read, unpacked."""
+
+PIECE_BYTES = 64 * 1024
 
 MAX_WORDS = 500
 """Characters of X's own words that go into a message: some list every accepted value."""
 
 HTTP_OK = 200
+HTTP_NO_CONTENT = 204
 HTTP_SUCCESS_CLASS = 2  # 200, and 201 for rules
 HTTP_UNPROCESSABLE = 422
 
@@ -112,11 +130,16 @@ def parse_problem(body: bytes | Mapping[str, Any]) -> Problem:
     )
 
 
-def error_messages(error: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what one entry of `errors[]` says; the entry may hold `errors[]` of its own."""
+def error_messages(error: Mapping[str, Any], *, depth: int = 3) -> tuple[str, ...]:
+    """Return what one entry of `errors[]` says; the entry may hold `errors[]` of its own, a few deep."""
     nested = error.get("errors")
-    if isinstance(nested, list) and nested:
-        return tuple(message for inner in nested if isinstance(inner, Mapping) for message in error_messages(inner))
+    if isinstance(nested, list) and nested and depth:
+        return tuple(
+            message
+            for inner in nested
+            if isinstance(inner, Mapping)
+            for message in error_messages(inner, depth=depth - 1)
+        )
     details = error.get("details")
     if isinstance(details, list) and details:
         return tuple(str(detail) for detail in details)
@@ -247,7 +270,14 @@ def network_error(error: BaseException | None) -> ConnectorError:
         # requests' InvalidURL, InvalidSchema, InvalidHeader: waiting cures none, and a header may hold the token
         return InvalidRequest(f"The request cannot be made ({type(error).__name__}): check x.api.url and the proxy")
     cause = _cause(error)
-    if isinstance(cause, http.client.IncompleteRead):
+    # requests itself says with an OSError that a bundle is not there
+    if (isinstance(cause, ssl.SSLError) or type(cause) is OSError) and (problem := trust_problem()):
+        return problem
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return ConnectionLost(
+            f"The certificate of X's host is not one that is trusted ({cause.verify_message}): {CERTIFICATE_CURE}"
+        )
+    if isinstance(cause, IncompleteRead):
         return ConnectionLost("X broke the connection off in the middle of its answer")
     return ConnectionLost(f"The connection to X broke or could not be made: {_shorten(str(cause))}")
 
@@ -271,23 +301,12 @@ def _shorten(words: str) -> str:
     return words if len(words) <= MAX_WORDS else words[: MAX_WORDS - 1] + "…"
 
 
-class KeepHeader(requests.auth.AuthBase):
-    """
-    No authentication but the header that is already there.
-
-    Without an `auth`, requests looks into ~/.netrc, and would put what it finds there in place of the token.
-    """
-
-    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
-        return r
-
-
 class Api:
     """
     REST calls of one account at one host.  Executor threads, one at a time.
 
-    *token_fetched* is called when *credentials* exchanged a key pair for a token.  A stop by *wire*, if there is one,
-    ends a call at once.
+    *token_fetched* is called when *credentials* exchanged a key pair for a token.  A stop by *wire* ends a call at
+    once; without one a call ends in *answer_secs*, whatever arrives.
     """
 
     def __init__(
@@ -297,17 +316,16 @@ class Api:
         *,
         token_fetched: Callable[[], None] = lambda: None,
         wire: Wire | None = None,
+        answer_secs: float = ANSWER_SECS,
     ) -> None:
         self.url = url.rstrip("/")
         self._credentials = credentials
         self._token_fetched = token_fetched
         self._quotas: dict[tuple[str, str], Quota] = {}
+        self._wire = Wire() if wire is None else wire
+        self._answer_secs = answer_secs
         self._session = requests.Session()
-        self._session.headers["User-Agent"] = USER_AGENT
-        self._session.auth = KeepHeader()
-        if wire is not None:
-            for scheme in ("http://", "https://"):
-                self._session.mount(scheme, WireAdapter(wire))
+        prepare(self._session, self._wire)
 
     def __enter__(self) -> Self:
         return self
@@ -318,6 +336,7 @@ class Api:
     def close(self) -> None:
         """Close idle connections; a later call opens new ones."""
         self._session.close()
+        self._wire.hang_up()
 
     def token(self) -> str:
         """
@@ -346,6 +365,7 @@ class Api:
         Return the JSON object that X answers; a token from a key pair is fetched again once if X refuses it.
 
         Raises:
+            AnswerTooLong: it has more bytes than such an answer of X, or takes too long.
             ConnectorError: what the answer means, by the table; `ConnectionLost` if there is none.
         """
         return self._call("GET", path, params=params)
@@ -367,7 +387,11 @@ class Api:
             ConnectorError: as `get`.
         """
         answer = self._request(
-            "POST", "/oauth2/token", authorization, data={"grant_type": "client_credentials"}, hide=authorization[6:]
+            "POST",
+            "/oauth2/token",
+            authorization,
+            data={"grant_type": "client_credentials"},
+            hide=authorization[6:],
         )
         token = answer.get("access_token")
         if not isinstance(token, str) or not token:
@@ -386,31 +410,73 @@ class Api:
         return self._request(method, path, f"Bearer {token}", hide=token, **request)
 
     def _request(self, method: str, path: str, authorization: str, *, hide: str, **request: Any) -> dict[str, Any]:
-        try:
-            response = self._session.request(
-                method,
-                self.url + path,
-                headers={"Authorization": authorization},
-                timeout=(CONNECT_TIMEOUT_SECS, READ_TIMEOUT_SECS),
-                allow_redirects=False,
-                **request,
+        max_bytes = LIST_BYTES if path in LISTS else ANSWER_BYTES
+        with self._wire.within(self._answer_secs):
+            try:
+                response = self._session.request(
+                    method,
+                    self.url + path,
+                    headers={"Authorization": authorization},
+                    timeout=(CONNECT_TIMEOUT_SECS, self._answer_secs),
+                    allow_redirects=False,
+                    stream=True,  # requests would read the body to its end, wherever that is
+                    **request,
+                )
+                with response:
+                    if quota := quota_of(response.headers):
+                        self._quotas[method, path] = quota
+                    if response.status_code // 100 != HTTP_SUCCESS_CLASS:
+                        words = redacted(error_body(response.raw), hide)
+                        raise classify(response.status_code, response.headers, words)
+                    body = _body(response.raw, max_bytes)
+            # a ValueError is one of urllib3 about the address
+            except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
+                if not self._wire.is_late:
+                    raise network_error(error) from None
+        # a head that was cut off may look complete
+        if self._wire.is_cut:
+            raise ConnectionLost(f"{method} {path} was ended by a stop")
+        if self._wire.is_late:
+            raise AnswerTooLong(
+                f"The answer of X to {method} {path} was not complete after {self._answer_secs:g} s, and is given up:"
+                " it will be tried again",
             )
-        except requests.RequestException as error:
-            raise network_error(error) from None
-        if quota := quota_of(response.headers):
-            self._quotas[method, path] = quota
-        body = response.content
-        if response.status_code // 100 != HTTP_SUCCESS_CLASS:
-            raise classify(response.status_code, response.headers, redacted(body, hide))
-        if not body:
-            return {}
-        try:
-            answer = json.loads(body)
-        except (ValueError, RecursionError):
-            answer = None
-        if not isinstance(answer, dict):
-            raise ServiceUnavailable(
-                f"X answered {method} {path} with {response.status_code} and no JSON: is x.api.url right?",
+        if body is None:
+            raise AnswerTooLong(
+                f"The answer of X to {method} {path} has more than {max_bytes:,} bytes, which no answer of X has: is"
+                " x.api.url right?",
                 status=response.status_code,
             )
-        return answer
+        if not body and (response.status_code == HTTP_NO_CONTENT or response.headers.get("content-length") == "0"):
+            return {}
+        return _object(body, f"{method} {path}", response.status_code)
+
+
+def _body(raw: HTTPResponse, limit: int) -> bytes | None:
+    """Return the unpacked body, None if it has more than *limit* bytes; what urllib3 raises leaves."""
+    pieces: list[bytes] = []
+    size = 0
+    while piece := raw.read1(PIECE_BYTES, decode_content=True):
+        size += len(piece)
+        if size > limit:
+            return None
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def error_body(raw: HTTPResponse) -> bytes:
+    """Return the begin of the body of an error; nothing if it breaks, as the status alone must do then."""
+    try:
+        return raw.read(MAX_ERROR_BYTES, decode_content=True)
+    except (HTTPError, HTTPException, OSError):
+        return b""
+
+
+def _object(body: bytes, what: str, status: int) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise ServiceUnavailable(f"X answered {what} with {status} and no JSON: is x.api.url right?", status=status)
+    return answer

@@ -20,6 +20,7 @@ Three things of tweepy are in the way of a connector, and this is what is done a
   arrivals; so one turn of tweepy's loop moves as many posts as one read of the socket brought.
 """
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,6 @@ from typing import Any, NoReturn
 import requests
 from tweepy.streaming import BaseStream, StreamingClient
 from urllib3.exceptions import HTTPError, ReadTimeoutError
-from urllib3.response import HTTPResponse
 
 from connector import clock
 from connector.errors import ConnectionLost, ConnectorError, Disconnected, OutOfCredit
@@ -37,16 +37,19 @@ from connector.records import Arrival, Connected, held_bytes
 from connector.sources.api import (
     CONNECT_TIMEOUT_SECS,
     HTTP_OK,
-    USER_AGENT,
-    KeepHeader,
     classify,
+    error_body,
     network_error,
     parse_problem,
     redacted,
 )
+from connector.sources.begin import WORDS_BYTES, Begin
 from connector.sources.headers import date_of
 from connector.sources.lines import LineSplitter, LineTooLong, is_whole, sort
-from connector.sources.wire import Body, Wire, WireAdapter
+from connector.sources.session import USER_AGENT, prepare
+from connector.sources.wire import Body, Spans, Wire
+
+Piece = tuple[bytes, Spans]
 
 SILENCE_SECS = 25.0
 """
@@ -57,8 +60,17 @@ dead connection.
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """64 times the largest post that X's limits allow for: a line that grows beyond is not one."""
 
-MAX_ERROR_BYTES = 64 * 1024
-"""How much of an error's body is read."""
+HEAD_SECS = 60.0
+"""
+The longest time until a connect is answered: connection, TLS, head, and what shows that a stream begins, or the body of
+a refusal.
+"""
+
+WORDS_SECS = 2.0
+"""How long the first words of what is no stream are waited for."""
+
+LINE_SECS = 60.0
+"""The longest time for one line: whoever sends a byte now and then is no stream of X."""
 
 DATE_RESOLUTION_SECS = 1.0
 
@@ -69,6 +81,8 @@ class Limits:
 
     silence_secs: float = SILENCE_SECS
     max_line_bytes: int = MAX_LINE_BYTES
+    head_secs: float = HEAD_SECS
+    line_secs: float = LINE_SECS
 
 
 DEFAULT_LIMITS = Limits()
@@ -80,7 +94,8 @@ class Connection(StreamingClient):
 
     With the parameter `end_time` the stream is finite: X closes it after the interval, and `read` returns.
 
-    *date* is X's clock (UNIX seconds, whole) when it answered, if it did.
+    *date* is X's clock (UNIX seconds, whole) when it answered, if it did.  *remark* is called with each line of X about
+    an error that does not end the stream.
     """
 
     def __init__(
@@ -91,20 +106,18 @@ class Connection(StreamingClient):
         *,
         wire: Wire | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        remark: Callable[[bytes], None] = lambda _: None,
     ) -> None:
         super().__init__(token)
         self.date: float | None = None
         self.user_agent = USER_AGENT
-        self.session.auth = KeepHeader()
-        # not what else may be installed: these are the ones that are tested
-        self.session.headers["Accept-Encoding"] = "gzip, deflate"
-        self.session.hooks["response"].append(self._on_head)
         self._wire = wire or Wire()
-        for scheme in ("http://", "https://"):
-            self.session.mount(scheme, WireAdapter(self._wire))
+        prepare(self.session, self._wire)
+        self.session.hooks["response"].append(self._on_head)
         self._url = url
         self._parameters = dict(parameters)
         self._limits = limits
+        self._remark = remark
         self._put: Callable[[Arrival], None]
         self._connected: Callable[[Connected], None]
 
@@ -123,12 +136,14 @@ class Connection(StreamingClient):
         """
         self._put = put
         self._connected = connected
+        self._wire.limit(self._limits.head_secs)
         try:
             self._connect("GET", self._url, params=self._parameters)
         except ConnectorError:
             if not self._wire.is_cut:
                 raise
         finally:
+            self._wire.unlimit()
             self._wire.hang_up()
 
     def stop(self) -> None:
@@ -165,6 +180,8 @@ class Connection(StreamingClient):
     def on_connection_error(self) -> NoReturn:
         """End here instead of waiting and connecting again.  tweepy calls this from its `except`."""
         error = sys.exception()
+        if self._wire.is_late:
+            raise ConnectionLost(f"X did not answer the connect within {self._limits.head_secs:g} s")
         if isinstance(error, requests.ReadTimeout):
             raise ConnectionLost(f"X did not answer the connect within {self._limits.silence_secs:g} s")
         raise network_error(error)
@@ -187,52 +204,108 @@ class Connection(StreamingClient):
     def _on_head(self, response: requests.Response, **_: Any) -> None:
         if response.status_code != HTTP_OK:
             with response:
-                body = _error_body(response.raw)
-            raise classify(response.status_code, response.headers, redacted(body, self.bearer_token))
+                words = redacted(error_body(response.raw), self.bearer_token)
+            raise classify(response.status_code, response.headers, words)
+        begin, body = Begin(response.headers, self.bearer_token), Body(response.raw)
+        try:
+            begin.check_head()
+            # whether a page is one shows before the task is told that X has accepted
+            first = self._first(body, begin) if begin.is_called_otherwise else None
+        except ConnectorError:
+            response.close()
+            raise
+        self._wire.unlimit()
         self.date = date_of(response.headers)
-        response.iter_lines = lambda **_: self._arrivals(response.raw)  # type: ignore[method-assign]  # the trick
+        response.iter_lines = lambda **_: self._arrivals(body, begin, first)  # type: ignore[method-assign]  # the trick
 
-    def _arrivals(self, raw: HTTPResponse) -> Iterator[Arrival]:
-        splitter = LineSplitter(self._limits.max_line_bytes)
-        body = Body(raw)
+    def _first(self, body: Body, begin: Begin) -> Piece:
+        """
+        Return the first piece that is not blank, of an answer that is called something else than JSON.
+
+        Raises:
+            ServiceUnavailable: it does not begin as a stream.
+        """
         while True:
             try:
                 piece, spans = body.read()
-            except (ReadTimeoutError, TimeoutError):
-                how = f"Nothing was heard for {self._limits.silence_secs:g} s"
-                break
             except (HTTPError, HTTPException, OSError) as error:
-                how = str(network_error(error))
+                begin.check_failure(error)
+                if self._wire.is_late:
+                    raise begin.no_stream(b"") from None
+                raise network_error(error) from None
+            if not spans:
+                raise begin.no_stream(b"")
+            text = _text(piece, spans)
+            if text.strip():
+                self._look(text, body, begin)
+                return piece, spans
+
+    def _look(self, text: bytes, body: Body, begin: Begin) -> None:
+        if begin.may_go_on(text):
+            return
+        self._wire.limit(WORDS_SECS)
+        with contextlib.suppress(HTTPError, HTTPException, OSError):
+            while len(text) < WORDS_BYTES and (read := body.read())[1]:
+                text += _text(*read)
+        raise begin.no_stream(text[: 2 * WORDS_BYTES])
+
+    def _arrivals(self, body: Body, begin: Begin, first: Piece | None) -> Iterator[Arrival]:
+        splitter = LineSplitter(self._limits.max_line_bytes)
+        half_since: float | None = None
+        while True:
+            try:
+                piece, spans = first or body.read()
+            except (HTTPError, HTTPException, OSError) as error:
+                how = self._how(error)
                 break
             if not spans:
                 how = "" if "end_time" in self._parameters else "X closed the stream"
                 break
             at = clock.now()  # before the look whether more waits: what comes between counts as later
-            try:
-                lines = splitter.split(piece, spans)
-            except LineTooLong:
-                raise ConnectionLost(
-                    f"X sent a line of over {self._limits.max_line_bytes:,} bytes, which is no post"
-                ) from None
-            if lines:
+            if not (first or begin.has_line):
+                self._look(_text(piece, spans), body, begin)
+            first = None
+            if lines := self._split(splitter, piece, spans, begin):
+                half_since = None
                 # half a line has more behind it, wherever that is
-                yield from _arrival(lines, at, drained=not splitter.has_rest and body.is_drained)
+                yield from self._arrival(lines, at, drained=not splitter.has_rest and body.is_drained)
+            elif at - (half_since := half_since or at) > self._limits.line_secs:
+                how = f"A line was not complete after {self._limits.line_secs:g} s"
+                break
         rest = splitter.rest
         if rest and is_whole(rest):
-            yield from _arrival([rest], clock.now(), drained=False)
+            begin.check_lines([rest])
+            yield from self._arrival([rest], clock.now(), drained=False)
         elif rest:
             how = f"{how or 'X closed the stream'}; {len(rest):,} bytes of an unfinished line were dropped"
         if how:
             raise ConnectionLost(how)
         self.running = False  # the replay is over: no second turn of tweepy's loop
 
+    def _how(self, error: Exception) -> str:
+        if isinstance(error, ReadTimeoutError | TimeoutError):
+            return f"Nothing was heard for {self._limits.silence_secs:g} s"
+        return str(network_error(error))
 
-def _arrival(lines: Sequence[bytes], at: float, *, drained: bool) -> Iterator[Arrival]:
-    # Posts first, then the reason: an error line never overtakes what came with it.
-    posts, error = sort(lines)
-    yield Arrival(lines=posts, at=at, size=held_bytes(posts), drained=drained)
-    if error is not None:
-        raise stream_error(error)
+    def _split(self, splitter: LineSplitter, piece: bytes, spans: Spans, begin: Begin) -> list[bytes]:
+        try:
+            lines = splitter.split(piece, spans)
+        except LineTooLong:
+            if not begin.has_line:
+                raise begin.no_stream(splitter.rest[: 2 * WORDS_BYTES]) from None
+            raise ConnectionLost(
+                f"X sent a line of over {self._limits.max_line_bytes:,} bytes, which is no post"
+            ) from None
+        if not begin.has_line:
+            begin.check_lines(lines)
+        return lines
+
+    def _arrival(self, lines: Sequence[bytes], at: float, *, drained: bool) -> Iterator[Arrival]:
+        # Posts first, then the reason: an error line never overtakes what came with it.
+        posts, end = sort(lines, self._remark)
+        yield Arrival(lines=posts, at=at, size=held_bytes(posts), drained=drained)
+        if end is not None:
+            raise stream_error(end)
 
 
 def stream_error(line: bytes) -> ConnectorError:
@@ -247,8 +320,5 @@ def stream_error(line: bytes) -> ConnectorError:
     return kind(f"X ended the stream: {words}", title=problem.title, detail=problem.detail)
 
 
-def _error_body(raw: HTTPResponse) -> bytes:
-    try:
-        return raw.read(MAX_ERROR_BYTES, decode_content=True)
-    except (HTTPError, OSError):  # the status alone must do
-        return b""
+def _text(piece: bytes, spans: Sequence[tuple[int, int]]) -> bytes:
+    return b"".join([piece[begin:end] for begin, end in spans])

@@ -146,11 +146,18 @@ def count_page(
     try:
         for entry in answer.get("data", []):
             at_ms = from_iso(entry["start"])
-            counts[at_ms - at_ms % MINUTE_MS] += int(entry["tweet_count"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+            counts[at_ms - at_ms % MINUTE_MS] += _count(entry["tweet_count"])
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         # Taken for no posts, it would prove what is not so; and it is paid for, so nobody tries again.
         raise ConnectorError(f"X answered the counts in a form that is not known: {error!r}") from None
     return dict(counts), _next_token(answer)
+
+
+def _count(value: Any) -> int:
+    count = int(value)
+    if count < 0:
+        raise ValueError(f"{count} posts")
+    return count
 
 
 def _next_token(answer: dict[str, Any]) -> str | None:
@@ -246,13 +253,17 @@ class Counting:
         """
         counted: Counter[int] = Counter()
         token: str | None = None
-        while True:
+        seen: set[str] = set()
+        # a page that brings no minute is none, so there are no more pages than minutes
+        while len(seen) <= (to_ms - query.from_ms) // MINUTE_MS:
             page = functools.partial(count_page, self._api, query.text, from_ms=query.from_ms, to_ms=to_ms, token=token)
             counts, following = self._patience.ask(page)
             self.requests += 1
             counted.update(counts)
             if following is None:
                 return counted
-            if following == token:
-                raise ConnectorError("X answers with one page of counts again and again, and each costs money")
+            if following in seen:
+                break
+            seen.add(following)
             token = following
+        raise ConnectorError("X answers with one page of counts again and again, and each costs money")

@@ -5,7 +5,7 @@ A body arrives in pieces that end anywhere, inside a `\\r\\n` and inside a UTF-8
 without their end; an empty line is a keep-alive (docs.x.com: consuming-streaming-data).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -15,6 +15,30 @@ POST_PREFIX = b'{"data":{'
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are no JSON, no UTF-8, or nested too deep."""
 
+
+FIRST_ERROR_STATUS = 400
+
+ENDING_TYPES = frozenset(
+    {
+        "operational-disconnect",
+        "client-disconnected",
+        "streaming-connection",
+        "credits",
+        "usage-capped",
+        "rate-limit-exceeded",
+        "client-forbidden",
+        "unsupported-authentication",
+        "conflict",
+        "internal-error",
+        "invalid-request",
+        "invalid-rules",
+    }
+)
+"""Types of problems, by the end of their path, with which X ends a stream or refuses it (OpenAPI 2.166)."""
+
+ENDING_TITLES = frozenset(
+    {"operational-disconnect", "ConnectionException", "CreditsDepleted", "SpendCapReached", "UsageCapExceeded"}
+)
 
 CR = 0x0D
 
@@ -87,6 +111,8 @@ class _Kind(msgspec.Struct):
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     errors: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     type: str | msgspec.UnsetType = msgspec.UNSET
+    status: int | msgspec.UnsetType = msgspec.UNSET
+    title: str | msgspec.UnsetType = msgspec.UNSET
 
 
 _kind = msgspec.json.Decoder(_Kind)
@@ -94,12 +120,12 @@ _kind = msgspec.json.Decoder(_Kind)
 
 def is_error(line: bytes) -> bool:
     """
-    Tell whether *line* is X ending the stream instead of a post.
+    Tell whether *line* is X speaking of an error instead of a post.
 
     Keys come in any order, and a post may carry `errors` about things it refers to beside its `data`: only a line
     without `data` is an error.  A line that is not JSON is not one either: it goes on, to be judged as a record.
     """
-    if line.startswith(POST_PREFIX) or not (b'"errors"' in line or b"/problems/" in line):
+    if line.startswith(POST_PREFIX) or not (b'"errors"' in line or b"/problems/" in line or b'"status"' in line):
         return False
     try:
         kind = _kind.decode(line)
@@ -108,13 +134,57 @@ def is_error(line: bytes) -> bool:
     if kind.data is not msgspec.UNSET and bytes(kind.data) != b"null":
         return False
     # a problem may also stand alone, as in the body of an HTTP error
-    return kind.errors is not msgspec.UNSET or "/problems/" in (kind.type or "")
+    is_alone = kind.status is not msgspec.UNSET and kind.title is not msgspec.UNSET
+    return kind.errors is not msgspec.UNSET or "/problems/" in (kind.type or "") or is_alone
 
 
-def sort(lines: Sequence[bytes]) -> tuple[tuple[bytes, ...], bytes | None]:
-    """Return the posts among *lines*, in order, and the first error line if there is one; keep-alives fall away."""
+def has_data(line: bytes) -> bool:
+    """Tell whether *line* has what makes a post; one that is no JSON may have it."""
+    try:
+        return line.startswith(POST_PREFIX) or _kind.decode(line).data is not msgspec.UNSET
+    except NOT_JSON:
+        return True
+
+
+def ends_stream(line: bytes) -> bool:
+    """
+    Tell whether the error *line* says that the stream ends, or that there is none.
+
+    One about a resource (a post that was not found, a field that is not for this account) says neither; nor does one
+    that says nothing, and should X close after it, that is the end.
+    """
+    try:
+        error = msgspec.json.decode(line)
+    except NOT_JSON:
+        return False
+    if not isinstance(error, dict):
+        return False
+    status = error.get("status")
+    if isinstance(status, int) and status >= FIRST_ERROR_STATUS:  # the body of an HTTP error
+        return True
+    listed = error.get("errors")
+    return any(_is_end(one) for one in (error, *(listed if isinstance(listed, list) else ())) if isinstance(one, dict))
+
+
+def _is_end(error: dict[str, object]) -> bool:
+    if error.get("disconnect_type") or error.get("connection_issue"):
+        return True
+    kind, title, code = error.get("type"), error.get("title"), error.get("code")
+    suffix = kind.rstrip("/").rpartition("/")[2] if isinstance(kind, str) else ""
+    # what v1.1 answered instead of a stream had a number
+    return suffix in ENDING_TYPES or title in ENDING_TITLES or (isinstance(code, int) and not suffix)
+
+
+def sort(
+    lines: Sequence[bytes], remarks: Callable[[bytes], None] = lambda _: None
+) -> tuple[tuple[bytes, ...], bytes | None]:
+    """
+    Return the posts among *lines*, in order, and the first line that ends the stream, if there is one.
+
+    Other error lines go to *remarks*; keep-alives fall away.
+    """
     posts: list[bytes] = []
-    error: bytes | None = None
+    end: bytes | None = None
     for line in lines:
         if line.startswith(POST_PREFIX):
             posts.append(line)
@@ -122,9 +192,11 @@ def sort(lines: Sequence[bytes]) -> tuple[tuple[bytes, ...], bytes | None]:
             continue
         elif not is_error(line):
             posts.append(line)
-        elif error is None:
-            error = line
-    return tuple(posts), error
+        elif not ends_stream(line):
+            remarks(line)
+        elif end is None:
+            end = line
+    return tuple(posts), end
 
 
 def is_whole(rest: bytes) -> bool:

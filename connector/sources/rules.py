@@ -11,13 +11,19 @@ X knows a rule by its value and holds each value once.  Hence two special cases:
 * Somebody else holds the value, under a tag of his: it cannot be added (DuplicateRule).  It counts as present, because
   X delivers its posts to every connection of the app, and is reported as *held elsewhere*: should the other one delete
   it, we lose it, and its posts show his tag.
+
+X may store a value in another form than it was sent, with other blanks for instance; then the stored form is the rule.
+It is known again by its tag, which no other rule of ours has, where the two forms differ in blanks only or the label
+is made from the value.  Where neither is so X itself is asked: it refuses the value as a duplicate of that very rule.
 """
 
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from connector.errors import InvalidRequest
+from connector.errors import AnswerTooLong, InvalidRequest
+from connector.ruleset import HASH_LABEL, label_of
 from connector.sources.api import HTTP_UNPROCESSABLE, Api, error_messages
 
 RULES_PATH = "/2/tweets/search/stream/rules"
@@ -30,6 +36,10 @@ RULES_PER_CALL = 100
 Rules in one POST.  X does not say how many it takes; 100 of the longest are half a megabyte, and the 1,000 rules of
 pay-per-use are 10 of the 100 POSTs that X allows in 15 minutes (docs.x.com: rate-limits).
 """
+
+MAX_PAGES = 1_000
+MAX_CHARACTERS = 64 * 1024 * 1024
+"""Of all rules; Enterprise has some 25,000 of 2,048 characters (docs.x.com: high-volume-capacity)."""
 
 DUPLICATE = "DuplicateRule"
 CAP_EXCEEDED = "RulesCapExceeded"
@@ -80,18 +90,33 @@ def difference(held: Iterable[Rule], wanted: Mapping[str, str], name: str) -> Ru
             ours[rule.value] = rule
         else:
             foreign.add(rule.value)
+    by_tag = {rule.tag: rule for rule in ours.values()}
     add: list[Rule] = []
-    delete = [rule for value, rule in ours.items() if value not in wanted]
+    outdated = dict(ours)
     for value, label in wanted.items():
         tag = prefix + label
-        if (present := ours.get(value)) is None:
+        present = ours.get(value)
+        if present is None and (same := by_tag.get(tag)) and _is_stored_form(value, label, same.value):
+            present = same
+        if present is None:
             if value not in foreign:
                 add.append(Rule(value=value, tag=tag))
-        elif present.tag != tag:
-            delete.append(present)
+        elif present.tag == tag:
+            outdated.pop(present.value, None)
+        else:
             add.append(Rule(value=value, tag=tag))
     elsewhere = tuple(value for value in wanted if value in foreign and value not in ours)
-    return RuleChange(add=tuple(add), delete=tuple(delete), held_elsewhere=elsewhere)
+    # those that come again under another tag last, in the order in which they do
+    again = {rule.value: outdated.pop(rule.value) for rule in add if rule.value in outdated}
+    return RuleChange(add=tuple(add), delete=(*outdated.values(), *again.values()), held_elsewhere=elsewhere)
+
+
+def _is_stored_form(value: str, label: str, stored: str) -> bool:
+    return _normal(value) == _normal(stored) or (label == label_of(value) and label.startswith(HASH_LABEL))
+
+
+def _normal(value: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", value).split())
 
 
 def held_rules(api: Api) -> list[Rule]:
@@ -102,9 +127,13 @@ def held_rules(api: Api) -> list[Rule]:
         ConnectorError: as `Api.get`.
     """
     rules: list[Rule] = []
+    characters = 0
     page: dict[str, Any] = {"max_results": RULES_PER_PAGE}
-    while True:
+    for _ in range(MAX_PAGES):
         answer = api.get(RULES_PATH, page)
+        characters += sum(len(str(entry.get("value"))) for entry in _entries(answer, "data"))
+        if characters > MAX_CHARACTERS:
+            break
         # X leaves `tag` out for a rule that has none; a rule without a value or an id is none that we could name
         rules += [
             Rule(value=entry["value"], tag=str(entry.get("tag") or ""), id=str(entry["id"]))
@@ -116,6 +145,7 @@ def held_rules(api: Api) -> list[Rule]:
         if not token:
             return rules
         page["pagination_token"] = token
+    raise AnswerTooLong(f"X lists rules without end: {len(rules):,} came on pages that were read, and there are more")
 
 
 def apply(
@@ -142,7 +172,8 @@ class _Application:
 
     api: Api
     name: str
-    created: list[Rule] = field(default_factory=list)
+    created: dict[Rule, Rule] = field(default_factory=dict)
+    """What was asked for, and as what X has stored it."""
     duplicates: dict[str, str] = field(default_factory=dict)
     """Value of a rule that X refused as a duplicate, and the id of the rule that it duplicates."""
 
@@ -165,6 +196,14 @@ class _Application:
             deleted = self._delete(change.delete)
             self._add([rule for rule in fresh if rule not in self.created])
         if not deleted:
+            # of these X says that they are what it was asked for, in another form
+            same = {
+                rule.id
+                for rule in change.delete
+                if any(self.duplicates.get(one.value) == rule.id and one.tag == rule.tag for one in fresh)
+            }
+            change = replace(change, delete=tuple(rule for rule in change.delete if rule.id not in same))
+            self.duplicates = {value: id_ for value, id_ in self.duplicates.items() if id_ not in same}
             self._delete(change.delete)
         # X may find a value equal to an outdated one of ours that differs in letters: it is gone now
         gone = {rule.id for rule in change.delete}
@@ -174,7 +213,7 @@ class _Application:
         self._add(later)
         held = held_rules(self.api)
         return RuleChange(
-            add=tuple(self.created),
+            add=tuple(self.created.values()),
             delete=change.delete,
             held_elsewhere=(*change.held_elsewhere, *self._duplicates_of_others(held)),
             held=tuple(held),
@@ -183,19 +222,23 @@ class _Application:
     def _add(self, rules: Sequence[Rule]) -> None:
         refused: list[str] = []
         for batch in _batches(rules, RULES_PER_CALL):
-            answer = self.api.post(RULES_PATH, {"add": [{"value": rule.value, "tag": rule.tag} for rule in batch]})
+            adding = [{"value": rule.value, "tag": rule.tag} for rule in batch]
+            answer = self.api.post(RULES_PATH, {"add": adding})
             # 200 and 201 do not mean that a rule exists: valid ones are created, the others are in `errors`
-            unheard = {rule.value: rule for rule in batch}
-            for error in _entries(answer, "errors"):
-                rule = unheard.pop(str(error.get("value")), None)
-                if error.get("title") == DUPLICATE and rule is not None:
-                    self.duplicates[rule.value] = str(error.get("id") or "")
+            told = assign(batch, _entries(answer, "data"), _entries(answer, "errors"))
+            for rule, entry in told.created:
+                stored = entry.get("value")
+                self.created[rule] = replace(
+                    rule, id=str(entry.get("id") or ""), value=stored if isinstance(stored, str) else rule.value
+                )
+            for refused_rule, error in told.refused:
+                if error.get("title") == DUPLICATE and refused_rule is not None:
+                    self.duplicates[refused_rule.value] = str(error.get("id") or "")
                 else:
                     refused.append(_refusal(error))
-            stored = {str(entry.get("value")) for entry in _entries(answer, "data")}
-            self.created += [rule for value, rule in unheard.items() if value in stored]
-            if not refused and (missing := unheard.keys() - stored):
-                refused += [f"{value!r}: X did not create it and did not say why" for value in sorted(missing)]
+            if not refused:
+                missing = sorted(rule.value for rule in told.unheard)
+                refused += [f"{value!r}: X did not create it and did not say why" for value in missing]
         if refused:
             raise InvalidRequest(
                 f"X refuses {len(refused)} rule(s): correct hashtags, rules or rules.file.  " + ".  ".join(refused),
@@ -223,6 +266,60 @@ class _Application:
         prefix = f"{self.name}/"
         ours = {rule.id for rule in held if rule.tag.startswith(prefix)}
         return tuple(value for value, rule_id in self.duplicates.items() if rule_id not in ours)
+
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What an answer to an addition says of each rule; an error may be about none of them that is known."""
+
+    created: Sequence[tuple[Rule, Entry]]
+    refused: Sequence[tuple[Rule | None, Entry]]
+    unheard: Sequence[Rule]
+
+
+def assign(rules: Sequence[Rule], data: Sequence[Entry], errors: Sequence[Entry]) -> Told:
+    """
+    Tell which entry of *data* and of *errors* is about which of *rules*.  Pure.
+
+    By its value, by its tag, by its value but for blanks; and where as many are left on both sides, by the order.
+    """
+    left = list(rules)
+    created: list[tuple[Rule, Entry]] = []
+    refused: list[tuple[Rule | None, Entry]] = []
+    open_data, open_errors = list(data), list(errors)
+    keys: tuple[Callable[[Any], object], ...] = (_value, _tag, _normal_value)
+    for key in keys:
+        by_key = {key(rule): rule for rule in left if key(rule)}
+        for entries, found in ((open_data, created), (open_errors, refused)):
+            for entry in tuple(entries):
+                if (word := key(entry)) and (rule := by_key.pop(word, None)):
+                    left.remove(rule)
+                    entries.remove(entry)
+                    found.append((rule, entry))
+    for entries, others, found in ((open_data, open_errors, created), (open_errors, open_data, refused)):
+        if not others and len(entries) == len(left):
+            found.extend(zip(left, entries, strict=True))
+            left, entries[:] = [], []
+    return Told(created=created, refused=[*refused, *((None, error) for error in open_errors)], unheard=left)
+
+
+def _value(of: Rule | Entry) -> object:
+    return of.value if isinstance(of, Rule) else _text(of.get("value"))
+
+
+def _tag(of: Rule | Entry) -> object:
+    return of.tag if isinstance(of, Rule) else _text(of.get("tag"))
+
+
+def _normal_value(of: Rule | Entry) -> object:
+    return _normal(str(_value(of) or ""))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _is_cap(error: InvalidRequest) -> bool:

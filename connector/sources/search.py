@@ -207,7 +207,12 @@ class RecentSearch:
                 query.is_over = True
                 self.lost.setdefault(self._rules[query.rule].value, str(error))
         else:
-            self._take(query, answer)
+            try:
+                self._take(query, answer)
+            except RecursionError:
+                raise ServiceUnavailable(
+                    f"X answered {SEARCH_PATH} with a post that is nested too deep: it will be tried again"
+                ) from None
         if query.barren >= BARREN_PAGES and not query.is_over:
             query.is_over = True
             self.lost.setdefault(
@@ -353,10 +358,11 @@ def _subjects(error: Object) -> list[str]:
 
 
 def _values(of: object, path: Sequence[str]) -> Iterator[str]:
-    """Yield the strings at *path*, through lists."""
+    """Yield the strings at *path*, through lists, but none in lists of lists."""
     if isinstance(of, list):
         for item in of:
-            yield from _values(item, path)
+            if not isinstance(item, list):
+                yield from _values(item, path)
     elif path:
         if isinstance(of, dict):
             yield from _values(of.get(path[0]), path[1:])

@@ -1,21 +1,33 @@
 """What does a task read?  One part of one stream: token, rules, connection and account behind one interface."""
 
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 
-from connector.errors import ConnectorError, RulesMissing, TokenRejected
-from connector.events import Event, FeatureUnavailable, RulesChanged, TokenFetched
+from connector.errors import ConnectorError, RetriableError, RulesMissing, TokenRejected
+from connector.events import (
+    Event,
+    FeatureUnavailable,
+    RulesChanged,
+    StreamErrorReceived,
+    StreamErrorRepeated,
+    TokenFetched,
+)
 from connector.records import Arrival, Connected, HeldRule, SourcePartition
 from connector.sources import rules
 from connector.sources.account import Account, find_own
-from connector.sources.api import Api
+from connector.sources.api import Api, parse_problem
 from connector.sources.connection import DEFAULT_LIMITS, Connection, Limits
 from connector.sources.credentials import Credentials
 from connector.sources.streams import Stream
 from connector.sources.wire import Wire
 from connector.status import Handle, Released
+
+SAY_SECS = 60.0
+"""Lines of X about errors are said so rarely, but all are counted."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -48,6 +60,7 @@ class StreamSource:
     _wires: set[Wire] = field(default_factory=set, init=False, repr=False)
     _stopped: bool = field(default=False, init=False, repr=False)
     _connected_at: float | None = field(default=None, init=False, repr=False)  # X's clock
+    _error_said_at: float = field(default=-inf, init=False, repr=False)
     _said: set[object] = field(default_factory=set, init=False, repr=False)  # what need not be said twice
 
     def prepare(self) -> None:
@@ -166,7 +179,12 @@ class StreamSource:
     ) -> None:
         with self._wire() as wire:
             connection = Connection(
-                self.url.rstrip("/") + self.stream.path, token, query, wire=wire, limits=self.limits
+                self.url.rstrip("/") + self.stream.path,
+                token,
+                query,
+                wire=wire,
+                limits=self.limits,
+                remark=self._remark,
             )
 
             def on_connected(now: Connected) -> None:
@@ -178,6 +196,15 @@ class StreamSource:
             finally:
                 self._connected_at = None
 
+    def _remark(self, line: bytes) -> None:
+        now = time.monotonic()
+        is_news = now - self._error_said_at >= SAY_SECS
+        if is_news:
+            self._error_said_at = now
+        problem = parse_problem(line)
+        kind = StreamErrorReceived if is_news else StreamErrorRepeated
+        self.emit(kind(connector=self.connector, title=problem.title or None, detail=problem.words or None))
+
     def _cure(self, error: TokenRejected | RulesMissing, token: str) -> bool:
         with self._rest() as api:
             return api.renew_token(token) if isinstance(error, TokenRejected) else self._apply_rules(api)
@@ -188,7 +215,11 @@ class StreamSource:
         account = Account(api, self._unavailable)
 
         def room() -> int | None:
-            counts = account.rule_counts()
+            try:
+                counts = account.rule_counts()
+            except RetriableError as error:  # without them a full set shows by X's refusal
+                self._unavailable("rules/counts", str(error))
+                return None
             return counts.room if counts else None
 
         change = rules.apply(api, self.wanted, self.connector, room=room)

@@ -23,6 +23,7 @@ import socket
 import ssl
 import sys
 import threading
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -30,7 +31,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import ConnectionPool, HTTPConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameResolutionError, NewConnectionError
 from urllib3.response import HTTPResponse
 
 PIECE_BYTES = 256 * 1024
@@ -49,52 +50,97 @@ Spans = list[tuple[int, int]]
 
 class Wire:
     """
-    The sockets of one source; `cut` ends whatever blocks on them, now and later.
+    The socket of one source; `cut` ends whatever blocks on it, now and later.
 
-    Each socket is held as a duplicate of its descriptor: TLS wraps and replaces the original, but a shutdown
-    through any descriptor shuts the connection itself.
+    It is held as a duplicate of its descriptor: TLS wraps and replaces the original, but a shutdown through any
+    descriptor shuts the connection itself.  There is one connection at a time, so a new one means that the last is of
+    no use any more.
+
+    A time-out of a socket is none of a request: a peer that sends a byte now and then is never late.  `limit` sets a
+    time after which the socket is shut, whatever arrives on it.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
-        self._is_cut = False
+        self._socket: socket.socket | None = None
+        self._is_cut = self._is_late = False
+        self._timer: threading.Timer | None = None
 
     @property
     def is_cut(self) -> bool:
         """Whether somebody wants an end.  Any thread."""
         return self._is_cut
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the time of the last `limit` was over before `unlimit`."""
+        return self._is_late
+
     def attach(self, sock: socket.socket) -> None:
         """
         Remember *sock*, which may not be connected yet.  Reader thread.
 
         Raises:
-            OSError: the wire is cut.
+            OSError: the wire is cut, or the time is over.
         """
         with self._lock:
-            if self._is_cut:
+            if self._is_cut or (self._is_late and self._timer):
                 raise OSError("stopped")
-            self._sockets.append(sock.dup())
+            self._let_go()
+            self._socket = sock.dup()
+
+    def limit(self, secs: float) -> None:
+        """Shut the connection in *secs*, and take none then, unless `unlimit` comes first.  Reader thread."""
+        timer = threading.Timer(secs, lambda: self._expire(timer))
+        timer.daemon = True
+        with self._lock:
+            self._timer, self._is_late = timer, False
+        timer.start()
+
+    def unlimit(self) -> None:
+        """End what `limit` began.  Reader thread; idempotent."""
+        with self._lock:
+            if self._timer:
+                self._timer.cancel()
+            self._timer = None
+
+    @contextlib.contextmanager
+    def within(self, secs: float) -> Iterator[None]:
+        """Set a limit of *secs* for the block.  Reader thread."""
+        self.limit(secs)
+        try:
+            yield
+        finally:
+            self.unlimit()
 
     def cut(self) -> None:
-        """End every read, write and connect on these sockets, and refuse new ones.  Any thread; idempotent."""
+        """End every read, write and connect on the socket, and refuse new ones.  Any thread; idempotent."""
         with self._lock:
             self._is_cut = True
-            self._shut_all()
+            self._shut()
+            self._let_go()
 
     def hang_up(self) -> None:
         """Close what is still open, so that X frees the slot at once; the wire can be used again.  Reader thread."""
         with self._lock:
-            self._shut_all()
-            for sock in self._sockets:
-                sock.close()
-            self._sockets.clear()
+            self._shut()
+            self._let_go()
 
-    def _shut_all(self) -> None:
-        for sock in self._sockets:
+    def _expire(self, timer: threading.Timer) -> None:
+        with self._lock:
+            if self._timer is timer:
+                self._is_late = True
+                self._shut()
+
+    def _shut(self) -> None:
+        if self._socket:
             with contextlib.suppress(OSError):  # not connected (any more)
-                sock.shutdown(socket.SHUT_RDWR)
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _let_go(self) -> None:
+        if self._socket:
+            self._socket.close()
+        self._socket = None
 
 
 class WireAdapter(HTTPAdapter):
@@ -205,8 +251,8 @@ class _BulkResponse(http.client.HTTPResponse):
             if size is None or line_end < 0 or (inside and not piece.startswith(b"\r\n", at)):
                 self._broken = http.client.HTTPException(f"{piece[at : at + 20]!r} is no chunk head")
                 break
-            if not size:  # the last chunk; trailers mean nothing to us, and the connection is not used again
-                self._close_conn()  # type: ignore[attr-defined]  # http.client's own name for it
+            if not size:
+                self._end(piece[line_end:])
                 break
             inside = True
             start = line_end + 2
@@ -218,6 +264,14 @@ class _BulkResponse(http.client.HTTPResponse):
                 spans.append((start, at))
         self._inside = inside
         return spans
+
+    def _end(self, rest: bytes) -> None:
+        """Close at the last chunk; trailers, of which there may be any number, mean nothing to us."""
+        self._close_conn()  # type: ignore[attr-defined]  # http.client's own name for it
+        if rest != b"\r\n\r\n" and isinstance(self._sock, socket.socket):
+            # what is still to come would be taken for the next answer
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
 
 
 class Body:
@@ -304,11 +358,7 @@ class _TLSConnection(HTTPSConnection):
 def _connect(connection: HTTPConnection, wire: Wire) -> socket.socket:
     # urllib3's `_new_conn` with one more line: urllib3 creates and connects the socket in one call, and a stop needs
     # the socket in between.
-    host = connection._dns_host  # noqa: SLF001 - what urllib3's own `_new_conn` looks up
-    try:
-        addresses = socket.getaddrinfo(host, connection.port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        raise NameResolutionError(connection.host, connection, error) from error
+    addresses = _addresses(connection)
     failure: OSError = OSError("the name has no address")
     for family, kind, protocol, _, address in addresses:
         sock = socket.socket(family, kind, protocol)
@@ -324,7 +374,7 @@ def _connect(connection: HTTPConnection, wire: Wire) -> socket.socket:
         except OSError as error:
             sock.close()
             failure = error
-            if wire.is_cut:
+            if wire.is_cut or wire.is_late:
                 break
         else:
             sys.audit("http.client.connect", connection, connection.host, connection.port)
@@ -334,3 +384,13 @@ def _connect(connection: HTTPConnection, wire: Wire) -> socket.socket:
             connection, f"Connection to {connection.host} timed out. (connect timeout={connection.timeout})"
         ) from failure
     raise NewConnectionError(connection, f"Failed to establish a new connection: {failure}") from failure
+
+
+def _addresses(connection: HTTPConnection) -> list[tuple[int, int, int, str, Any]]:
+    host = connection._dns_host  # noqa: SLF001 - what urllib3's own `_new_conn` looks up
+    try:
+        return list(socket.getaddrinfo(host, connection.port, type=socket.SOCK_STREAM))
+    except socket.gaierror as error:
+        raise NameResolutionError(connection.host, connection, error) from error
+    except UnicodeError:  # IDNA: as urllib3 itself
+        raise LocationParseError(f"{host!r}, label empty or too long") from None

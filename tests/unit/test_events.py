@@ -16,6 +16,8 @@ from connector.events import (
     GapRepaired,
     RecordDropped,
     StreamDisconnected,
+    StreamErrorReceived,
+    StreamErrorRepeated,
     TaskEvent,
     TaskFenced,
     TaskRestarting,
@@ -178,6 +180,8 @@ COUNTS = [
         StreamDisconnected(of=TASK, error="ConnectionLost", reason="r", title=None, detail=None, partition=None),
         {("connector_reconnects_total", ("error", "ConnectionLost")): 1},
     ),
+    (StreamErrorReceived(connector="c", title="t", detail=None), {("connector_stream_errors_total",): 1}),
+    (StreamErrorRepeated(connector="c", title="t", detail=None), {("connector_stream_errors_total",): 1}),
     (
         TaskRestarting(of=TASK, error="DeliveryFailed", reason="r", retry_in_secs=3.0),
         {("connector_deliveries_failed_total", ("error", "DeliveryFailed")): 1},

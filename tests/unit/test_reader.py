@@ -19,7 +19,15 @@ from connector.errors import (
     RateLimited,
     ServiceUnavailable,
 )
-from connector.events import GhostReleased, RetryScheduled, StreamConnected, StreamDisconnected, TaskPaused
+from connector.events import (
+    ConnectionNotFound,
+    GhostNotReleased,
+    GhostReleased,
+    RetryScheduled,
+    StreamConnected,
+    StreamDisconnected,
+    TaskPaused,
+)
 from connector.reader import Owner, Reader
 from connector.threads import DaemonExecutor
 from tests.unit.fakes import KEEP_ALIVE, TASK, Gate, ScriptedSource, post, until
@@ -310,6 +318,21 @@ async def test_look_up_that_hangs_delays_the_takeover_by_seconds_only(monkeypatc
         assert ("old-1",) == reading.reader.connections
 
 
+async def test_ghost_that_is_not_released_is_said(monkeypatch):
+    """What was only an attempt leaves a trace: which error, or that X did not answer."""
+    monkeypatch.setattr(reader_module, "RELEASE_SECS", 0.05)
+    source, hung = ScriptedSource([TAKEN], []), Gate()
+    answers = iter([lambda: _raise(REFUSED), lambda: hung.wait(5)])
+    source.release = lambda _: next(answers)()
+    async with Reading(source, ghosts=("old-1",)) as reading:
+        await until(lambda: 2 == source.connects)
+        hung.set()
+
+    first, second = reading.said(GhostNotReleased)
+    assert ("ServiceUnavailable", str(REFUSED), 1) == (first.error, first.reason, first.connections)
+    assert ("TimeoutError", "X has not answered within 0.05 s") == (second.error, second.reason)
+
+
 @pytest.mark.parametrize(("answer", "kept"), [(0, ()), (None, ("old-1",)), (REFUSED, ("old-1",))])
 async def test_ghost_is_forgotten_once_it_is_certainly_gone(answer, kept):
     """X did not list it, and had a slot; as long as that is not known, an heir has to know of it, too."""
@@ -372,6 +395,8 @@ async def test_look_up_that_fails_costs_nothing():
         await until(lambda: reading.reader._look_up and reading.reader._look_up.done())
 
         assert reading.reader.connected
+        (event,) = reading.said(ConnectionNotFound)
+        assert ("ServiceUnavailable", str(REFUSED)) == (event.error, event.reason)
         assert reading.reader.connection_id is None
         assert (1000.0,) == reading.reader.connections
         assert not reading.run.done()

@@ -3,8 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.errors import InvalidRequest, RateLimited
+from connector.ruleset import label_of
 from connector.sources import rules
-from connector.sources.rules import Rule, difference
+from connector.sources.rules import Rule, assign, difference
 
 NAME = "posts"
 values = st.sampled_from(["#a", "#b", "#c", "#d", "cat has:images"])
@@ -257,3 +258,99 @@ def test_a_rule_without_a_tag_is_read():
     x = RuleStore([("#a", ""), ("#b", "posts/b"), ("#c", "")])
 
     assert [("#a", ""), ("#b", "posts/b"), ("#c", "")] == [(rule.value, rule.tag) for rule in rules.held_rules(x)]
+
+
+# -- values that X stores in another form
+
+
+class NormalStore(RuleStore):
+    """Stores what it was sent in a form of its own: *form* of each value."""
+
+    def __init__(self, held=(), *, form, **options):
+        self.form = form
+        super().__init__(held, same=form, **options)
+
+    def _store(self, value, tag):
+        return super()._store(self.form(value), tag)
+
+
+def blanks(value):
+    return " ".join(value.split())
+
+
+def reordered(value):
+    return " ".join(sorted(value.split()))
+
+
+HASHED = label_of("dog   cat")
+
+
+@pytest.mark.parametrize("form", [blanks, reordered])
+@pytest.mark.parametrize("label", [HASHED, "pets"])
+def test_what_x_stores_counts_from_then_on(form, label):
+    """Created once, known again at each start, never deleted and made anew, whatever X does to the value."""
+    store, wanted = NormalStore(form=form), {"dog   cat": label, "#a": "a"}
+
+    first = rules.apply(store, wanted, NAME)
+    ids = set(store.rules)
+    again = [rules.apply(store, wanted, NAME) for _ in range(3)]
+
+    assert {(form("dog   cat"), f"posts/{label}"), ("#a", "posts/a")} == store.held
+    assert store.held == {(rule.value, rule.tag) for rule in first.held}
+    assert {form("dog   cat"), "#a"} == {rule.value for rule in first.add}
+    assert all(rule.id for rule in first.add)
+    assert ids == set(store.rules)
+    assert [((), (), ())] * 3 == [(change.add, change.delete, change.held_elsewhere) for change in again]
+
+
+def test_a_changed_rule_of_the_same_tag_is_changed():
+    """The tag alone does not say that a value is the same in another form."""
+    store = NormalStore([("cat dog", "posts/pets")], form=blanks)
+
+    rules.apply(store, {"cat  OR   dog": "pets"}, NAME)
+
+    assert {("cat OR dog", "posts/pets")} == store.held
+
+
+def test_a_rule_in_another_form_that_somebody_else_holds_is_held_elsewhere():
+    """It counts as present, like any other."""
+    store = NormalStore([("cat dog", "other")], form=reordered)
+
+    change = rules.apply(store, {"dog   cat": "pets"}, NAME)
+
+    assert ("dog   cat",) == change.held_elsewhere
+    assert {("cat dog", "other")} == store.held
+
+
+def entry(value, tag="", rule_id="1", **more):
+    return {"value": value, "tag": tag, "id": rule_id, **more}
+
+
+ONE, TWO, THREE = (Rule(value=f"{name}   x", tag=f"posts/{name}") for name in ("a", "b", "c"))
+
+
+@pytest.mark.parametrize(
+    ("data", "errors", "created", "refused", "unheard"),
+    [
+        # by value, in any order
+        ([entry(TWO.value), entry(ONE.value)], [], [TWO, ONE], [], [THREE]),
+        # by tag, in any order
+        ([entry("B", TWO.tag), entry("A", ONE.tag)], [], [TWO, ONE], [], [THREE]),
+        # but for blanks
+        ([], [entry("b x")], [], [TWO], [ONE, THREE]),
+        # by the order, once all the others are known
+        ([entry("A"), entry("B"), entry("C")], [], [ONE, TWO, THREE], [], []),
+        ([entry("A", ONE.tag)], [entry("B"), entry("C")], [ONE], [TWO, THREE], []),
+        # which of two it is nobody can tell
+        ([entry("A", ONE.tag)], [entry("B")], [ONE], [None], [TWO, THREE]),
+        ([], [{"title": "x"}, {"value": 1}], [], [None, None], [ONE, TWO, THREE]),
+        ([{}, {"value": [], "tag": {}}], [], [], [], [ONE, TWO, THREE]),
+    ],
+)
+def test_the_answer_tells_which_rule_it_is_about(data, errors, created, refused, unheard):
+    """By value, tag or order."""
+    told = assign([ONE, TWO, THREE], data, errors)
+
+    assert created == [rule for rule, _ in told.created]
+    assert refused == [rule for rule, _ in told.refused]
+    assert unheard == told.unheard
