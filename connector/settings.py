@@ -157,6 +157,20 @@ def _bind(host: str) -> str:
     return host.strip("[]")
 
 
+def _web_hosts(listing: str) -> tuple[str, ...]:
+    hosts = tuple(dict.fromkeys(host.lower().strip("[]").removesuffix(".") for host in items(listing)))
+    for host in hosts:
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            if not re.fullmatch(r"[a-z0-9._-]+", host):
+                raise Unfit(
+                    f"cannot have {shown(host)}: use host names or addresses such as birds.example.com, without scheme"
+                    " and port."
+                ) from None
+    return hosts
+
+
 def _existing_file(path: str) -> Path:
     try:
         if Path(path).is_file():
@@ -356,6 +370,17 @@ class WorkerSettings(BaseModel):
             whole(minimum=1, maximum=65_535), "Web", "Port on which the REST API and the web interface listen.", "HIGH"
         ),
     ] = 8083
+    web_hosts: Annotated[
+        tuple[str, ...],
+        Option(
+            Parser(kind="LIST", parse=_web_hosts),
+            "Web",
+            "Host names and addresses, separated by commas, under which the REST API answers besides loopback ones,"
+            " for a reverse proxy on this machine. Without `CONNECTOR_WEB_USERS` a request for any other `Host` is"
+            " refused.",
+            "LOW",
+        ),
+    ] = ()
     web_users: Annotated[
         tuple[WebUser, ...],
         Option(

@@ -35,7 +35,7 @@ from connector.obstacles import Obstacles
 from connector.process import ConnectorApp, ConnectorWorker, exit_misconfigured
 from connector.records import TaskId
 from connector.settings import WorkerSettings, load_dotenv_into
-from connector.web.guard import middlewares
+from connector.web.guard import MAX_BODY_BYTES, middlewares
 
 REQUEST_TIMEOUT_SECS = 30.0
 REJOIN_SECS = 2.0
@@ -184,7 +184,10 @@ def _faust_app(settings: WorkerSettings, assignor: type[SlotAssignor]) -> Connec
         web_stats_enabled=False,
         web_metrics_enabled=False,
         web_application_options={
-            "middlewares": middlewares({user.name: user.password.get_secret_value() for user in settings.web_users})
+            "middlewares": middlewares(
+                {user.name: user.password.get_secret_value() for user in settings.web_users}, settings.web_hosts
+            ),
+            "client_max_size": MAX_BODY_BYTES,
         },
     )
 

@@ -4,7 +4,8 @@ What a worker shows over HTTP, as Faust web views.
 `rest`     Connect's routes
 `coverage` /coverage: what is missing
 `health`   /ping, /ready, /metrics
-`guard`    logins, and every error as JSON
+`guard`    logins, what a request must be to change something, and every error as JSON
+`origin`   host names that are answered, and pages that may write
 """
 
 import faust

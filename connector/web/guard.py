@@ -1,47 +1,94 @@
 """
 Who may ask, and what does an error look like?
 
-Without users the web is open to whoever reaches it, which by default is this host alone.  With users all routes but
-`/ping` ask for a login (HTTP Basic).  Every error is JSON as Kafka Connect answers it: `error_code` and `message`.
+Without users the web is open to whoever reaches it by a name of this machine, which by default is this host alone.
+With users all routes but `/ping` ask for a login (HTTP Basic).  Whatever a route does, a request that may change
+something must be JSON and must not come from a foreign page (`origin`).  Every error is JSON as Kafka Connect answers
+it: `error_code` and `message`.
 """
 
 import base64
+import hashlib
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
-from aiohttp import web
+from aiohttp import hdrs, web
+
+from connector.web.origin import READING, Refused, check_content_type, check_host, check_origin
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 OPEN_ROUTES = frozenset({"/ping"})
+MAX_BODY_BYTES = 64 * 1024
+"""Of a request; the largest that makes sense has some 100."""
+
 _log = logging.getLogger(__name__)
 
 
-def middlewares(users: Mapping[str, str]) -> list[Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]]:
-    """Return aiohttp's middlewares for the web application; *users* are passwords by name."""
+def middlewares(users: Mapping[str, str], hosts: Collection[str] = ()) -> list[Middleware]:
+    """
+    Return aiohttp's middlewares for the web application.
+
+    *users* are passwords by name; *hosts* are names under which the web is reached besides this machine's own.
+    """
+    # a foreign page does not know the password, so where there is one the host does not matter
+    return [errors_as_json, login(users) if users else known_host(hosts), careful_writes]
+
+
+@web.middleware
+async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every error as Connect does."""
+    try:
+        return await handler(request)
+    except web.HTTPException as exc:
+        if exc.status < 400:  # noqa: PLR2004  # a redirect
+            raise
+        return _error(exc.status, f"HTTP {exc.status} {exc.reason}", exc.headers.get("Allow"))
+    except Refused as refusal:
+        return _error(refusal.status, str(refusal))
+    except Exception:  # noqa: BLE001  # logged with its stack; the answer says nothing of our insides
+        _log.exception("A request for %s failed", request.path)
+        return _error(500, "HTTP 500 Internal Server Error")
+
+
+def known_host(hosts: Collection[str]) -> Middleware:
+    """Return what refuses requests for any host but loopback ones and *hosts*."""
+    allowed = frozenset(host.lower() for host in hosts)
 
     @web.middleware
-    async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except web.HTTPException as exc:
-            if exc.status < 400:  # noqa: PLR2004  # a redirect
-                raise
-            return _error(exc.status, f"HTTP {exc.status} {exc.reason}", exc.headers.get("Allow"))
-        except Exception:  # noqa: BLE001  # logged with its stack; the answer says nothing of our insides
-            _log.exception("A request for %s failed", request.path)
-            return _error(500, "HTTP 500 Internal Server Error")
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        check_host(request.headers.getall(hdrs.HOST, []), allowed)
+        return await handler(request)
+
+    return check
+
+
+def login(users: Mapping[str, str]) -> Middleware:
+    """Return what refuses requests without the name and password of one of *users*."""
 
     @web.middleware
-    async def login(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if users and request.path not in OPEN_ROUTES and not _knows(users, request.headers.get("Authorization", "")):
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path not in OPEN_ROUTES and not _knows(users, request.headers.get("Authorization", "")):
             response = _error(401, "User cannot access the resource.")
             response.headers["WWW-Authenticate"] = 'Basic realm="connector"'
             return response
         return await handler(request)
 
-    return [errors_as_json, login]
+    return check
+
+
+@web.middleware
+async def careful_writes(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what may change something and comes from a foreign page, is no JSON, or too long."""
+    if request.method not in READING:
+        check_origin(request.headers.getall(hdrs.ORIGIN, []), request.headers.getall(hdrs.HOST, []))
+        if request.match_info.http_exception is None:  # else the answer is that there is no such route or method
+            check_content_type(request.content_type)
+            if (request.content_length or 0) > MAX_BODY_BYTES:  # what comes in chunks `request.read` counts
+                raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, request.content_length or 0)
+    return await handler(request)
 
 
 def _error(status: int, message: str, allow: str | None = None) -> web.Response:
@@ -57,6 +104,10 @@ def _knows(users: Mapping[str, str], authorization: str) -> bool:
         name, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
     except ValueError:
         return False
-    expected = users.get(name, "")
-    matches = hmac.compare_digest(password.encode(), expected.encode())  # in the same time for unknown users
+    # in the same time for unknown users, and for passwords of any length
+    matches = hmac.compare_digest(_digest(password), _digest(users.get(name, "")))
     return bool(colon) and name in users and matches
+
+
+def _digest(password: str) -> bytes:
+    return hashlib.sha256(password.encode()).digest()

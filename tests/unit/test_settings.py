@@ -66,6 +66,7 @@ EXAMPLES = {
     "web_bind": ("::1", "::1"),
     "topic_allow_declare": ("no", False),
     "web_port": ("9000", 9000),
+    "web_hosts": ("Birds.example.com., [::2], birds.example.com", ("birds.example.com", "::2")),
     "web_users": (f"robin:{WORD}", (WebUser("robin", SecretStr(WORD)),)),
     "log_level": ("warn", "WARNING"),
     "log_format": ("json", "json"),
@@ -236,6 +237,16 @@ WRONG = [
         {"CONNECTOR_WEB_BIND": "every where"},
         "CONNECTOR_WEB_BIND cannot be 'every where': use an address such as 127.0.0.1, or a host name.",
     ),
+    *[
+        (
+            {"CONNECTOR_WEB_HOSTS": f"a, {wrong}"},
+            (
+                f"CONNECTOR_WEB_HOSTS cannot have {wrong!r}: use host names or addresses such as birds.example.com,"
+                " without scheme and port."
+            ),
+        )
+        for wrong in ("http://birds.example.com", "birds:8083", "*", "bird s", "v\xf6gel")
+    ],
     ({"CONNECTOR_WEB_PORT": "65536"}, "CONNECTOR_WEB_PORT must be from 1 to 65535, not '65536'."),
     (
         {"CONNECTOR_WEB_USERS": f"robin:a,{WORD}"},
