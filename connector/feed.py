@@ -7,7 +7,6 @@ One source partition between its reader and the batches: what is delivered of it
 """
 
 import hashlib
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import orjson
 
 from connector import clock
+from connector.allowance import Allowance, reached
 from connector.buffer import Buffer
 from connector.converter import Converted, Converter
 from connector.coverage import MARGIN_MS, Coverage, Gap, GapState, Way
@@ -77,7 +77,7 @@ class Feed:
     """
     The state of one source partition: *coverage* is its source offset with all that was converted.
 
-    *closed* are the last gaps that are none any more.  Event loop, except where it says otherwise.
+    *closed* are the last gaps that are none any more, *allowance* is what the reader thread may read.  Event loop.
     """
 
     def __init__(
@@ -114,8 +114,7 @@ class Feed:
         self._backfilled_ms = 0  # when the last post came that is older than the connection
         self.connected: Connected | None = None
         self._bills = Bills()
-        self._flying_lock = threading.Lock()
-        self._flying = 0
+        self.allowance = Allowance(settings.budget)
         self.billed = 0
         """Posts that X has billed and that are in no offset yet."""
 
@@ -180,12 +179,12 @@ class Feed:
             converter.convert(arrivals, result, source=Way.BACKFILL.encode(), until_id=until)
         else:
             converter.convert(arrivals, result)
-        with self._flying_lock:
-            self._flying -= sum(len(arrival.lines) for arrival in arrivals)
         billed = 0
         if self._settings.metered:
             billed = self._bills.streamed(self.now_ms, fresh=result.ids[before:], again=result.again[again:])
             self._bill(billed)
+        if self._settings.budget:
+            self.allowance.converted(sum(len(arrival.lines) for arrival in arrivals), self.coverage.spent)
         if self.backfilling:
             self._count_backfill(sum(source is not None for source in result.records.sources[before:]), billed)
             if min([*result.ids[before:], *result.again[again:]], default=until) < until:
@@ -317,26 +316,18 @@ class Feed:
 
     # -- money
 
-    def admit(self, lines: int) -> None:
-        """
-        Count *lines* that have just been read, or see with 0 whether reading is allowed at all.  Any thread.
+    def tell_allowance(self) -> None:
+        """Let the reader thread know what was spent by now, by whomever of the connector."""
+        if self._settings.budget:
+            skew_secs = self.connected.skew_secs if self.connected is not None else 0.0
+            self.allowance.tell(self.coverage.spent, self._settings.others(), skew_secs)
 
-        Raises:
-            BudgetReached: no more is to be read.
-        """
-        with self._flying_lock:
-            self._flying += lines
-            flying = self._flying
-        if error := self.budget_reached(flying):
-            raise error
-
-    def budget_reached(self, flying: int = 0) -> BudgetReached | None:
-        """Return why nothing more may be bought once *flying* more are billed, None while something may."""
-        if not self._settings.budget:
-            return None
-        now_ms = self.now_ms
-        own = self.coverage.spent.after(now_ms, flying, self._settings.budget.mills_each)
-        return self._settings.budget.reached([own, *self._settings.others()], now_ms)
+    def budget_reached(self) -> BudgetReached | None:
+        """Return why nothing more may be bought, None while something may."""
+        settings = self._settings
+        return (
+            reached(settings.budget, self.coverage.spent, settings.others(), self.now_ms) if settings.budget else None
+        )
 
     def _bill(self, posts: int) -> None:
         if posts:

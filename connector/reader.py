@@ -149,13 +149,12 @@ class Reader:
         self._stop_asked = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._look_up: asyncio.Task[None] | None = None
-        self._backfill_minutes: int | None = None
         self.connected: Connected | None = None
         """The connection now open."""
         self.last_connected: Connected | None = None
         """The connection now open, or the last one."""
         self.heard_at: float | None = None
-        """When the last line or keep-alive arrived (`clock.now`)."""
+        """When the last line or keep-alive arrived (`clock.now`); the reader thread writes it."""
         self.connection_id: str | None = None
         """X's id of the connection now open, or of the last one; None where X has not told it."""
         self.lost_since: str | None = None
@@ -212,9 +211,13 @@ class Reader:
                 self.connected = None
 
     async def _read(self) -> None:
-        minutes = self._backfill_minutes = self._owner.backfill_minutes()
+        minutes, after = self._owner.backfill_minutes(), self.lost_since  # the thread gets values, and asks for none
+
+        def connected(connection: Connected) -> None:
+            self._on_connected(replace(connection, after=after, backfill_minutes=minutes))
+
         try:
-            await self._in_thread(self.source.read, self._put, self._on_connected, backfill_minutes=minutes)
+            await self._in_thread(self.source.read, self._put, connected, backfill_minutes=minutes)
         except (InvalidRequest, NotAuthorized) as error:
             if minutes is None or isinstance(error, RulesMissing | TokenRejected):
                 raise
@@ -231,19 +234,20 @@ class Reader:
         self._backoff.reset()
 
     def _put(self, arrival: Arrival) -> None:
+        """Reader thread."""
         self.heard_at = arrival.at
         self.buffer.put(arrival)
         self._owner.admit(len(arrival.lines))
 
     def _on_connected(self, connected: Connected) -> None:
-        connected = replace(connected, after=self.lost_since, backfill_minutes=self._backfill_minutes)
-        self.buffer.put_connected(connected)
-        self.lost_since = None
-        self.connected = self.last_connected = connected
+        """Reader thread; the loop takes note before it hears how the connection ended."""
         self.heard_at = connected.at
-        self._loop.call_soon_threadsafe(self._note_connected, connected)  # last: the loop may be faster than we are
+        self._loop.call_soon_threadsafe(self._note_connected, connected)
+        self.buffer.put_connected(connected)
 
     def _note_connected(self, connected: Connected) -> None:
+        self.connected = self.last_connected = connected
+        self.lost_since = None
         self.error = self.retry_at = self.connection_id = None
         for handle in self._absent:  # and X had a slot
             self._forget(handle)

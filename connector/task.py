@@ -325,6 +325,7 @@ class SourceTask(Service):
         for (source, finder), feed in zip(self._sources, feeds, strict=True):
             self._add_partition(source, finder, feed)
         for partition in self.partitions:
+            partition.feed.tell_allowance()
             for run in (partition.reader.run(), partition.filler.run()):
                 running = asyncio.create_task(run)
                 running.add_done_callback(lambda _: self._wake.set())
@@ -371,7 +372,7 @@ class SourceTask(Service):
             prove=self._prove,
             emit=self._emit,
             changed=self._changed,
-            admit=feed.admit,
+            admit=feed.allowance.admit,
             backfill_minutes=filler.backfill_minutes,
             refuse_backfill=filler.refuse_backfill,
         )
@@ -422,6 +423,8 @@ class SourceTask(Service):
         self._say_next_drain(time.monotonic() + self.settings.pace_secs)
         pending, fatal = await self._gatherer.gather(self.partitions, prove=self._proof_wanted, quiet=self._quiet)
         self._fatal = self._fatal or fatal
+        for feed in self.feeds:
+            feed.tell_allowance()
         if pending is None:
             self._say_next_drain(0.0)  # no batch, no pace: whatever comes begins the next turn
         else:

@@ -1,5 +1,8 @@
 """One source partition: what is claimed, what is missing, what it costs, what is written down."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import orjson
 import pytest
 
@@ -53,7 +56,7 @@ class Feeding:
         """Let posts made at *times*, or a keep-alive, be read and converted."""
         self.now = now
         lines = [post(made(ms)) for ms in times]
-        self.feed.admit(len(lines))
+        self.feed.allowance.admit(len(lines))
         result = Converted()
         self.feed.take((arrival(*lines, drained=drained),), self.converter, result)
         self.feed.delivered(result)
@@ -113,14 +116,13 @@ def test_arrivals_together_prove_what_the_last_does(feeding):
     """Posts that were read one by one are taken at once: up to the last read, if nothing waited behind it then."""
     feeding.connect(0)
     feeding.now = 40_000
-    feeding.feed.admit(2)
+    feeding.feed.allowance.admit(2)
     arrivals = (arrival(post(made(39_000)), drained=False), arrival(post(made(38_000))))
     result = Converted()
     feeding.feed.take(arrivals, feeding.converter, result)
 
     assert [id_of(made(39_000)), id_of(made(38_000))] == result.ids
     assert 40_000 - SETTLE == feeding.covered_to
-    assert feeding.feed._flying == 0
 
 
 def test_arrivals_together_prove_no_more_than_their_newest_post(feeding):
@@ -330,11 +332,11 @@ def test_budget_counts_what_is_in_flight(monkeypatch):
     """What was read and not converted yet counts, so that no more than the batch at hand goes beyond the limit."""
     feeding = Feeding(monkeypatch, metered=True, budget=Budget(posts_per_day=5, mills_each=5))
     feeding.connect(0)
-    feeding.feed.admit(0)
+    feeding.feed.allowance.admit(0)
     feeding.read(20_000, 18_000, 19_000)
-    feeding.feed.admit(2)
+    feeding.feed.allowance.admit(2)
     with pytest.raises(BudgetReached, match=r"budget.posts.per.day is used up: 5 of 5 posts on 2026-11-01") as caught:
-        feeding.feed.admit(1)
+        feeding.feed.allowance.admit(1)
 
     assert 1_793_577_600 == caught.value.resume_at  # midnight UTC
     assert feeding.feed.budget_reached() is None  # two of the five are delivered
@@ -345,9 +347,22 @@ def test_converted_posts_are_in_flight_no_more(monkeypatch):
     feeding = Feeding(monkeypatch, metered=True, budget=Budget(posts_per_day=5, mills_each=5))
     feeding.connect(0)
     feeding.read(20_000, 15_000, 16_000, 17_000, 18_000)
-    feeding.feed.admit(0)
+    feeding.feed.allowance.admit(0)
     with pytest.raises(BudgetReached):
         feeding.read(21_000, 19_000)
+
+
+def test_arrivals_together_are_in_flight_no_more(monkeypatch):
+    """All lines of arrivals that are converted together are spent then."""
+    feeding = Feeding(monkeypatch, metered=True, budget=Budget(posts_per_day=5, mills_each=5))
+    feeding.connect(0)
+    feeding.now = 40_000
+    feeding.feed.allowance.admit(2)
+    arrivals = (arrival(post(made(39_000)), drained=False), arrival(post(made(38_000))))
+    feeding.feed.take(arrivals, feeding.converter, Converted())
+
+    assert 0 == feeding.feed.allowance._flying
+    assert 2 == feeding.feed.allowance._known.own.posts
 
 
 def test_budget_holds_over_a_restart_and_over_tasks(monkeypatch):
@@ -359,12 +374,13 @@ def test_budget_holds_over_a_restart_and_over_tasks(monkeypatch):
     others = [Spend(day="2026-11-01", posts=3, month="2026-11", mills=15)]
     second = Feeding(monkeypatch, first.written(), metered=True, budget=budget, others=lambda: others)
     second.now = 30_000
+    second.feed.tell_allowance()
     assert 2 == second.feed.coverage.spent.posts
     with pytest.raises(BudgetReached):
-        second.feed.admit(0)
+        second.feed.allowance.admit(0)
     second.now = 86_400_000
 
-    second.feed.admit(0)
+    second.feed.allowance.admit(0)
 
 
 def test_budget_of_dollars(monkeypatch):
@@ -376,6 +392,46 @@ def test_budget_of_dollars(monkeypatch):
         feeding.read(21_000, 20_000)
 
     assert 1_796_083_200 == caught.value.resume_at  # 2026-12-01T00:00:00Z
+
+
+def test_reader_thread_reads_nothing_of_the_loop(monkeypatch):
+    """
+    What others have spent is asked for in the event loop alone, where their records are applied.
+
+    Asked from the reader thread it met a tombstone half applied, and the connection ended with a `KeyError`.
+    """
+    threads = set()
+
+    def others():
+        threads.add(threading.get_ident())
+        if threading.current_thread() is not threading.main_thread():
+            raise KeyError("posts")
+        return [Spend(day="2026-11-01", posts=3, month="2026-11", mills=15)]
+
+    budget = Budget(posts_per_day=5, mills_each=5)
+    feeding = Feeding(monkeypatch, metered=True, budget=budget, others=others)
+    feeding.connect(0)
+    feeding.feed.tell_allowance()
+    with ThreadPoolExecutor() as thread:
+        thread.submit(feeding.feed.allowance.admit, 1).result(30)
+        with pytest.raises(BudgetReached):
+            thread.submit(feeding.feed.allowance.admit, 1).result(30)
+
+    assert {threading.get_ident()} == threads
+
+
+def test_without_a_budget_nothing_is_asked(monkeypatch):
+    """Nor counted: a worker without a budget does not pay for one."""
+
+    def others():
+        raise AssertionError
+
+    feeding = Feeding(monkeypatch, metered=True, others=others)
+    feeding.connect(0)
+    feeding.read(20_000, 18_000)
+    feeding.feed.tell_allowance()
+
+    assert feeding.feed.budget_reached() is None
 
 
 # -- rules

@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import io
+import threading
 import time
 from itertools import pairwise
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector import backoff, coverage, outbox, reader, task
+from connector import backoff, clock, coverage, outbox, reader, task
 from connector.backoff import Schedule
 from connector.console import Console
 from connector.coverage import Coverage
@@ -32,6 +33,7 @@ from connector.events import (
     TimeLimitReached,
 )
 from connector.records import OffsetWrite
+from connector.spend import Budget, Spend, day_of
 from connector.status import State
 from tests.unit.fakes import (
     AWAY,
@@ -1114,3 +1116,28 @@ async def test_the_buffer_knows_when_the_next_turn_begins(kafka):
         await until(lambda: source.idle.is_set() and told[-1] == 0.0)
 
     assert [post(1)] == kafka.values
+
+
+async def test_what_others_spend_stops_the_reader(kafka):
+    """The reader thread hears within a turn what other tasks have spent, without asking for it itself."""
+    gate = Gate()
+    source = ScriptedSource([post(1), gate, post(2), KEEP_ALIVE])
+    day = day_of(int(clock.now() * 1000))
+    spent, threads = [], set()
+
+    def others():
+        threads.add(threading.current_thread())
+        return tuple(spent)
+
+    budget = Budget(posts_per_day=10, mills_each=5)
+    async with Running([source], MemorySink(kafka), budget=budget, others=others) as running:
+        await until(lambda: 1 == len(kafka.values))
+        spent.append(Spend(day=day, posts=9, month=day[:7], mills=45))
+        known = running.task.feeds[0].allowance
+        await until(lambda: known._known.others)
+        gate.set()
+        await until(lambda: State.PAUSED in running.states)
+
+    assert {threading.main_thread()} == threads
+    (paused,) = [status for status in running.statuses if status.state is State.PAUSED]
+    assert "BudgetReached" in paused.detail
