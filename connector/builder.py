@@ -66,6 +66,7 @@ class TaskBuilder:
         self._credentials = credentials_of(config)
         self._posts = PostsTopic(app, topic=config.topic, value_format=config.value_format)
         self._executor = DaemonExecutor("reader")
+        self._console = Console(sys.stdout, emit) if config.print_posts else None
 
     def __call__(
         self, task: TaskId, slot: int, *, on_status: Callable[[TaskStatus], None], ghosts: Collection[Handle]
@@ -96,7 +97,7 @@ class TaskBuilder:
             emit=self._emit,
             on_status=on_status,
             ghosts=ghosts,
-            console=Console(sys.stdout) if config.print_posts else None,
+            console=self._console,
         )
 
     def _ends(self, partition: SourcePartition) -> tuple[StreamSource, PostFinder]:

@@ -1,17 +1,41 @@
 """
-`print=true`: each delivered post on the console, one line a post: time, author, text.
+`print=true`: each delivered post on standard output, one line a post: time, author, text.
 
-Lines go to standard output in one write each batch; the log goes to standard error.
+    event loop ── show ──▶ [ batches, bounded in bytes ] ──▶ one thread ──▶ standard output
+                  never waits                                may be blocked for ever
+
+Printing never delays delivery or the end of the process.  A terminal that stands still, a slow pipe or a full disk
+costs lines, which are counted; a pipe that nobody reads any more, or a closed output, ends printing.  The thread writes
+to the file descriptor itself: were it blocked inside `sys.stdout`, the interpreter's end would wait for that.
 """
 
 import asyncio
-import sys
+import errno
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
 from typing import TextIO
 
 import msgspec
 
+from connector.events import Event, PrintEnded, PrintSkipped, PrintStalled
 from connector.records import Records, SourceRecord
 from connector.snowflake import to_iso
+
+MAX_WAITING_BYTES = 4 * 1024 * 1024
+"""Of posts that wait to be printed; what comes on top of that is not printed."""
+
+SAY_SECS = 60.0
+"""How often it is said at most that posts are not printed."""
+
+LAST_POSTS_SECS = 1.0
+"""For how long the end of a task waits until its last posts are printed."""
+
+PASSING = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Errors that somebody cures while the worker runs: a full disk."""
 
 _BREAKS = str.maketrans({"\n": " ", "\r": " ", "\t": " ", "\u2028": " ", "\u2029": " ", "\x85": " ", "\x1b": " "})
 """What would break the line, or steer the terminal."""
@@ -52,7 +76,7 @@ def line_of(record: SourceRecord) -> str:
     made = to_iso(record.timestamp_ms)
     try:
         line = _decode(record.value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return f"{made}  post {record.key.decode()}"
     users = line.includes.users if line.includes else []
     names = {user.id: f"@{user.username}" for user in users if user.username}
@@ -63,21 +87,112 @@ def line_of(record: SourceRecord) -> str:
 
 
 class Console:
-    """Prints posts to *out*, off the event loop: a terminal may be slow."""
+    """Prints posts to *out*, in a thread of its own; what cannot be printed is told to *emit*."""
 
-    def __init__(self, out: TextIO | None = None) -> None:
-        self._out = out
+    def __init__(
+        self, out: TextIO | None, emit: Callable[[Event], None], *, max_waiting_bytes: int = MAX_WAITING_BYTES
+    ) -> None:
+        self._out, self._emit, self._max_waiting_bytes = out, emit, max_waiting_bytes
+        self._lock = threading.Lock()
+        self._arrived = threading.Condition(self._lock)
+        self._batches: deque[Records] = deque()
+        self._waiting_bytes = 0
+        self._thread: threading.Thread | None = None
+        self._ended = False
+        self._unsaid = 0
+        self._said_at = -SAY_SECS
+        self._cut = False
+        """Whether the last line has no end."""
 
-    async def show(self, records: Records) -> bool:
-        """Print *records*; return False once nobody reads any more (`worker | head`)."""
-        return await asyncio.to_thread(self._print, records) if records else True
+    def show(self, records: Records) -> None:
+        """Print *records* soon, or not at all; never waits.  Event loop."""
+        if self._ended or not records:
+            return
+        size = _size(records)
+        with self._lock:
+            room = not self._batches or self._waiting_bytes + size <= self._max_waiting_bytes
+            if room:
+                self._batches.append(records)
+                self._waiting_bytes += size
+                self._arrived.notify()
+        if not room:
+            self._skip(len(records), "nobody reads standard output, or too slowly")
+        elif self._thread is None:
+            self._thread = threading.Thread(target=self._print_all, name="console", daemon=True)
+            self._thread.start()
 
-    def _print(self, records: Records) -> bool:
-        out = self._out or sys.stdout
+    async def printed(self, within_secs: float = LAST_POSTS_SECS) -> None:
+        """Return once all that was shown is printed, or *within_secs*: a blocked terminal holds nothing up."""
+        until = time.monotonic() + within_secs
+        while self._batches and not self._ended and time.monotonic() < until:  # noqa: ASYNC110  # a thread changes it
+            await asyncio.sleep(0.01)
+
+    # -- the thread
+
+    def _print_all(self) -> None:
+        while True:
+            with self._lock:
+                while not self._batches:
+                    self._arrived.wait()
+                records = self._batches[0]
+            try:
+                self._print(records)
+            except OSError as exc:
+                if exc.errno not in PASSING:
+                    self._end(exc.strerror or str(exc))
+                    return
+                self._skip(len(records), exc.strerror or str(exc))
+            except Exception as exc:  # noqa: BLE001  # whatever it is, it is no reason to stop the delivery
+                self._end(f"{type(exc).__name__}: {exc}")
+                return
+            with self._lock:
+                self._batches.popleft()
+                self._waiting_bytes -= _size(records)
+
+    def _print(self, records: Records) -> None:
+        if self._out is None or self._out.closed:  # the worker was started without, such as with `>&-`
+            raise OSError(errno.EBADF, "it is closed")
         text = "".join(f"{line_of(record)}\n" for record in records)
-        try:
-            out.write(text.encode(out.encoding or "utf-8", "replace").decode(out.encoding or "utf-8"))
-            out.flush()
-        except (OSError, ValueError):  # the pipe or the terminal is gone, or the file is closed
-            return False
-        return True
+        line_end = "\n" if self._cut else ""
+        self._write(self._out.fileno(), f"{line_end}{text}".encode(self._out.encoding or "utf-8", "replace"))
+
+    def _write(self, descriptor: int, content: bytes) -> None:
+        left = memoryview(content)
+        while left:
+            try:
+                count = os.write(descriptor, left)
+            except BlockingIOError:  # whoever shares it has made it so
+                poll = select.poll()
+                poll.register(descriptor, select.POLLOUT)
+                poll.poll()
+                continue
+            self._cut = left[count - 1] != ord("\n")
+            left = left[count:]
+
+    def _end(self, reason: str) -> None:
+        self._ended = True
+        with self._lock:
+            posts = sum(map(len, self._batches))
+            self._batches.clear()
+            self._waiting_bytes = 0
+        self._emit(PrintSkipped(posts=posts))
+        self._emit(
+            PrintEnded(reason=f"Standard output takes no posts any more: {reason}. They are delivered as before")
+        )
+
+    # -- what is not printed
+
+    def _skip(self, posts: int, reason: str) -> None:
+        """Any thread."""
+        self._emit(PrintSkipped(posts=posts))
+        with self._lock:
+            self._unsaid += posts
+            now = time.monotonic()
+            if now - self._said_at < SAY_SECS:
+                return
+            self._said_at, unsaid, self._unsaid = now, self._unsaid, 0
+        self._emit(PrintStalled(posts=unsaid, reason=f"{reason}; delivery goes on without printing them"))
+
+
+def _size(records: Records) -> int:
+    return sum(map(len, records.values))

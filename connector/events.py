@@ -306,6 +306,40 @@ class DeliveryResumed(TaskEvent):
     waited_secs: float
 
 
+# -- printing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrintSkipped(Event):
+    """Delivered posts were not printed."""
+
+    name = "print.skipped"
+    level = logging.DEBUG
+    posts: int
+
+    def count(self, metrics: Metrics) -> None:
+        metrics.posts_not_printed.inc(self.posts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrintStalled(Event):
+    """Nobody takes what is printed, or not fast enough: *posts* since it was said last are not printed."""
+
+    name = "print.stalled"
+    level = logging.WARNING
+    posts: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrintEnded(Event):
+    """Nothing is printed any more; posts are delivered as before."""
+
+    name = "print.ended"
+    level = logging.WARNING
+    reason: str
+
+
 # -- what is missing
 
 

@@ -47,6 +47,9 @@ class Metrics:
         self.posts_dropped = counter(
             "connector_posts_dropped", "Lines and posts not delivered, by reason.", "reason", "intentional"
         )
+        self.posts_not_printed = counter(
+            "connector_posts_not_printed", "Delivered posts that print=true did not print."
+        )
         self.reconnects = counter("connector_reconnects", "Connections that ended, by what ended them.", "error")
         self.stream_errors = counter("connector_stream_errors", "Lines of X about errors that did not end the stream.")
         self.deliveries_failed = counter("connector_deliveries_failed", "Deliveries Kafka did not confirm.", "error")

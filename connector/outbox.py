@@ -107,7 +107,7 @@ class Listener(Protocol):
     def on_confirmed(self, pending: Pending) -> None:
         """Kafka has it."""
 
-    async def on_delivered(self, pending: Pending) -> None:
+    def on_delivered(self, pending: Pending) -> None:
         """Kafka has it, by a commit of ours that was not in doubt."""
 
     def on_delayed(self, waiting_secs: float) -> None:
@@ -238,7 +238,7 @@ class Outbox:
     async def _deliver(self, pending: Pending) -> None:
         await self.sink.deliver(pending.batch, pending.encoded)
         self._confirm(pending)
-        await self._listener.on_delivered(pending)
+        self._listener.on_delivered(pending)
 
     def _confirm(self, pending: Pending) -> None:
         self.committed |= {offset.key: offset.value for offset in pending.batch.offsets}

@@ -36,6 +36,9 @@ from connector.settings import is_loopback
 
 EX_OK, EX_FATAL, EX_CONFIG = 0, 1, 78
 
+LAST_WORDS_SECS = 1.0
+"""How long a stop that is cut short may take to say so."""
+
 # Faust's banner goes to standard output, where only printed posts belong; `ConnectorApp.announce` logs as much.
 worker_command.on_worker_created = lambda *_: None  # type: ignore[method-assign]
 
@@ -172,14 +175,21 @@ class ConnectorWorker(faust.Worker):
         self._schedule_shutdown(signal.SIGTERM)
 
     def _cut_short(self, reason: str = "") -> NoReturn:
-        self.app.emit(
-            StopTimedOut(
-                reason=reason or f"not drained within CONNECTOR_STOP_TIMEOUT_SECS={self.app.stop_timeout_secs:g}",
-                undelivered_posts=self.app.herder.undelivered_posts,
-                exit_code=EX_FATAL,
+        """Say what is left, and end the process, even if nothing can be said.  Any thread."""
+        last_words = threading.Timer(LAST_WORDS_SECS, os._exit, (EX_FATAL,))  # nobody may read standard error
+        last_words.daemon = True
+        last_words.start()
+        try:
+            self.app.emit(
+                StopTimedOut(
+                    reason=reason or f"not drained within CONNECTOR_STOP_TIMEOUT_SECS={self.app.stop_timeout_secs:g}",
+                    undelivered_posts=self.app.herder.undelivered_posts,
+                    exit_code=EX_FATAL,
+                )
             )
-        )
-        os._exit(EX_FATAL)  # whatever still waits for Kafka or X would wait on
+        finally:
+            last_words.cancel()
+            os._exit(EX_FATAL)  # whatever still waits for Kafka or X would wait on
 
     # -- running
 

@@ -253,6 +253,8 @@ class SourceTask(Service):
         """Stop reading, deliver what was read, commit; whoever calls bounds the time."""
         self.begin_stop()
         await self.ended.wait()
+        if self._console is not None:
+            await self._console.printed()
 
     def abandon(self) -> None:
         """Give up what is not delivered; the committed offset says where the next owner begins."""
@@ -499,10 +501,10 @@ class SourceTask(Service):
             )
         )
 
-    async def on_delivered(self, pending: Pending) -> None:
-        """Print the posts, if that is wanted and somebody reads it."""
-        if self._console is not None and not await self._console.show(pending.batch.records):
-            self._console = None
+    def on_delivered(self, pending: Pending) -> None:
+        """Print the posts, if that is wanted."""
+        if self._console is not None:
+            self._console.show(pending.batch.records)
 
     def on_delayed(self, waiting_secs: float) -> None:
         """Say that Kafka does not confirm."""

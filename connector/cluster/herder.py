@@ -113,8 +113,8 @@ class Herder(Service):
 
     @property
     def undelivered_posts(self) -> int:
-        """Posts read by this worker and not confirmed by Kafka."""
-        return sum(task.undelivered_posts for task in self.tasks.values())
+        """Posts read by this worker and not confirmed by Kafka.  Any thread: the watchdog asks, too."""
+        return sum(task.undelivered_posts for task in list(self.tasks.values()))
 
     def unready(self) -> dict[str, str]:
         """Return why the tasks assigned here do not do their work, by name."""

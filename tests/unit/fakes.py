@@ -8,6 +8,7 @@ Fakes of our own Protocols.  Their scripts are a test's data and read as its sto
 import asyncio
 import contextlib
 import itertools
+import os
 import threading
 from collections import deque
 from dataclasses import dataclass, field
@@ -456,6 +457,17 @@ class Running:
     @property
     def states(self):
         return [status.state for status in self.statuses]
+
+
+def fill(pipe):
+    """Let *pipe* take no byte more; return how many it took."""
+    took = 0
+    os.set_blocking(pipe, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            took += os.write(pipe, b"\n")
+    os.set_blocking(pipe, True)
+    return took
 
 
 async def until(condition, secs=20.0):

@@ -14,6 +14,7 @@ from connector.events import (
     GapLost,
     GapOpened,
     GapRepaired,
+    PrintSkipped,
     RecordDropped,
     StreamDisconnected,
     StreamErrorReceived,
@@ -160,6 +161,7 @@ def outcome(word):
 
 
 COUNTS = [
+    (PrintSkipped(posts=3), {("connector_posts_not_printed_total",): 3}),
     (TaskStarted(of=TASK), {("connector_task_starts_total",): 1}),
     (
         DuplicatesDropped(of=TASK, posts=3),

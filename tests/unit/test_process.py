@@ -1,6 +1,7 @@
 import asyncio
 import os
 import threading
+import time
 
 import pytest
 
@@ -189,6 +190,39 @@ def test_stop_is_cut_short_whatever_reads_the_output(running, monkeypatch):
     monkeypatch.setattr("sys.stdout", Stuck())
     with pytest.raises(Exited):
         running._cut_short()
+
+
+def test_stop_is_cut_short_whoever_reads_the_log(running, monkeypatch):
+    """Nobody reads standard error, so the last words cannot be said: the process ends all the same."""
+    monkeypatch.setattr(process, "LAST_WORDS_SECS", 0.01)
+    exits, read = [], threading.Event()
+    monkeypatch.setattr(os, "_exit", exits.append)
+    running.app.emit = lambda _: read.wait(30)
+    watchdog = threading.Thread(target=running._cut_short, daemon=True)
+    watchdog.start()
+    try:
+        deadline = time.monotonic() + 20
+        while not exits and time.monotonic() < deadline:
+            time.sleep(0.005)
+        assert [1] == exits
+    finally:
+        read.set()
+        watchdog.join(30)
+
+
+def test_stop_is_cut_short_whatever_the_tasks_do(running):
+    """The watchdog looks at tasks from its own thread while the loop may change them: an error there stops no end."""
+
+    class Changing:
+        @property
+        def undelivered_posts(self):
+            raise RuntimeError("dictionary changed size during iteration")
+
+    running.app.herder = Changing()
+    with pytest.raises(Exited):
+        running._cut_short()
+
+    assert [1] == running.exits
 
 
 def test_watchdog_fires_once_its_time_is_over():

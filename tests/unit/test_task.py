@@ -1,6 +1,6 @@
 import asyncio
 import contextlib
-import io
+import os
 import threading
 import time
 from itertools import pairwise
@@ -50,6 +50,7 @@ from tests.unit.fakes import (
     Running,
     ScriptedSource,
     arrival,
+    fill,
     key_of,
     post,
     skew_to,
@@ -148,17 +149,32 @@ async def test_duplicates_are_dropped_and_counted(kafka):
     assert 2 == sum(event.posts for event in running.said(DuplicatesDropped))
 
 
-async def test_posts_are_printed_once_delivered(kafka):
-    """With a console each delivered post is a line there, and a reader of it that is gone does not end the task."""
-    out = io.StringIO()
-    source = ScriptedSource([post(1), gate := Gate(), post(2)])
-    async with Running([source], MemorySink(kafka), console=Console(out)):
-        await until(lambda: "post 1" in out.getvalue())
-        out.close()
-        gate.set()
-        await until(lambda: 2 == len(kafka.records))
+async def test_posts_are_printed_once_delivered(kafka, tmp_path):
+    """With a console each delivered post is a line there, the last ones before the task has stopped."""
+    with (tmp_path / "out").open("w") as out:
+        source = ScriptedSource([post(1), post(2)])
+        async with Running([source], MemorySink(kafka), console=Console(out, lambda _: None)):
+            await until(lambda: 2 == len(kafka.records))
 
-    assert [post(1), post(2)] == kafka.values
+    assert ["post 1", "post 2"] == [line[-6:] for line in (tmp_path / "out").read_text().splitlines()]
+
+
+async def test_stalled_terminal_delays_no_delivery(kafka, monkeypatch):
+    """Nobody reads standard output: all posts are delivered, Kafka is not blamed for it, and the task stops in time."""
+    monkeypatch.setattr(outbox, "DELAYED_SECS", 0.05)
+    reading, writing = os.pipe()
+    with open(reading, "rb"), open(writing, "w", encoding="utf-8") as out:  # noqa: ASYNC230, PTH123
+        fill(writing)
+        source = ScriptedSource([post(number) for number in range(20)])
+        console = Console(out, lambda _: None)
+        async with Running([source], MemorySink(kafka), console=console) as running:
+            await until(lambda: 20 == len(kafka.records))
+            async with asyncio.timeout(20):
+                await running.task._outbox.confirmed()
+            assert running.task.unready is None
+            await running.stop()
+
+    assert [] == running.said(DeliveryDelayed, TaskRestarting)
 
 
 async def test_next_owner_goes_on_from_the_offset(kafka):
