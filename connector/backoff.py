@@ -17,6 +17,7 @@ from connector.errors import (
     ConnectionLost,
     ConnectionTaken,
     ConnectorError,
+    DeliveryFailed,
     OutOfCredit,
     RateLimited,
     RightMissing,
@@ -66,6 +67,8 @@ SCHEDULES: dict[type[ConnectorError], Schedule] = {
     TokenRejected: Schedule(first=60.0, second=60.0, cap=60.0),
     # somebody has to give it; not below the pause after which a worker has heard that its tasks have moved
     RightMissing: Schedule(first=3.0, second=5.0, factor=2.0, cap=30.0),
+    # of a repair only: Kafka does not let it read which posts of the gap are in the topic
+    DeliveryFailed: Schedule(first=1.0, second=2.0, factor=2.0, cap=60.0, jitter=0.1),
     # credits are bought by people, caps reset by the calendar
     OutOfCredit: Schedule(first=3600.0, second=3600.0, cap=3600.0),
 }

@@ -184,6 +184,19 @@ class ConnectionNotFound(TaskEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GhostsUnknown(TaskEvent):
+    """
+    The group's states could not be read in time, so the task begins without knowing what its last owner left at X.
+
+    A connection of a killed owner is not ended then; X refuses ours until it has noticed by itself.
+    """
+
+    name = "stream.ghosts_unknown"
+    level = logging.WARNING
+    waited_secs: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RulesChanged(Event):
     """*held_elsewhere* are values of wanted rules that X holds under somebody else's tag; they match all the same."""
 
@@ -415,6 +428,18 @@ class RepairDelayed(TaskEvent):
     partition: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLeft(TaskEvent):
+    """Kafka has not confirmed that what an operator asked of a gap is done; a new owner would carry it out again."""
+
+    name = "gap.request_left"
+    level = logging.WARNING
+    requests: int
+    error: str
+    reason: str
+    retry_in_secs: float
+
+
 # -- the worker
 
 
@@ -537,6 +562,25 @@ class TopicCreated(Event):
     topic: str
     partitions: int
     settings: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicLost(Event):
+    """A topic of the group cannot be followed: what others tell there is not known here until it can be read again."""
+
+    name = "topic.not_followed"
+    level = logging.WARNING
+    topic: str
+    reason: str
+    retry_in_secs: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicFollowed(Event):
+    """A topic that could not be read is followed again, from its begin."""
+
+    name = "topic.followed"
+    topic: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ from connector.errors import (
 from connector.events import Event, RepairDelayed, RepairStarted
 from connector.feed import GAP_EDGE_MS, Feed, Page
 from connector.ledger import YOUNG_IDS, Ledger
+from connector.orders import Orders, OrdersSettings, R, Requests
 from connector.records import Arrival, Connected, HeldRule, TaskId, held_bytes
 from connector.recovery import REPLAY_SLICE_MS, Lost, Policy, Repair, Split, backfill_minutes, step_for
 from connector.snowflake import created_ms, first_id, to_iso
@@ -48,8 +49,6 @@ REPLAY_BUFFER_BYTES = 8 * 1024 * 1024
 REPLAY_BATCH_POSTS = 1_000
 REFUSED_CONNECTS = 5
 """A second connection that X refuses so often for want of a slot is one that the account does not have."""
-
-RETRY, ACCEPT = "retry", "accept"
 
 
 class Found(Protocol):
@@ -112,34 +111,6 @@ class Finder(Protocol):
         """End what is being asked, and refuse more.  Any thread."""
 
 
-class Request(Protocol):
-    """What an operator asks of the gap that begins at *from_ms*: `retry` or `accept`."""
-
-    @property
-    def from_ms(self) -> int: ...
-
-    @property
-    def action(self) -> str: ...
-
-
-R = TypeVar("R", bound=Request)
-
-
-class Requests(Protocol[R]):
-    """What operators ask, from wherever in the group."""
-
-    def pending(self, connector: str, partition: str | None) -> Sequence[R]:
-        """Return what is asked of this source partition's gaps, oldest first."""
-
-    async def done(self, request: R) -> None:
-        """
-        Take *request* out.
-
-        Raises:
-            DeliveryFailed: Kafka has not confirmed; it may be asked again.
-        """
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop(Generic[R]):
     """What a filler needs of its task and its group."""
@@ -179,6 +150,19 @@ class Filler(Generic[R]):
         self._not_before = 0.0
         self._refused_connects = 0
         self._search: tuple[Place, Search] | None = None
+        self._orders = Orders(
+            feed,
+            workshop.requests,
+            OrdersSettings(
+                task=workshop.task,
+                emit=workshop.emit,
+                prove=workshop.prove,
+                wake=workshop.wake,
+                committed_batch=workshop.committed_batch,
+                on_retry=self._retried,
+            ),
+            self._stop_asked,
+        )
 
     async def run(self) -> None:
         """
@@ -188,7 +172,7 @@ class Filler(Generic[R]):
             FatalError: the ledger cannot be read.
         """
         while not self._stop_asked.is_set():
-            await self._carry_out_requests()
+            await self._orders.carry_out()
             if self._feed.connected is None or self._loop.time() < self._not_before or not (found := self._next()):
                 await self._sleep(LOOK_SECS)
                 continue
@@ -196,9 +180,7 @@ class Filler(Generic[R]):
             try:
                 await self._know_ids_of(gap, way)
                 await self._repair(gap, way)
-            except DeliveryFailed:  # the task hears of it, too, and says it
-                await self._sleep(LOOK_SECS)
-            except (RetriableError, OutOfCredit, TokenRejected) as error:
+            except (RetriableError, OutOfCredit, TokenRejected, DeliveryFailed) as error:
                 self._put_off(gap, way, error)
             except _Refused as refusal:
                 self._refuse(way, str(refusal))
@@ -346,7 +328,7 @@ class Filler(Generic[R]):
             )
             self._search = None  # until the page is taken it does not stand where the gap does
             await self._deliver(page)
-            await self._carry_out_requests()
+            await self._orders.carry_out()
             left = self._feed.coverage.gap_at(gap.from_ms)
             if over or left is None or left.end_id != down_to_id:
                 return
@@ -359,7 +341,7 @@ class Filler(Generic[R]):
             await self._may_ask()
             await self._replay(gap, low_ms, high_ms)
             self._refused_connects = 0
-            await self._carry_out_requests()
+            await self._orders.carry_out()
             left = self._feed.coverage.gap_at(gap.from_ms)
             if left is None or left.end_id != first_id(low_ms):
                 return
@@ -441,25 +423,10 @@ class Filler(Generic[R]):
     def _arrival(self, lines: tuple[bytes, ...]) -> Arrival:
         return Arrival(lines=lines, at=clock.now(), size=held_bytes(lines))
 
-    # -- what operators ask
-
-    async def _carry_out_requests(self) -> None:
-        workshop, feed = self._workshop, self._feed
-        for request in workshop.requests.pending(workshop.task.connector, feed.partition.get("partition")):
-            gap = feed.coverage.gap_at(request.from_ms)
-            if gap is not None and request.action == ACCEPT:
-                feed.close(gap, GapState.ACCEPTED)
-            elif gap is not None and gap.state is not GapState.REPAIRING:
-                feed.change(replace(gap, state=GapState.OPEN, detail="", way=None, until_id=None))
-                self._policy = replace(self._policy, refused={})
-                self._refused_connects, self._not_before = 0, 0.0
-            batch = feed.coverage.batch
-            feed.changed = True  # whatever else may happen, the next commit says that it is carried out
-            while gap is not None and workshop.committed_batch() <= batch and not self._stop_asked.is_set():
-                workshop.wake()
-                await self._sleep(LOOK_SECS / 10)
-            with contextlib.suppress(DeliveryFailed):  # then it is carried out again, which changes nothing
-                await workshop.requests.done(request)
+    def _retried(self) -> None:
+        """An operator has asked for another try: what was refused or put off may be allowed by now."""
+        self._policy = replace(self._policy, refused={})
+        self._refused_connects, self._not_before = 0, 0.0
 
     async def _sleep(self, secs: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -26,6 +26,7 @@ from connector.buffer import Buffer
 from connector.console import Console
 from connector.converter import Converter
 from connector.coverage import Coverage
+from connector.endings import to_the_end
 from connector.errors import (
     BrokerAway,
     ConnectorError,
@@ -51,8 +52,9 @@ from connector.events import (
     TimeLimitReached,
 )
 from connector.feed import OFFSET, REPAIRED, RULES, Feed, FeedSettings
-from connector.filler import Filler, Finder, Requests, Workshop, remember
+from connector.filler import Filler, Finder, Workshop, remember
 from connector.gatherer import Gatherer, GathererSettings, Partition
+from connector.orders import Requests
 from connector.outbox import CommittedOffsets, Outbox, Pending, Sink
 from connector.reader import Owner, Reader, Source
 from connector.records import TaskId
@@ -190,13 +192,14 @@ class SourceTask(Service):
             for run in self._runs:
                 run.cancel()
             try:
-                await self._outbox.discard()
+                await to_the_end(self._outbox.discard())
             except Exception:
                 self.log.exception("Task %s could not let go of its producer", self.settings.task)
-            self._emit(TaskStopped(of=self.settings.task, posts=sum(feed.coverage.posts for feed in self.feeds)))
-            self._set(status)
-            self.ended.set()
-            self.over.set()
+            finally:  # whoever stops this task waits for its end, also when it was cancelled once more
+                self._emit(TaskStopped(of=self.settings.task, posts=sum(feed.coverage.posts for feed in self.feeds)))
+                self._set(status)
+                self.ended.set()
+                self.over.set()
 
     async def _live(self) -> None:
         failures, patience = 0, Backoff()
@@ -227,7 +230,7 @@ class SourceTask(Service):
             _, pause_secs = patience.wait(exc, now=time.time())
         self._emit(TaskRestarting(of=self.settings.task, error=exc.name, reason=str(exc), retry_in_secs=pause_secs))
         self._restarting = exc
-        await self._outbox.discard()
+        await to_the_end(self._outbox.discard())
         await asyncio.sleep(RESTART_PAUSE_SECS)
         if self._stopping and isinstance(exc, Fenced):
             raise exc  # to go on would fence its rightful owner

@@ -111,6 +111,7 @@ def wire(loaded: Loaded) -> ConnectorApp:
             topic,
             apply,
             obstacles=obstacles,
+            emit=emit,
             trust_end_offsets=lambda: gate.transactions,
             gather=apply == offsets.apply,  # a state or a request is news at once, a position is so every second
         )

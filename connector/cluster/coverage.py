@@ -27,6 +27,9 @@ def coverage_of(connector: str, offsets: OffsetTable, outages: Mapping[str, str]
 
     *outages* are the source partitions (`""` for a stream that has none) that have no connection, and why.  The end of
     an outage that goes on is now, as far as this process can tell without trusting its clock.
+
+    Raises:
+        ValueError: what is kept of *connector* cannot be read.
     """
     known = [
         (partition.get("partition"), Coverage.decode(value), silent)
@@ -41,9 +44,9 @@ def coverage_of(connector: str, offsets: OffsetTable, outages: Mapping[str, str]
         if reason is not None and (outage := _outage(coverage, silent, settle_ms, reason)) is not None:
             gaps.append(_shown(outage, partition))
     closed = [
-        _shown(Gap.of(fields), partition.get("partition")) | {"closed_at": fields.get("closed_at")}
+        _shown(_closed(fields), partition.get("partition")) | {"closed_at": fields.get("closed_at")}
         for partition, listed in offsets.kept(connector, "repaired")
-        for fields in listed
+        for fields in _listed(listed)
     ]
     begins = [coverage.covered_from_ms for _, coverage, _ in known if coverage.covered_from_ms is not None]
     ends = [coverage.covered_to_ms for _, coverage, _ in known if coverage.covered_to_ms is not None]
@@ -69,6 +72,19 @@ def _outage(coverage: Coverage, silent: float, settle_ms: int, reason: str) -> G
     if now <= since:
         return None
     return Gap(from_ms=since, to_ms=now, reason=reason, detail=GOES_ON)
+
+
+def _listed(closed: Any) -> list[Any]:
+    if not isinstance(closed, list):
+        raise ValueError(f"{closed!r:.200} is no list of closed gaps")  # noqa: TRY004  # it is a value, out of a topic
+    return closed
+
+
+def _closed(fields: Any) -> Gap:
+    try:
+        return Gap.of(fields)
+    except (AttributeError, KeyError, TypeError) as exc:
+        raise ValueError(f"{fields!r:.200} is no closed gap: {exc}") from exc
 
 
 def _shown(gap: Gap, partition: str | None) -> dict[str, Any]:

@@ -6,7 +6,6 @@ started afresh if its slot is still here; one that FAILED stays so until the wor
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
@@ -14,7 +13,7 @@ from typing import Protocol
 from mode import Service
 
 from connector.cluster.statuses import Statuses
-from connector.events import Event, TasksAssigned
+from connector.events import Event, GhostsUnknown, TasksAssigned
 from connector.records import TaskId
 from connector.status import Handle, State, TaskStatus
 from connector.task import RESTART_PAUSE_SECS, SourceTask
@@ -129,8 +128,11 @@ class Herder(Service):
         """Run the slot's task, again and again while it is assigned here and another owner fenced it."""
         name = self.slots[slot]
         await self._peace(slot, pause_secs)
-        with contextlib.suppress(TimeoutError):  # then a connection that its last owner left at X has to time out there
-            await asyncio.wait_for(self._statuses.caught_up(), CATCH_UP_SECS)
+        try:
+            async with asyncio.timeout(CATCH_UP_SECS):
+                await self._statuses.caught_up()
+        except TimeoutError:
+            self._emit(GhostsUnknown(of=name, waited_secs=CATCH_UP_SECS))
         while slot in self.assigned and not self._leaving and self._build is not None:
             self._since.setdefault(slot, time.time())
             shared = self._statuses.of(name)
@@ -169,7 +171,8 @@ class Herder(Service):
             self.add_future(self.crash(error))
 
     def _stop_soon(self, slot: int) -> None:
-        if self._runs[slot].done():  # FAILED, or over
+        run = self._runs.get(slot)
+        if run is None or run.done():  # not begun while the worker leaves; FAILED; or over
             self.tasks.pop(slot, None)
         elif task := self.tasks.get(slot):
             task.begin_stop()

@@ -22,6 +22,12 @@ from connector.snowflake import from_iso, to_iso
 
 _log = getLogger(__name__)
 
+MAX_DONE = 10_000
+"""Requests of which it is remembered that they are carried out, the newest; a task has at most 200 gaps at a time."""
+
+MAX_STRANGE = 100
+"""Strange records that are told, each once."""
+
 
 class Action(StrEnum):
     """What is to become of a gap."""
@@ -64,7 +70,7 @@ class GapRequests:
         except (ValueError, KeyError, TypeError, AttributeError):
             request = None
         if request is None or _key(request) != key:
-            if key not in self._strange:
+            if key not in self._strange and len(self._strange) < MAX_STRANGE:
                 self._strange.add(key)
                 _log.warning("A record of %s is no request: key %r", self._topic, key)
         elif self._done.get(key) != request:  # a topic that is followed anew tells of it again
@@ -92,7 +98,10 @@ class GapRequests:
             DeliveryFailed: Kafka has not confirmed; another worker may carry it out again.
         """
         key = _key(request)
+        self._done.pop(key, None)
         self._done[key] = request
+        if len(self._done) > MAX_DONE:
+            del self._done[next(iter(self._done))]
         if self._pending.get(key, request) == request:  # else there is a newer one, which a tombstone would remove
             self._pending.pop(key, None)
             await self._publish(key, None)

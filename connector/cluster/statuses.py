@@ -6,6 +6,7 @@ and `outages`.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,6 +26,9 @@ from connector.status import Handle, State, TaskStatus
 PUBLISH_TIMEOUT_SECS = 10.0
 REFUSED_RETRY_SECS = 5.0
 PART = "statuses"
+
+MAX_UNTOLD = 100
+"""States that wait for Kafka; beyond that only the newest of each task does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +60,11 @@ class Statuses(Service):
         self.known: dict[bytes, SharedStatus] = {}
         self._app, self._topic, self._emit = app, topic, emit
         self._log: CompactedLog | None = None
-        self._queue: asyncio.Queue[tuple[bytes, TaskStatus]] = asyncio.Queue()
-        self._refused: dict[bytes, TaskStatus] = {}
-        """The last status of each key that Kafka did not let us write."""
+        self._refused: set[bytes] = set()
+        """The keys of which Kafka did not let us write the last status."""
+        self._untold: deque[tuple[bytes, TaskStatus]] = deque()
+        self._news, self._all_told = asyncio.Event(), asyncio.Event()
+        self._all_told.set()
 
     def follow(self, log: CompactedLog) -> None:
         """Learn from *log* what was told; it calls `apply`."""
@@ -86,7 +92,7 @@ class Statuses(Service):
         known = self.known.get(key)
         if shared.status.state is State.UNASSIGNED and known and known.worker_id != shared.worker_id:
             if known.worker_id == self.worker_id:  # in the topic it has replaced what we said
-                self._queue.put_nowait((key, known.status))
+                self._tell(key, known.status)
             return
         self.known[key] = shared
 
@@ -97,38 +103,49 @@ class Statuses(Service):
     def publish(self, task: TaskId, status: TaskStatus) -> None:
         """Tell the group; returns at once, and what this worker knows of itself is never behind."""
         self.known[_key(task)] = SharedStatus(status=status, worker_id=self.worker_id)
-        self._queue.put_nowait((_key(task), status))
+        self._tell(_key(task), status)
+
+    def _tell(self, key: bytes, status: TaskStatus) -> None:
+        if len(self._untold) >= MAX_UNTOLD:  # Kafka is away: of each task only the newest is worth telling then
+            self._untold = deque({key: (key, status) for key, status in self._untold}.values())
+        self._untold.append((key, status))
+        self._all_told.clear()
+        self._news.set()
 
     async def flush(self) -> None:
         """Wait until all is told; the caller bounds the time."""
-        await self._queue.join()
+        await self._all_told.wait()
 
     @Service.task
     async def _publish(self) -> None:
         while not self.should_stop:
-            key, status = await self._queue.get()
+            if not self._untold:
+                self._all_told.set()
+                self._news.clear()
+                await self._news.wait()
+            key, status = self._untold.popleft()
             try:
                 await asyncio.wait_for(self._send(key, self._encode(status)), PUBLISH_TIMEOUT_SECS)
             except (KafkaError, NotReady, ProducerSendError, OSError, TimeoutError) as exc:
                 if missing := refused(exc.__cause__ or exc, self._user, WRITE, topic=self._topic):
                     self._obstacles.meet(PART, str(missing))
-                    self._refused[key] = status  # the others have to hear of it once that is allowed
+                    self._refused.add(key)  # the others have to hear of it once that is allowed
                 else:
                     self._emit(StatusNotPublished(reason=f"{type(exc).__name__}: {exc}"))
             else:
-                self._refused.pop(key, None)
+                self._refused.discard(key)
                 self._obstacles.pass_(PART)
-            finally:
-                self._queue.task_done()
 
     @Service.timer(REFUSED_RETRY_SECS)
     async def _publish_refused(self) -> None:
         self._publish_refused_now()
 
     def _publish_refused_now(self) -> None:
-        refused_before, self._refused = self._refused, {}
-        for key, status in refused_before.items():
-            self._queue.put_nowait((key, status))
+        refused_before, self._refused = self._refused, set()
+        for key in refused_before:
+            known = self.known.get(key)
+            if known is not None and known.worker_id == self.worker_id:  # else its new owner has told of it
+                self._tell(key, known.status)
 
     async def _send(self, key: bytes, value: bytes) -> None:
         await (await self._app.producer.send(self._topic, key, value, None, None, None))

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from mode import Service
 
+from connector.events import Event, TopicFollowed, TopicLost
 from connector.kafka.cluster import KafkaCluster
 from connector.kafka.rights import READ, refused
 from connector.obstacles import Obstacles
@@ -28,6 +29,9 @@ GATHER_BYTES = 1024 * 1024
 """Kafka gathers as much, or as long, where nobody waits for each record."""
 
 RETRY_SECS = 1.0
+SAY_SECS = 60.0
+"""How often the same reason is said again while the topic cannot be read."""
+
 QUIET_ROUNDS = 2
 SILENCE_SECS = 4.0
 """Longer than a fetch may last, and shorter than any session."""
@@ -50,6 +54,7 @@ class CompactedLog(Service):
         apply: Callable[[bytes, bytes | None], None],
         *,
         obstacles: Obstacles,
+        emit: Callable[[Event], None],
         trust_end_offsets: Callable[[], bool] = lambda: True,
         gather: bool = False,
     ) -> None:
@@ -57,7 +62,10 @@ class CompactedLog(Service):
         self.topic = topic
         self.caught_up = asyncio.Event()
         self._cluster, self._apply, self._trust_end_offsets = cluster, apply, trust_end_offsets
-        self._gather, self._obstacles = gather, obstacles
+        self._gather, self._emit, self._obstacles = gather, emit, obstacles
+        self._lost: str | None = None
+        """The class of the error for which the topic cannot be read; None while it is read."""
+        self._lost_said_at = -math.inf
         self._consumer: AIOKafkaConsumer | None = None
         self._fetched_ms = 0
         self._answered_at = time.monotonic()
@@ -95,6 +103,8 @@ class CompactedLog(Service):
                 if missing := refused(exc, self._cluster.user, READ, topic=self.topic):
                     self._note_answer()  # a refusal is an answer
                     self._obstacles.meet(self.topic, str(missing))
+                else:
+                    self._note_lost(exc)
                 await self.sleep(RETRY_SECS)  # applying a record twice changes nothing, so the next round begins anew
             finally:
                 self._consumer = None
@@ -105,6 +115,7 @@ class CompactedLog(Service):
         partitions = await self._partitions(consumer)
         ends = await consumer.end_offsets(partitions)
         self._note_answer()
+        self._note_read()
         self._fetched_ms, self._consumer = 0, consumer
         wait_ms, quiet = CATCH_UP_MS, 0
         if self.caught_up.is_set():
@@ -147,6 +158,18 @@ class CompactedLog(Service):
         if now - self._answered_at > SILENCE_SECS:
             self._back_at = now
         self._answered_at = now
+
+    def _note_lost(self, error: Exception) -> None:
+        reason = f"{type(error).__name__}: {error}"
+        now = time.monotonic()
+        if type(error).__name__ != self._lost or now - self._lost_said_at >= SAY_SECS:
+            self._lost, self._lost_said_at = type(error).__name__, now
+            self._emit(TopicLost(topic=self.topic, reason=reason, retry_in_secs=RETRY_SECS))
+
+    def _note_read(self) -> None:
+        if self._lost is not None:
+            self._lost = None
+            self._emit(TopicFollowed(topic=self.topic))
 
     async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
         while not (assigned := consumer.assignment()) and not self.should_stop:

@@ -236,7 +236,7 @@ class _ScriptedReplay:
 
 @dataclass(frozen=True)
 class Asked:
-    """`connector.filler.Request`."""
+    """`connector.orders.Request`."""
 
     from_ms: int
     action: str

@@ -7,12 +7,13 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from connector import backoff, coverage, filler, gatherer, ledger, recovery, task
+from connector import backoff, coverage, filler, gatherer, ledger, orders, recovery, task
 from connector.backoff import Schedule
 from connector.coverage import Coverage, Gap, GapState, Way
 from connector.errors import (
     ConnectionLost,
     ConnectionTaken,
+    DeliveryFailed,
     NotAuthorized,
     OutOfCredit,
     RateLimited,
@@ -27,6 +28,7 @@ from connector.events import (
     GapRepaired,
     RepairDelayed,
     RepairStarted,
+    RequestLeft,
     TaskFailed,
 )
 from connector.feed import ledger_write
@@ -75,8 +77,9 @@ def no_waiting(monkeypatch):
     monkeypatch.setattr(coverage, "MARGIN_MS", 0)
     monkeypatch.setattr(recovery, "FRESH_MS", 0)
     monkeypatch.setattr(filler, "LOOK_SECS", 0.01)
+    monkeypatch.setattr(orders, "COMMIT_POLL_SECS", 0.001)
     soon = Schedule(first=WAIT, second=WAIT, cap=WAIT)
-    for kind in (ConnectionLost, ServiceUnavailable, RateLimited, ConnectionTaken, TokenRejected):
+    for kind in (ConnectionLost, ServiceUnavailable, RateLimited, ConnectionTaken, TokenRejected, DeliveryFailed):
         assert kind in backoff.SCHEDULES
         monkeypatch.setitem(backoff.SCHEDULES, kind, soon)
 
@@ -99,9 +102,9 @@ class World:
         before = Coverage(covered_from_ms=MADE_MS + covered_from, covered_to_ms=MADE_MS + covered_to, gaps=gaps)
         self.kafka.offsets.append((KEY, before.encode()))
 
-    def owner(self, finder, *steps, outcomes=(), policy=SEARCH, rules=(RULE,), **changed):
+    def owner(self, finder, *steps, outcomes=(), policy=SEARCH, rules=(RULE,), every=False, **changed):
         self.live = ScriptedSource(list(steps), rules=rules, skew_secs=skew_to(MADE_MS + HOUR_MS))
-        self.sink = MemorySink(self.kafka, outcomes)
+        self.sink = MemorySink(self.kafka, outcomes, every=every)
         return Running([self.live], self.sink, finder=finder, requests=self.requests, policy=policy, **changed)
 
     @property
@@ -309,6 +312,25 @@ async def test_repair_waits_for_the_ledger():
 
     assert 1 == len(finder.asked)
     assert not running.said(TaskFailed)
+
+
+async def test_ledger_that_a_repair_cannot_read(monkeypatch):
+    """It is said, in the log and in the gap's detail, and asked again after ever longer waits: not in silence."""
+    waits = Schedule(first=WAIT, second=2 * WAIT, factor=2.0, cap=1.0)
+    monkeypatch.setitem(backoff.SCHEDULES, DeliveryFailed, waits)
+    world, finder = World(gap(0, 1000)), ScriptedFinder([100])
+    async with world.owner(finder) as running:
+        world.sink.reads.extend([CONFIRMED, AWAY, LOST, AWAY])  # the first is that of the task's start
+        await until(lambda: world.gaps and world.gaps[0].detail)
+        assert "KafkaConnectionError: no broker" == world.gaps[0].detail
+        await until(lambda: world.closed)
+
+    assert [
+        ("BrokerAway", "KafkaConnectionError: no broker", round(WAIT, 1)),
+        ("DeliveryFailed", "KafkaError: the outcome is unknown", round(2 * WAIT, 1)),
+        ("BrokerAway", "KafkaConnectionError: no broker", round(4 * WAIT, 1)),
+    ] == [(event.error, event.reason, event.retry_in_secs) for event in running.said(RepairDelayed)]
+    assert 1 == len(finder.asked)
 
 
 # -- limits and refusals
@@ -656,15 +678,51 @@ async def test_request_that_changes_nothing_is_taken_out():
     assert [GapState.OPEN] == [each.state for each in world.gaps]
 
 
-async def test_request_whose_tombstone_fails():
-    """It is carried out again, which changes nothing, until Kafka has it."""
-    world = World(gap(0, 1000))
-    world.requests = MemoryRequests(world.kafka, AWAY, AWAY)
-    world.requests.asked.append(Asked(MADE_MS, "accept"))
-    async with world.owner(ScriptedFinder()):
+async def test_request_whose_tombstone_fails(monkeypatch):
+    """It is carried out once, and its tombstone is tried again until Kafka has it; each failure is said."""
+    monkeypatch.setattr(orders, "TAKE_OUT_SECS", 0.05)
+    world = World(gap(0, 1000), gap(2000, 3000, state=GapState.LOST))
+    world.requests = MemoryRequests(world.kafka, AWAY, LOST)
+    world.requests.asked += [Asked(MADE_MS, "accept"), Asked(MADE_MS + 2000, "retry")]
+    nothing_allowed = Policy(ways=frozenset(), none_because="recovery=none")
+    async with world.owner(ScriptedFinder(), policy=nothing_allowed) as running:
         await until(lambda: [] == world.requests.asked)
 
     assert [(0, 1000, "accepted", 0)] == world.closed
+    assert 1 == len(running.said(GapAccepted))
+    assert [("BrokerAway", 2), ("DeliveryFailed", 2)] == [
+        (event.error, event.requests) for event in running.said(RequestLeft)
+    ]
+
+
+async def test_request_is_left_when_the_task_stops_before_the_commit():
+    """The task stops while what was asked is not committed: if that commit fails, the next owner carries it out."""
+    world, held = World(gap(0, 1000, state=GapState.LOST)), Held(outcome=LOST)
+    async with world.owner(ScriptedFinder(), Gate(), outcomes=[held], every=True) as running:
+        await held.begun.wait()
+        world.requests.asked.append(Asked(MADE_MS, "accept"))
+        await until(lambda: running.said(GapAccepted))
+        running.task.abandon()
+        held.released.set()
+        await running.ended()
+
+    assert [Asked(MADE_MS, "accept")] == world.requests.asked
+    assert 1 == len(world.gaps)
+
+
+async def test_request_for_a_gap_that_only_an_heir_knows():
+    """A worker that was paused does not know the gaps of its heir, and takes no request for one of them out."""
+    world = World()
+    async with world.owner(ScriptedFinder(), post(1)) as running:
+        await until(lambda: world.kafka.records)
+        world.kafka.epochs["connector-posts-0"] += 1  # the heir opens, while this one believes to own the task
+        heirs = Coverage(covered_from_ms=MADE_MS, covered_to_ms=MADE_MS + HOUR_MS, gaps=(gap(0, 1000),), run="heir")
+        world.kafka.offsets.append((KEY, heirs.encode()))
+        running.task._outbox.committed_at -= 60
+        world.requests.asked.append(Asked(MADE_MS, "accept"))
+        await running.ended()
+
+    assert [Asked(MADE_MS, "accept")] == world.requests.asked
 
 
 async def test_request_of_another_partition_is_left():

@@ -1157,3 +1157,48 @@ async def test_what_others_spend_stops_the_reader(kafka):
     assert {threading.main_thread()} == threads
     (paused,) = [status for status in running.statuses if status.state is State.PAUSED]
     assert "BudgetReached" in paused.detail
+
+
+class SlowSink(MemorySink):
+    """A sink that takes its time to close."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.closing, self.may_close = asyncio.Event(), asyncio.Event()
+
+    async def close(self):
+        self.closing.set()
+        await self.may_close.wait()
+        await super().close()
+
+
+async def test_abandoned_again_while_it_lets_go_of_its_producer(kafka):
+    """The producer is closed to its end, the task has ended, with a state, and whoever waits for that goes on."""
+    sink = SlowSink(kafka)
+    async with Running([ScriptedSource([post(1)])], sink) as running:
+        await until(lambda: kafka.records)
+        running.task.abandon()
+        await sink.closing.wait()
+        for _ in range(3):
+            running.task.abandon()
+            await asyncio.sleep(0.001)
+        assert not running.task.ended.is_set()
+        sink.may_close.set()
+        await running.ended()
+
+    assert 1 == sink.closed
+    assert State.UNASSIGNED is running.task.status.state
+    assert 1 == len(running.said(TaskStopped))
+
+
+async def test_abandoned_while_it_changes_its_producer(kafka):
+    """A producer of which the outcome is unknown is closed to its end, too, before the task ends."""
+    sink = SlowSink(kafka, [LOST])
+    async with Running([ScriptedSource([post(1)])], sink) as running:
+        await sink.closing.wait()
+        running.task.abandon()
+        await asyncio.sleep(0.001)
+        sink.may_close.set()
+        await running.ended()
+
+    assert 2 == sink.closed  # that one, and the none that the end of the task finds

@@ -8,7 +8,7 @@ from mode import Service
 from connector.cluster import herder as module
 from connector.cluster.herder import Herder
 from connector.cluster.statuses import SharedStatus
-from connector.events import TasksAssigned
+from connector.events import GhostsUnknown, TasksAssigned
 from connector.records import TaskId
 from connector.status import State, TaskStatus
 from tests.unit.fakes import until
@@ -411,3 +411,41 @@ async def test_drain_that_fails_after_the_time_limit_is_told():
         await until(lambda: len(herding.codes) > 1)
 
         assert [0, 1] == herding.codes
+
+
+async def test_slots_taken_away_while_the_worker_leaves():
+    """The group may give and take while a worker leaves: nothing begins any more, and nothing breaks."""
+    async with Herding() as herding:
+        await herding.assign(0)
+        herding.herder.begin_stop()
+        herding.herder.assign([0, 1])
+        herding.herder.assign([0])
+        herding.herder.assign([])
+
+    assert [0] == [task.slot for task in herding.built]
+    assert ("posts-1",) == herding.events[-2].stopped
+
+
+async def test_slots_given_and_taken_again_and_again():
+    """What a herder remembers of its slots stays bounded by them."""
+    async with Herding() as herding:
+        for _ in range(20):
+            await herding.assign(0, 1)
+            herding.herder.assign([])
+            await until(lambda: not herding.herder.tasks)
+        herder = herding.herder
+        assert (0, 0) == (len(herder.claims()), len(herder._children))
+        assert len(herder._runs) <= len(SLOTS)
+        await until(lambda: len(herder._futures) <= 3)
+
+
+async def test_states_that_cannot_be_read_in_time(monkeypatch):
+    """The task begins all the same, and it is said that its last owner's connections are not known."""
+    monkeypatch.setattr(module, "CATCH_UP_SECS", 0.01)
+    async with Herding() as herding:
+        herding.statuses.caught_up = asyncio.Event().wait
+        await herding.assign(0)
+
+    assert [GhostsUnknown(of=ONE, waited_secs=0.01)] == [
+        each for each in herding.events if isinstance(each, GhostsUnknown)
+    ]

@@ -197,3 +197,22 @@ def test_strange_record(key, value, caplog):
     assert [] == mine.pending("posts", None)
     assert [replace(THIRD, action=Action.RETRY)] == mine.pending("posts", "3")
     assert [f"A record of connector-configs is no request: key {key!r}"] == caplog.messages
+
+
+async def test_what_is_remembered_is_bounded(monkeypatch):
+    """Of carried-out requests the newest are remembered, of strange records some are told."""
+    monkeypatch.setattr(requests, "MAX_DONE", 10)
+    monkeypatch.setattr(requests, "MAX_STRANGE", 10)
+    producer, owner = group(1)
+    for number in range(100):
+        one = replace(RETRY, from_ms=MADE_MS + number)
+        await owner.send(one)
+        await owner.done(one)
+        await owner.done(one)
+        owner.apply(b"strange-%d" % number, b"{}")
+    told = [sent[1:] for sent in producer.sent if sent[2] is not None]
+    for key, value in told[-10:]:
+        owner.apply(key, value)
+
+    assert [] == owner.pending("posts", None)
+    assert (10, 10) == (len(owner._done), len(owner._strange))

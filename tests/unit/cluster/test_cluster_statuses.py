@@ -7,7 +7,7 @@ from aiokafka.errors import KafkaConnectionError, TopicAuthorizationFailedError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.cluster.statuses import SharedStatus, Statuses
+from connector.cluster.statuses import MAX_UNTOLD, SharedStatus, Statuses
 from connector.events import KafkaAdmits, KafkaRefuses, StatusNotPublished
 from connector.records import TaskId
 from connector.status import State, TaskStatus
@@ -226,3 +226,19 @@ async def test_status_that_may_not_be_written():
     assert ["FAILED"] == [orjson.loads(value)["state"] for *_, value in producer.sent]
     assert [KafkaRefuses, KafkaAdmits] == [type(event) for event in events]
     assert events[0].reason.endswith("allow WRITE on topic connector-statuses.")
+
+
+async def test_untold_states_are_bounded():
+    """While Kafka is away thousands of reconnects wait no longer than the last of each task; that one is told."""
+    other = TaskId("posts", 1)
+    here = statuses(producer=FakeProducer())
+    here.publish(other, FAILED)
+    for number in range(5_000):
+        here.publish(TASK, TaskStatus(state=State.RUNNING, detail=str(number)))
+        assert len(here._untold) <= MAX_UNTOLD + 1
+    async with here:
+        await asyncio.wait_for(here.flush(), 20)
+
+    told = [(key, orjson.loads(value)["detail"]) for _, key, value in here._app.producer.sent]
+    assert (b"status-task-posts-1", None) in told
+    assert (b"status-task-posts-0", "4999") == told[-1]

@@ -1,11 +1,18 @@
 from types import SimpleNamespace
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from connector.kafka import log
 from connector.kafka.cluster import KafkaCluster
 from connector.kafka.log import CompactedLog
 from connector.obstacles import Obstacles
+from tests.unit.fakes import until
+
+
+def follower(topic="statuses", emit=lambda _: None, **more):
+    cluster = KafkaCluster(servers=("127.0.0.1:9",))
+    return CompactedLog(cluster, topic, lambda _key, _value: None, emit=emit, obstacles=Obstacles(emit), **more)
 
 
 class Clock:
@@ -24,12 +31,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def followed(clock):
-    return CompactedLog(
-        KafkaCluster(servers=("127.0.0.1:9",)),
-        "statuses",
-        lambda _key, _value: None,
-        obstacles=Obstacles(lambda _event: None),
-    )
+    return follower()
 
 
 class Consumer:
@@ -83,13 +85,7 @@ def test_a_fetch_is_answered_long_before_it_counts_as_silence():
 @pytest.mark.parametrize(("gather", "min_bytes"), [(False, 1), (True, log.GATHER_BYTES)])
 def test_what_nobody_waits_for_is_gathered(clock, consumer, gather, min_bytes):
     """Once at the end records of a topic that is to be gathered come together; of others each at once."""
-    following = CompactedLog(
-        KafkaCluster(servers=("127.0.0.1:9",)),
-        "topic",
-        lambda _key, _value: None,
-        obstacles=Obstacles(lambda _event: None),
-        gather=gather,
-    )
+    following = follower("topic", gather=gather)
     following._take_time(consumer)
 
     assert min_bytes == consumer._fetcher._fetch_min_bytes
@@ -124,3 +120,39 @@ async def test_the_wait_for_kafka_at_the_start_is_none(followed, clock):
 
     assert not followed.was_silent(10.0)
     assert followed.silent_secs == 0.0
+
+
+async def test_topic_that_cannot_be_read_is_said(monkeypatch):
+    """Nobody listens where the broker should be: the topic is named with the reason, once, and it is tried again."""
+    monkeypatch.setattr(log, "RETRY_SECS", 0.01)
+    events, tries = [], []
+    consumer_of = log.AIOKafkaConsumer
+    monkeypatch.setattr(
+        log, "AIOKafkaConsumer", lambda *args, **kwargs: tries.append(args) or consumer_of(*args, **kwargs)
+    )
+    async with follower("birds-statuses", events.append):
+        await until(lambda: len(tries) >= 3)
+
+    (lost,) = events
+    assert ("birds-statuses", 0.01) == (lost.topic, lost.retry_in_secs)
+    assert lost.reason.startswith("KafkaConnectionError: ")
+
+
+def test_loss_is_said_again_when_it_changes_and_each_minute(clock):
+    """Another reason at once, the same after a minute; and that the topic can be read again."""
+    events = []
+    following = follower("topic", events.append)
+    following._note_read()
+    for error in (OSError("a"), OSError("a"), KafkaConnectionError("b"), KafkaConnectionError("b")):
+        following._note_lost(error)
+    clock.now += log.SAY_SECS
+    following._note_lost(KafkaConnectionError("c"))
+    following._note_read()
+    following._note_read()
+
+    assert [
+        ("topic.not_followed", "OSError: a"),
+        ("topic.not_followed", "KafkaConnectionError: KafkaConnectionError: b"),
+        ("topic.not_followed", "KafkaConnectionError: KafkaConnectionError: c"),
+        ("topic.followed", None),
+    ] == [(event.name, getattr(event, "reason", None)) for event in events]

@@ -269,6 +269,17 @@ async def test_coverage(web):
     } == await missing(web)
 
 
+@pytest.mark.parametrize("kept", [b"{}", b"7", b"[7]", b"[{}]", b'[{"from": 7}]', b"garbage"])
+async def test_coverage_that_cannot_be_read(web, kept):
+    """Whatever stands in the offsets topic, the answer says which connector's coverage cannot be read, and why."""
+    web.tell_offset(FILTERED, COVERED.encode())
+    web.tell_offset(FILTERED, kept, "repaired")
+    shown = await missing(web)
+
+    assert (None, []) == (shown["covered_to"], shown["gaps"])
+    assert shown["error"]
+
+
 async def test_coverage_of_several_partitions(web):
     """All of the stream is covered where each partition is; a gap says whose it is, and the last hundred are kept."""
     for number, shift in (("1", 0), ("2", 5_000)):
