@@ -5,6 +5,7 @@ Our events, Faust's, mode's and aiokafka's lines all pass through one renderer, 
 """
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -24,31 +25,46 @@ CHATTY = ("aiokafka", "kafka", "faust.transport", "asyncio")
 """Libraries that repeat themselves while a broker is away: some 100 lines a second."""
 
 REPEAT_SECS = 5.0
+KINDS_MAX = 200
+_NUMBERS = re.compile(r"0x[0-9a-f]+|[0-9]+")
+ONCE = frozenset({"Sending username and password in the clear"})
+"""What is as true of every further connection."""
+
 _AIOKAFKA_ORPHANS = ("Future exception was never retrieved", "Task exception was never retrieved")
 
 
 class Throttle(logging.Filter):
-    """Lets a line of each chatty logger through every few seconds, with the number of those held back."""
+    """
+    Lets each line of the chatty loggers through every few seconds, with the number of those held back.
+
+    Lines are alike when one place in the code has written them: the same logger with the same message template, in
+    which numbers do not count.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._said: dict[str, float] = {}
-        self._held: dict[str, int] = {}
+        self._said: dict[tuple[str, str], float] = {}
+        self._held: dict[tuple[str, str], int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name == "asyncio" and _is_orphan(record):
             return False
-        family = record.name.partition(".")[0]
         if record.levelno < logging.WARNING or not record.name.startswith(CHATTY):
             return True
-        now = self._clock()
-        if now - self._said.get(family, -REPEAT_SECS) < REPEAT_SECS:
-            self._held[family] = self._held.get(family, 0) + 1
+        kind = record.name, _NUMBERS.sub("#", str(record.msg))
+        if kind in self._said and record.msg in ONCE:
             return False
-        self._said[family] = now
-        if held := self._held.pop(family, 0):
-            record.msg, record.args = f"{record.getMessage()} (and {held} lines like it)", None
+        now = self._clock()
+        if now - self._said.get(kind, -REPEAT_SECS) < REPEAT_SECS:
+            self._held[kind] = self._held.get(kind, 0) + 1
+            return False
+        if len(self._said) >= KINDS_MAX:  # templates that are none, but have their values in them
+            self._said = {said: at for said, at in self._said.items() if now - at < REPEAT_SECS}
+        self._said[kind] = now
+        if held := self._held.pop(kind, 0):
+            lines = "1 line" if held == 1 else f"{held} lines"
+            record.msg, record.args = f"{record.getMessage()} (and {lines} like it)", None
         return True
 
 

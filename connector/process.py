@@ -34,7 +34,7 @@ from connector.events import Event, StopTimedOut, WorkerFailed, WorkerReady, Wor
 from connector.memory import GIVE_BACK_SECS, give_back, keep_memory
 from connector.settings import is_loopback
 
-EX_OK, EX_FATAL, EX_CONFIG = 0, 1, 78
+EX_OK, EX_FATAL, EX_UNAVAILABLE, EX_CONFIG = 0, 1, 69, 78  # sysexits.h has the last two
 
 LAST_WORDS_SECS = 1.0
 """How long a stop that is cut short may take to say so."""

@@ -24,6 +24,7 @@ from urllib.parse import unquote, urlsplit
 from dotenv.parser import parse_stream
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from connector import certificates, kafka_security
 from connector.options import (
     PREFIX,
     Conflict,
@@ -62,7 +63,8 @@ _LOG_LEVELS = choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _BROKER_SCHEMES = frozenset({"kafka", "aiokafka"})
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
-SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
+SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 # Settings of Faust that would break a promise of ours, and what to do instead.
@@ -180,6 +182,58 @@ def _existing_file(path: str) -> Path:
     raise Unfit(f"names {shown(path)}, which is no file here.")
 
 
+def _authorities(path: str) -> Path:
+    return certificates.check_authorities(str(_existing_file(path)))
+
+
+def _certificate(path: str) -> Path:
+    return certificates.check_certificate(str(_existing_file(path)))
+
+
+def _key(path: str) -> Path:
+    return certificates.check_key(str(_existing_file(path)))
+
+
+def _client_id(name: str) -> str:
+    if not name.isascii() or not name.isprintable() or len(name) > GROUP_ID_CHARACTERS_MAX:
+        raise Unfit(f"cannot be {shown(name)}: use up to {GROUP_ID_CHARACTERS_MAX} printable ASCII characters.")
+    return name
+
+
+def _token_url(url: str) -> str:
+    # The text may hold a secret, so no sentence shows it.
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in {"http", "https"} or not url.isprintable() or " " in url:
+        raise Unfit("must be a URL such as https://login.example.com/oauth2/token.")
+    if parts.username is not None or parts.fragment:
+        raise Unfit("must be a URL without user and fragment: CONNECTOR_KAFKA_OAUTH_CLIENT_ID says who asks.")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise Unfit("would send the client secret unencrypted: use https.")
+    return url
+
+
+def _oauth_client(name: str) -> str:
+    if ":" in name or not name.isprintable():
+        raise Unfit(f"cannot be {shown(name)}: a client has no colon and no control characters.")
+    return name
+
+
+def _extensions(listing: str) -> tuple[str, ...]:
+    pairs = dict[str, str]()
+    for entry in items(listing):
+        name, _, value = (part.strip() for part in entry.partition("="))
+        if not re.fullmatch("[A-Za-z]+", name) or name == "auth" or not value.isascii() or not value.isprintable():
+            raise Unfit("must be a list of name=value, such as logicalCluster=lkc-1,identityPoolId=pool-1.")
+        if not value or name in pairs:
+            raise Unfit(f"has {name} twice, or without a value: write each name=value once.")
+        pairs[name] = value
+    return tuple(f"{name}={value}" for name, value in pairs.items())
+
+
 def _web_users(listing: str) -> tuple[WebUser, ...]:
     users: dict[str, WebUser] = {}
     for place, entry in enumerate(items(listing.replace("\n", ",")), start=1):
@@ -260,6 +314,15 @@ class WorkerSettings(BaseModel):
             "HIGH",
         ),
     ] = "connector"
+    broker_client_id: Annotated[
+        str,
+        Option(
+            text(_client_id),
+            "Kafka",
+            "Name that all clients of the worker give to the brokers, for quotas, metrics and audits there.",
+            "LOW",
+        ),
+    ] = "murmuration"
     broker_session_timeout: Annotated[
         float,
         Option(
@@ -289,20 +352,33 @@ class WorkerSettings(BaseModel):
     kafka_ssl_ca_file: Annotated[
         Path | None,
         Option(
-            file(_existing_file),
+            file(_authorities),
             "Kafka security",
             "PEM file of the authorities that sign the brokers' certificates; without it the system's.",
         ),
     ] = None
     kafka_ssl_cert_file: Annotated[
-        Path | None, Option(file(_existing_file), "Kafka security", "PEM file of this client's certificate.")
+        Path | None,
+        Option(
+            file(_certificate),
+            "Kafka security",
+            "PEM file of this client's certificate. It and the key's file are read again when they change.",
+        ),
     ] = None
     kafka_ssl_key_file: Annotated[
-        Path | None, Option(file(_existing_file), "Kafka security", "PEM file of the key of this client's certificate.")
+        Path | None, Option(file(_key), "Kafka security", "PEM file of the key of this client's certificate.")
+    ] = None
+    kafka_ssl_key_password: Annotated[
+        SecretStr | None, Option(secret(), "Kafka security", "Password that opens the key, if one does.")
     ] = None
     kafka_sasl_mechanism: Annotated[
         SaslMechanism,
-        Option(choice("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), "Kafka security", "How to log in to the brokers."),
+        Option(
+            choice(*SASL_MECHANISMS, refused=dict.fromkeys(("aws_msk_iam", "gssapi"), "which is not available here")),
+            "Kafka security",
+            "How to log in to the brokers. `OAUTHBEARER` gets a token by client credentials from"
+            " `CONNECTOR_KAFKA_OAUTH_TOKEN_URL`.",
+        ),
     ] = "PLAIN"
     kafka_sasl_username: Annotated[str | None, Option(text(), "Kafka security", "User who logs in to the brokers.")] = (
         None
@@ -310,6 +386,35 @@ class WorkerSettings(BaseModel):
     kafka_sasl_password: Annotated[
         SecretStr | None, Option(secret(), "Kafka security", "Password of the user who logs in to the brokers.")
     ] = None
+    kafka_oauth_token_url: Annotated[
+        str | None,
+        Option(
+            text(_token_url),
+            "Kafka security",
+            "Token endpoint that gives this client a token for the brokers. `https`, unless it is on this machine; its"
+            " certificate may be signed by the system's authorities or by those of `CONNECTOR_KAFKA_SSL_CA_FILE`.",
+        ),
+    ] = None
+    kafka_oauth_client_id: Annotated[
+        str | None, Option(text(_oauth_client), "Kafka security", "Client that asks the token endpoint.")
+    ] = None
+    kafka_oauth_client_secret: Annotated[
+        SecretStr | None, Option(secret(), "Kafka security", "Secret of the client that asks the token endpoint.")
+    ] = None
+    kafka_oauth_scope: Annotated[
+        str | None,
+        Option(text(), "Kafka security", "Scope of the token; without it the token endpoint's default.", "LOW"),
+    ] = None
+    kafka_oauth_extensions: Annotated[
+        tuple[str, ...],
+        Option(
+            Parser(kind="LIST", parse=_extensions),
+            "Kafka security",
+            "What the login sends beside the token, as `name=value`, comma-separated; Confluent Cloud wants"
+            " `logicalCluster` and `identityPoolId`.",
+            "LOW",
+        ),
+    ] = ()
     compression: Annotated[
         Literal["none", "zstd", "gzip"],
         Option(
@@ -516,51 +621,8 @@ def _conflicts(settings: WorkerSettings, given: Given) -> Iterable[Conflict]:
             f"{name('web_bind')} opens the REST API to the network, without a login: set CONNECTOR_WEB_USERS to"
             " name:password, or bind to 127.0.0.1.",
         )
-    yield from _tls_conflicts(settings, given)
-    yield from _sasl_conflicts(settings, given)
-
-
-def _tls_conflicts(settings: WorkerSettings, given: Given) -> Iterable[Conflict]:
-    protocol = given.name("kafka_security_protocol")
-    for option in ("kafka_ssl_ca_file", "kafka_ssl_cert_file", "kafka_ssl_key_file"):
-        if given.has(option) and settings.kafka_security_protocol not in {"SSL", "SASL_SSL"}:
-            yield Conflict(
-                (option, "kafka_security_protocol", "broker_url"),
-                f"{given.name(option)} has no effect with {protocol}={settings.kafka_security_protocol}:"
-                " set that to SSL or SASL_SSL.",
-            )
-    for option, other in (
-        ("kafka_ssl_cert_file", "kafka_ssl_key_file"),
-        ("kafka_ssl_key_file", "kafka_ssl_cert_file"),
-    ):
-        if given.has(option) and not given.has(other):
-            yield Conflict(
-                (other,),
-                f"{given.name(other)} is required with {given.name(option)}: a certificate and its key go together.",
-            )
-
-
-def _sasl_conflicts(settings: WorkerSettings, given: Given) -> Iterable[Conflict]:
-    protocol = given.name("kafka_security_protocol")
-    with_sasl = settings.kafka_security_protocol.startswith("SASL_")
-    logins = {
-        "kafka_sasl_username": settings.kafka_sasl_username,
-        "kafka_sasl_password": settings.kafka_sasl_password,
-    }
-    for option, value in logins.items():
-        if with_sasl and value is None:
-            yield Conflict(
-                (option, "kafka_security_protocol", "broker_url"),
-                f"{given.name(option)} is required with {protocol}={settings.kafka_security_protocol}:"
-                f" {WORKER_OPTIONS[option].documentation}",
-            )
-    for option in (*logins, "kafka_sasl_mechanism"):
-        if given.has(option) and not with_sasl:
-            yield Conflict(
-                (option, "kafka_security_protocol", "broker_url"),
-                f"{given.name(option)} has no effect with {protocol}={settings.kafka_security_protocol}:"
-                " set that to SASL_SSL or SASL_PLAINTEXT.",
-            )
+    documentation = {name: option.documentation for name, option in WORKER_OPTIONS.items()}
+    yield from kafka_security.conflicts(settings, given, documentation)
 
 
 def _url_conflicts(brokers: _Brokers, settings: WorkerSettings, given: Given) -> Iterable[Conflict]:
@@ -574,6 +636,12 @@ def _url_conflicts(brokers: _Brokers, settings: WorkerSettings, given: Given) ->
             )
     if not (brokers.password and brokers.password.get_secret_value()):
         yield Conflict(("broker_url",), f"{url} has a user without a password: write kafka://user:password@host:9092.")
+    if settings.kafka_sasl_mechanism == "OAUTHBEARER":
+        yield Conflict(
+            ("broker_url", "kafka_sasl_mechanism"),
+            f"{url} has a user, which has no effect with {given.name('kafka_sasl_mechanism')}=OAUTHBEARER: remove it,"
+            " or choose another mechanism.",
+        )
     if given.has("kafka_security_protocol") and not settings.kafka_security_protocol.startswith("SASL_"):
         yield Conflict(
             ("broker_url", "kafka_security_protocol"),

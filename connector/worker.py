@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,15 @@ from connector.config import Loaded, load
 from connector.errors import ConfigError
 from connector.events import Event, Noticed, WorkerStarting
 from connector.gauges import gauges_of
-from connector.kafka import topics
+from connector.kafka import connection, topics
 from connector.kafka.broker import BrokerGate
-from connector.kafka.cluster import cluster_of
-from connector.kafka.log import CompactedLog
+from connector.kafka.cluster import KafkaCluster, cluster_of
+from connector.kafka.log import SILENCE_SECS, CompactedLog
 from connector.kafka.member import member
 from connector.kafka.membership import membership_of
 from connector.kafka.offsets import OffsetTable
 from connector.kafka.preparation import preparation
+from connector.kafka.refusals import Refusal
 from connector.logs import Emitter
 from connector.metrics import Metrics
 from connector.native import compiled
@@ -40,6 +41,9 @@ from connector.web.guard import MAX_BODY_BYTES, middlewares
 REQUEST_TIMEOUT_SECS = 30.0
 REJOIN_SECS = 2.0
 """Added to the interval of the heartbeats, by which an expelled worker hears of it, for its way back."""
+
+REFUSED_SECS = 15.0
+"""How long a refused connection counts as refused now; even a refused login is tried again sooner."""
 
 
 def create_app() -> ConnectorApp:
@@ -84,12 +88,12 @@ def wire(loaded: Loaded) -> ConnectorApp:
     emit = Emitter(metrics)
     slots = {} if config is None else {slot: TaskId(config.name, slot) for slot in range(config.tasks)}
     tasks_topic = f"{settings.group_id}-tasks"
-    app = _faust_app(settings, _assignor(tasks_topic, slots.keys(), claims=lambda: herder.claims()))  # noqa: PLW0108  # it is built below
+    cluster = cluster_of(settings)
+    app = _faust_app(settings, cluster, _assignor(tasks_topic, slots.keys(), claims=lambda: herder.claims()))  # noqa: PLW0108  # it is built below
     app.emit, app.stop_timeout_secs = emit, settings.stop_timeout_secs
     app.web_needs_loopback = not settings.web_users
     app.log_level, app.log_format = settings.log_level, settings.log_format
 
-    cluster = cluster_of(settings)
     obstacles = Obstacles(emit)
     app.group_consumer = member(obstacles, cluster.user)
     statuses = Statuses(
@@ -97,7 +101,12 @@ def wire(loaded: Loaded) -> ConnectorApp:
     )
     offsets = OffsetTable()
     gate = BrokerGate(
-        cluster, settings.group_id, preparation(settings, config, cluster.user, emit), emit, obstacles=obstacles
+        cluster,
+        settings.group_id,
+        preparation(settings, config, cluster.user, emit),
+        emit,
+        obstacles=obstacles,
+        refused=lambda: _refused(log.silent_secs for log in logs),
     )
     requests = GapRequests(app, f"{settings.group_id}-configs", user=cluster.user)
     followed = {
@@ -149,6 +158,7 @@ def wire(loaded: Loaded) -> ConnectorApp:
         requests=requests,
         settle_ms=0 if config is None else int(config.settle_secs * 1000),
         logs=logs,
+        waiting=lambda: gate.waiting,
         rebalancing=lambda: bool(app.rebalancing),
         obstacles=obstacles,
     )
@@ -159,11 +169,12 @@ def wire(loaded: Loaded) -> ConnectorApp:
     return app
 
 
-def _faust_app(settings: WorkerSettings, assignor: type[SlotAssignor]) -> ConnectorApp:
+def _faust_app(settings: WorkerSettings, cluster: KafkaCluster, assignor: type[SlotAssignor]) -> ConnectorApp:
     return ConnectorApp(
         settings.group_id,
         broker=settings.broker_url.split(";"),
-        broker_credentials=cluster_of(settings).credentials(),
+        broker_credentials=cluster.credentials(),
+        broker_client_id=settings.broker_client_id,
         broker_session_timeout=settings.broker_session_timeout,
         broker_heartbeat_interval=settings.broker_heartbeat_interval,
         broker_request_timeout=max(REQUEST_TIMEOUT_SECS, settings.broker_session_timeout + 5),
@@ -216,6 +227,14 @@ def _follow_assignment(app: ConnectorApp, tasks_topic: str, herder: Herder, paus
     async def assign(_: faust.App, assigned: set[TP], **__: Any) -> None:
         mine = {tp.partition for tp in assigned if tp.topic == tasks_topic}
         herder.assign(mine, pause_secs=pause_secs())
+
+
+def _refused(silences_secs: Iterable[float]) -> Refusal | None:
+    """Return why Kafka refuses our connections; that nobody is there counts once Kafka is silent, as others may be."""
+    refusal = connection.REFUSALS.current(REFUSED_SECS)
+    if refusal is not None and refusal.away and max(silences_secs, default=0.0) < SILENCE_SECS:
+        return None
+    return refusal
 
 
 def _worker_id(settings: WorkerSettings) -> str:

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, Self
 
+import pytest
+
 HERE = Path(__file__).parent
 JARS = HERE.parent / "build" / "kafka"
 START_SECS = 60.0
@@ -68,6 +70,14 @@ def why_not() -> str | None:
     if not list(JARS.glob("kafka_2.13-*.jar")) and shutil.which("mvn") is None:
         return f"no jars in {JARS.name} and no `mvn` on the PATH to get them"
     return None
+
+
+def require() -> None:
+    """Skip the test where no broker can be started; with CI=true that is a failure."""
+    if reason := why_not():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI runs every test, but: {reason}", pytrace=False)
+        pytest.skip(reason)
 
 
 def fetch_jars() -> None:

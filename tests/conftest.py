@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from connector.kafka import connection
+from connector.kafka.refusals import Refusals
 from connector.simulator import SimulatorSettings, SimulatorThread
 from tests import brokers
 from tests.brokers import Broker, KafkaBroker, NamedBroker
@@ -36,6 +38,14 @@ def scrubbed_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("CONNECTOR_") and name not in KEPT:
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def refusals(monkeypatch: pytest.MonkeyPatch) -> Refusals:
+    """What a process knows of refused connections, as if each test were a process of its own."""
+    fresh = Refusals()
+    monkeypatch.setattr(connection, "REFUSALS", fresh)
+    return fresh
 
 
 @pytest.fixture
@@ -69,10 +79,7 @@ def frail_broker(weak_broker: KafkaBroker) -> Iterator[KafkaBroker]:
 
 
 def _own(folder: Path) -> KafkaBroker:
-    if reason := brokers.why_not():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI runs every test, but: {reason}", pytrace=False)
-        pytest.skip(reason)
+    brokers.require()
     return KafkaBroker(folder)
 
 

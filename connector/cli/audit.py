@@ -38,8 +38,9 @@ from connector.kafka.broker import REQUEST_TIMEOUT_MS, probe
 from connector.kafka.cluster import KafkaCluster, cluster_of
 from connector.kafka.ledger import read_ids
 from connector.kafka.offsets import OffsetTable, read_committed
+from connector.kafka.refusals import ConnectionRefused, words_of
 from connector.kafka.topics import settings_of
-from connector.process import EX_FATAL, EX_OK, exit_misconfigured
+from connector.process import EX_FATAL, EX_OK, EX_UNAVAILABLE, exit_misconfigured
 from connector.snowflake import created_ms, from_iso, to_iso
 from connector.sources.api import Api
 from connector.sources.counts import MAX_CHARACTERS, REQUEST_MILLS, Counting, CountQuery, Packed, Patience, pack
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
 
 EX_INCOMPLETE = EX_FATAL
 EX_USAGE = 2  # as click has it
-EX_UNAVAILABLE = 69  # sysexits.h
 EX_INTERRUPTED = 130
 
 REACH_MS = 7 * DAY_MS
@@ -392,8 +392,8 @@ def run(values: Mapping[str, Any], loaded: Loaded, unconfigured: Sequence[str] =
             _say(problem)
         return EX_USAGE
     except (KafkaError, OSError, TimeoutError, ConnectorError) as error:
-        whose = "" if isinstance(error, ConnectorError) else "Kafka: "
-        _say(f"No audit: {whose}{str(error) or type(error).__name__}")
+        whose = "" if isinstance(error, ConnectorError | ConnectionRefused) else "Kafka: "
+        _say(f"No audit: {whose}{words_of(error)}")
         return EX_UNAVAILABLE
     except (KeyboardInterrupt, click.Abort):
         _say("Cut short.")

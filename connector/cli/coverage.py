@@ -34,7 +34,8 @@ from connector.kafka import partition as partitions
 from connector.kafka.broker import REQUEST_TIMEOUT_MS, probe
 from connector.kafka.cluster import KafkaCluster, cluster_of
 from connector.kafka.offsets import OffsetTable
-from connector.process import EX_OK, exit_misconfigured
+from connector.kafka.refusals import ConnectionRefused, words_of
+from connector.process import EX_OK, EX_UNAVAILABLE, exit_misconfigured
 from connector.records import TaskId
 from connector.snowflake import from_iso, to_iso
 
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from connector.settings import WorkerSettings
 
 EX_USAGE = 2  # as click has it
-EX_UNAVAILABLE = 69  # sysexits.h
 
 BAR_CELLS = 96
 BAR_MS = 24 * 3_600_000
@@ -261,7 +261,8 @@ def run(values: Mapping[str, Any], loaded: Loaded, unconfigured: Sequence[str] =
         sys.stderr.write(f"{wrong}\n")
         return EX_USAGE
     except (KafkaError, OSError, TimeoutError, ConnectorError, ValueError) as error:
-        sys.stderr.write(f"Kafka at {loaded.worker.broker_url_redacted}: {str(error) or type(error).__name__}\n")
+        whose = "" if isinstance(error, ConnectionRefused) else f"Kafka at {loaded.worker.broker_url_redacted}: "
+        sys.stderr.write(f"{whose}{words_of(error)}\n")
         return EX_UNAVAILABLE
 
 

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import importlib
 import json
+import logging
 import os
 import platform
 import secrets
@@ -29,6 +30,7 @@ from typing import Any, ClassVar, NoReturn
 import aiohttp
 import click
 import faust
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.cli import AppCommand
 
@@ -38,8 +40,10 @@ from connector.cli.proof import Proof, compare, forget, keys_of
 from connector.cli.screen import Figures, Screen, sentence
 from connector.config import Loaded, load
 from connector.errors import ConfigError
+from connector.kafka.broker import REQUEST_TIMEOUT_MS
 from connector.kafka.cluster import KafkaCluster, cluster_of
-from connector.process import EX_FATAL, EX_OK, exit_misconfigured
+from connector.kafka.refusals import words_of
+from connector.process import EX_FATAL, EX_OK, EX_UNAVAILABLE, exit_misconfigured
 from connector.simulator import SimulatorSettings
 
 NAME = "demo"
@@ -65,6 +69,14 @@ DEBOUNCE_SECS = 1.0
 
 class DemoFailed(Exception):
     """The demo cannot go on; the message says why and what helps."""
+
+    exit_code = EX_FATAL
+
+
+class BrokerRefuses(DemoFailed):
+    """The broker that was given does not let us in."""
+
+    exit_code = EX_UNAVAILABLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +145,9 @@ def surroundings(environ: Mapping[str, str], *, keep_kafka: bool) -> dict[str, s
     """Return *environ* without settings of a connector; how to log in to Kafka stays for a broker of the user's own."""
     kept = "CONNECTOR_KAFKA_" if keep_kafka else "\0"
     clean = {key: value for key, value in environ.items() if not key.startswith("CONNECTOR_") or key.startswith(kept)}
+    for key, value in clean.items():
+        if key.startswith("CONNECTOR_KAFKA_") and key.endswith("_FILE") and value.strip():
+            clean[key] = str(Path.cwd() / value.strip())
     home = str(Path(connector.__file__).parent.parent)  # the children run in another directory
     return {**clean, "PYTHONPATH": os.pathsep.join(filter(None, [home, environ.get("PYTHONPATH")]))}
 
@@ -212,6 +227,8 @@ class Demo:
         self._web, self._simulator = f"http://127.0.0.1:{web_port}", f"http://127.0.0.1:{simulator_port}"
         settings = self._settings(broker, web_port)
         self._loaded = load(settings, self._folder)
+        if not self._embedded:
+            await self._knock()
         simulator = ["-m", "connector.simulator", "--port", str(simulator_port), "--rate", f"{self._plan.rate:g}"]
         await self._children.start("simulator", [sys.executable, *simulator], self._environ)
         self._introduce()
@@ -220,6 +237,16 @@ class Demo:
         self._worker = await self._children.start(
             "worker", command, settings, on_out=self._on_output, on_err=self._on_log
         )
+
+    async def _knock(self) -> None:
+        """See whether the broker lets us in, before anything else starts."""
+        admin = AIOKafkaAdminClient(**self._cluster.options(), request_timeout_ms=REQUEST_TIMEOUT_MS)
+        try:
+            await admin.start()
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise BrokerRefuses(words_of(error)) from None
+        finally:
+            await admin.close()
 
     def _settings(self, broker: str, web_port: int) -> dict[str, str]:
         own = {
@@ -381,7 +408,7 @@ class Demo:
             written = {entry["post_id"] for entry in emissions if entry["outcome"] == "written"}
             keys = await keys_of(self._cluster, self._topic, written)
         except (KafkaError, OSError, TimeoutError, aiohttp.ClientError) as error:
-            self._screen.say(f"The topic could not be read back: {type(error).__name__} {error}")
+            self._screen.say(f"The topic could not be read back: {words_of(error)}")
             return None
         return compare(emissions, connections, keys)
 
@@ -450,6 +477,7 @@ async def _run(plan: Plan) -> int:
                 return await demo.run(stopping)
             except DemoFailed as failure:
                 screen.say(str(failure), "bold red")
+                return failure.exit_code
             except asyncio.CancelledError:
                 screen.say("Cut short by a second signal; nothing was compared.", "bold red")
             return EX_FATAL
@@ -457,6 +485,7 @@ async def _run(plan: Plan) -> int:
 
 def run(values: Mapping[str, Any]) -> int:
     """Run the demo; return the exit code."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what matters is told in a sentence
     plan = Plan(**{**values, "broker": values["broker"] or None})  # `make demo` gives an empty one
     try:
         return asyncio.run(_run(plan))

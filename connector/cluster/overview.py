@@ -11,6 +11,7 @@ from connector.cluster.statuses import Statuses
 from connector.config import hide
 from connector.kafka.log import CompactedLog
 from connector.kafka.offsets import OffsetTable
+from connector.kafka.refusals import Refusal
 from connector.obstacles import Obstacles
 from connector.records import TaskId
 from connector.status import State
@@ -34,6 +35,8 @@ class Overview:
     logs: tuple[CompactedLog, ...]
     rebalancing: Callable[[], bool]
     obstacles: Obstacles
+    waiting: Callable[[], Refusal | None] = lambda: None
+    """Why Kafka cannot be used now."""
 
     def names(self) -> list[str]:
         """Return the names of the connectors."""
@@ -58,7 +61,7 @@ class Overview:
         """
         if name not in self.declared:
             return None
-        tasks = []
+        tasks, waiting = [], self.waiting()
         for task in self.tasks[name]:
             shared = self.statuses.of(task)
             entry: dict[str, Any] = {
@@ -70,6 +73,8 @@ class Overview:
                 entry["trace"] = shared.status.trace
             if shared is not None and shared.status.detail:
                 entry["detail"] = shared.status.detail
+            elif waiting is not None:
+                entry["detail"] = waiting.sentence
             elif entry["state"] == State.UNASSIGNED and (waits := self.obstacles.reasons()):
                 entry["detail"] = " ".join(waits)
             tasks.append(entry)
@@ -107,9 +112,11 @@ class Overview:
 
     def unready(self) -> list[str]:
         """Return why this worker is not ready; nothing if it is."""
-        reasons = []
+        reasons, waiting = [], self.waiting()
+        if waiting is not None:
+            reasons.append(waiting.sentence)
         silent = [log.topic for log in self.logs if log.silent_secs > ANSWER_SECS]
-        if silent:
+        if silent and (waiting is None or waiting.away):
             reasons.append(f"Kafka has not answered for {max(log.silent_secs for log in self.logs):.0f} s")
         if not self.herder.joined:
             reasons.append("the worker has not joined its group yet")

@@ -5,6 +5,7 @@ Faust by itself ends the process when no broker answers; a worker that starts be
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from mode import Service
 from connector.errors import BrokerUnsuitable, RightMissing
 from connector.events import BrokerAwaited, BrokerReached, Event
 from connector.kafka.cluster import KafkaCluster
+from connector.kafka.refusals import ConnectionRefused, Refusal, words_of
 from connector.kafka.rights import refused
 from connector.obstacles import Obstacles
 
@@ -76,7 +78,7 @@ class BrokerGate(Service):
     A service that has started once Kafka answers and all is prepared there; those after it find a broker.
 
     *prepare* gets an admin client and the broker's capabilities; its FatalError ends the worker, its RightMissing lets
-    it wait.
+    it wait.  Once started, it says what connections are *refused* later.
     """
 
     mundane_level = "debug"  # our events say what an operator wants to know
@@ -88,10 +90,13 @@ class BrokerGate(Service):
         prepare: Callable[[AIOKafkaAdminClient, Capabilities], Awaitable[None]],
         emit: Callable[[Event], None],
         obstacles: Obstacles | None = None,
+        refused: Callable[[], Refusal | None] = lambda: None,
     ) -> None:
         super().__init__()
         self._cluster, self._group_id, self._obstacles = cluster, group_id, obstacles or Obstacles(emit)
-        self._prepare, self._emit = prepare, emit
+        self._prepare, self._emit, self._refused = prepare, emit, refused
+        self._held_up: Refusal | None = None
+        self._began = self._said = -math.inf
         self.capabilities: Capabilities | None = None
 
     @property
@@ -104,30 +109,51 @@ class BrokerGate(Service):
         """Whether the broker has idempotent producers; False while unknown."""
         return self.capabilities is not None and self.capabilities.idempotence
 
+    @property
+    def waiting(self) -> Refusal | None:
+        """Why Kafka cannot be used now; None if nothing is known against it."""
+        return self._held_up or self._refused()
+
     async def on_start(self) -> None:
-        began = said = time.monotonic()
         while not self.should_stop:
             try:
                 await self._pass()
             except RightMissing as exc:
+                self._held_up, self._began = None, -math.inf
                 self._obstacles.meet("start", str(exc))
                 await self.sleep(RIGHT_RETRY_SECS)
                 continue
             except (KafkaError, OSError, TimeoutError) as exc:
-                now = time.monotonic()
-                if now - said >= SAY_EVERY_SECS or said == began:
-                    said = now
-                    self._emit(
-                        BrokerAwaited(
-                            broker=",".join(self._cluster.servers),
-                            waiting_secs=round(now - began, 1),
-                            reason=str(exc) or type(exc).__name__,
-                        )
-                    )
+                self._held_up = exc.refusal if isinstance(exc, ConnectionRefused) else self._refusal(words_of(exc))
+                self._say(self._held_up)
             else:
+                self._held_up, self._began = None, -math.inf
                 return
             await self.sleep(RETRY_SECS)
         raise asyncio.CancelledError  # stopped while waiting: what comes after must not start
+
+    @Service.task
+    async def _watch(self) -> None:
+        while not self.should_stop:
+            await self.sleep(RETRY_SECS)
+            if (refusal := self._refused()) is not None:
+                self._say(refusal)
+            else:
+                self._began = -math.inf
+
+    def _refusal(self, sentence: str) -> Refusal:
+        return Refusal(address=",".join(self._cluster.servers), sentence=sentence)
+
+    def _say(self, refusal: Refusal) -> None:
+        """Say why we wait, every few seconds at most."""
+        now = time.monotonic()
+        if self._began == -math.inf:
+            self._began, self._said = now, -math.inf
+        if now - self._said >= SAY_EVERY_SECS:
+            self._said = now
+            waiting_secs = round(now - self._began, 1)
+            servers = ",".join(self._cluster.servers)
+            self._emit(BrokerAwaited(broker=servers, waiting_secs=waiting_secs, reason=refusal.sentence))
 
     async def _pass(self) -> None:
         admin = AIOKafkaAdminClient(**self._cluster.options(), request_timeout_ms=REQUEST_TIMEOUT_MS)

@@ -163,12 +163,14 @@ def test_storm_is_a_line_every_few_seconds():
     ] == let_through
 
 
-def test_families_are_throttled_apart():
-    """A storm of one library hides nothing of another, and what is no warning is let through."""
+def test_only_lines_that_are_alike_are_held_back():
+    """A storm of one line hides no other line, of the same library or of another; what is no warning is let through."""
     throttle = Throttle(Clock())
 
-    assert throttle.filter(line("aiokafka.cluster"))
-    assert not throttle.filter(line("aiokafka.conn"))
+    assert throttle.filter(line("aiokafka.conn", "Unable connect to %s"))
+    assert not throttle.filter(line("aiokafka.conn", "Unable connect to %s"))
+    assert throttle.filter(line("aiokafka.conn", "Not authorized to read from topic %s"))
+    assert throttle.filter(line("aiokafka.cluster", "Unable connect to %s"))
     assert throttle.filter(line("faust.transport.drivers"))
     assert throttle.filter(line("asyncio"))
     assert throttle.filter(line("aiokafka.conn", level=logging.INFO))
@@ -186,14 +188,36 @@ def test_message_with_a_percent_sign():
     """A held-back count does not disturb a message that looks like a format."""
     clock = Clock()
     throttle = Throttle(clock)
-    throttle.filter(line("aiokafka"))
-    throttle.filter(line("aiokafka"))
+    throttle.filter(line("aiokafka", "100 %s done"))
+    throttle.filter(line("aiokafka", "100 %s done"))
     clock.now += REPEAT_SECS
     record = line("aiokafka", "100 %s done")
     record.args = ("percent",)
 
     assert throttle.filter(record)
-    assert "100 percent done (and 1 lines like it)" == record.getMessage()
+    assert "100 percent done (and 1 line like it)" == record.getMessage()
+
+
+def test_login_in_the_clear_is_said_once():
+    """What is true of every connection is not repeated with each."""
+    clock = Clock()
+    throttle, said = Throttle(clock), 0
+    for _ in range(10):
+        clock.now += REPEAT_SECS
+        said += throttle.filter(line("aiokafka.conn", "Sending username and password in the clear", logging.WARNING))
+
+    assert 1 == said
+
+
+def test_what_the_throttle_remembers_is_bounded():
+    """Messages that hold values instead of templates do not fill the memory."""
+    clock = Clock()
+    throttle = Throttle(clock)
+    for number in range(5_000):
+        clock.now += 1.0
+        throttle.filter(line("faust.transport.drivers", "".join(chr(97 + int(digit)) for digit in str(number))))
+
+    assert len(throttle._said) < 1_000
 
 
 ORPHANS = [

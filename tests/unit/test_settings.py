@@ -2,6 +2,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,13 @@ from connector.settings import (
     WorkerSettings,
     load_dotenv_into,
 )
+from tests.certificates import Authority
 
 DATA = Path(__file__).parent / "data"
+PEMS = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+AUTHORITY = Authority("tests")
+CA = AUTHORITY.write(Path(PEMS.name), "ca")
+CERTIFICATE, KEY = AUTHORITY.sign("client").write(Path(PEMS.name), "client")
 WORD = "Sesame-Open-47"
 
 
@@ -50,15 +56,22 @@ def test_defaults():
 EXAMPLES = {
     "broker_url": ("kafka://a:9092;kafka://b:9093", "kafka://a:9092;kafka://b:9093"),
     "group_id": ("birds", "birds"),
+    "broker_client_id": ("birds-1", "birds-1"),
     "broker_session_timeout": ("6", 6.0),
     "broker_heartbeat_interval": ("0.5", 0.5),
     "kafka_security_protocol": ("sasl_ssl", "SASL_SSL"),
-    "kafka_ssl_ca_file": ("rules.toml", DATA / "rules.toml"),
-    "kafka_ssl_cert_file": ("rules.toml", DATA / "rules.toml"),
-    "kafka_ssl_key_file": ("rules.json", DATA / "rules.json"),
+    "kafka_ssl_ca_file": (os.path.relpath(CA, DATA), DATA / os.path.relpath(CA, DATA)),
+    "kafka_ssl_cert_file": (str(CERTIFICATE), CERTIFICATE),
+    "kafka_ssl_key_file": (str(KEY), KEY),
+    "kafka_ssl_key_password": (WORD, SecretStr(WORD)),
     "kafka_sasl_mechanism": ("scram-sha-512", "SCRAM-SHA-512"),
     "kafka_sasl_username": ("robin", "robin"),
     "kafka_sasl_password": (WORD, SecretStr(WORD)),
+    "kafka_oauth_token_url": ("https://login.example.com/t", "https://login.example.com/t"),
+    "kafka_oauth_client_id": ("birds", "birds"),
+    "kafka_oauth_client_secret": (WORD, SecretStr(WORD)),
+    "kafka_oauth_scope": ("kafka", "kafka"),
+    "kafka_oauth_extensions": ("logicalCluster=lkc-1, pool=p=1", ("logicalCluster=lkc-1", "pool=p=1")),
     "compression": ("gzip", "gzip"),
     "transaction_timeout_secs": ("30", 30),
     "internal_replication_factor": ("3", 3),
@@ -75,10 +88,17 @@ EXAMPLES = {
 
 SECURE = {
     "CONNECTOR_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
-    "CONNECTOR_KAFKA_SSL_CERT_FILE": "rules.toml",
-    "CONNECTOR_KAFKA_SSL_KEY_FILE": "rules.json",
+    "CONNECTOR_KAFKA_SSL_CERT_FILE": str(CERTIFICATE),
+    "CONNECTOR_KAFKA_SSL_KEY_FILE": str(KEY),
     "CONNECTOR_KAFKA_SASL_USERNAME": "wren",
     "CONNECTOR_KAFKA_SASL_PASSWORD": "word",
+}
+WITH_TOKEN = {
+    "CONNECTOR_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+    "CONNECTOR_KAFKA_SASL_MECHANISM": "OAUTHBEARER",
+    "CONNECTOR_KAFKA_OAUTH_TOKEN_URL": "https://login.example.com/oauth2/token",
+    "CONNECTOR_KAFKA_OAUTH_CLIENT_ID": "wren",
+    "CONNECTOR_KAFKA_OAUTH_CLIENT_SECRET": "word",
 }
 
 
@@ -87,7 +107,8 @@ def test_settable_from_environment(name):
     """Every setting of the declaration can be set from the environment, and has its declared type then."""
     text, value = EXAMPLES[name]
 
-    worker = worker_of(SECURE | {WORKER_OPTIONS[name].environment: text})
+    surroundings = WITH_TOKEN if "_oauth_" in name else SECURE
+    worker = worker_of(surroundings | {WORKER_OPTIONS[name].environment: text})
 
     assert value == getattr(worker, name)
     assert worker == WorkerSettings.model_validate(dict(worker))
@@ -198,14 +219,14 @@ WRONG = [
         "CONNECTOR_KAFKA_SSL_CA_FILE names '/nowhere.pem', which is no file here.",
     ),
     (
-        {"CONNECTOR_KAFKA_SSL_CA_FILE": "rules.toml"},
+        {"CONNECTOR_KAFKA_SSL_CA_FILE": str(CA)},
         (
             "CONNECTOR_KAFKA_SSL_CA_FILE has no effect with CONNECTOR_KAFKA_SECURITY_PROTOCOL=PLAINTEXT: set that to"
             " SSL or SASL_SSL."
         ),
     ),
     (
-        {"CONNECTOR_KAFKA_SSL_CERT_FILE": "rules.toml", "CONNECTOR_KAFKA_SECURITY_PROTOCOL": "SSL"},
+        {"CONNECTOR_KAFKA_SSL_CERT_FILE": str(CERTIFICATE), "CONNECTOR_KAFKA_SECURITY_PROTOCOL": "SSL"},
         (
             "CONNECTOR_KAFKA_SSL_KEY_FILE is required with CONNECTOR_KAFKA_SSL_CERT_FILE: a certificate and its key go"
             " together."
@@ -223,6 +244,60 @@ WRONG = [
         (
             "CONNECTOR_KAFKA_SASL_MECHANISM has no effect with CONNECTOR_KAFKA_SECURITY_PROTOCOL=PLAINTEXT: set that to"
             " SASL_SSL or SASL_PLAINTEXT."
+        ),
+    ),
+    (
+        {"CONNECTOR_KAFKA_SECURITY_PROTOCOL": "SSL", "CONNECTOR_KAFKA_SSL_KEY_PASSWORD": WORD},
+        "CONNECTOR_KAFKA_SSL_KEY_FILE is required with CONNECTOR_KAFKA_SSL_KEY_PASSWORD: it opens a key.",
+    ),
+    (
+        {"CONNECTOR_KAFKA_SASL_MECHANISM": "AWS_MSK_IAM"},
+        (
+            "CONNECTOR_KAFKA_SASL_MECHANISM cannot be 'AWS_MSK_IAM', which is not available here: use PLAIN,"
+            " SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER."
+        ),
+    ),
+    (
+        {name: value for name, value in WITH_TOKEN.items() if not name.endswith("SECRET")},
+        (
+            "CONNECTOR_KAFKA_OAUTH_CLIENT_SECRET is required with CONNECTOR_KAFKA_SASL_MECHANISM=OAUTHBEARER: Secret of"
+            " the client that asks the token endpoint."
+        ),
+    ),
+    (
+        WITH_TOKEN | {"CONNECTOR_KAFKA_OAUTH_TOKEN_URL": "http://login.example.com/token"},
+        "CONNECTOR_KAFKA_OAUTH_TOKEN_URL would send the client secret unencrypted: use https.",
+    ),
+    (
+        WITH_TOKEN | {"CONNECTOR_KAFKA_OAUTH_TOKEN_URL": f"https://wren:{WORD}@login.example.com/token"},
+        (
+            "CONNECTOR_KAFKA_OAUTH_TOKEN_URL must be a URL without user and fragment: CONNECTOR_KAFKA_OAUTH_CLIENT_ID"
+            " says who asks."
+        ),
+    ),
+    (
+        WITH_TOKEN | {"CONNECTOR_KAFKA_OAUTH_EXTENSIONS": "logicalCluster"},
+        "CONNECTOR_KAFKA_OAUTH_EXTENSIONS has logicalCluster twice, or without a value: write each name=value once.",
+    ),
+    (
+        WITH_TOKEN | {"CONNECTOR_KAFKA_SASL_PASSWORD": "word"},
+        (
+            "CONNECTOR_KAFKA_SASL_PASSWORD has no effect with CONNECTOR_KAFKA_SASL_MECHANISM=OAUTHBEARER: remove it, or"
+            " choose another mechanism."
+        ),
+    ),
+    (
+        SECURE | {"CONNECTOR_KAFKA_OAUTH_SCOPE": "kafka"},
+        (
+            "CONNECTOR_KAFKA_OAUTH_SCOPE has no effect with CONNECTOR_KAFKA_SASL_MECHANISM=PLAIN: remove it, or choose"
+            " another mechanism."
+        ),
+    ),
+    (
+        WITH_TOKEN | {"CONNECTOR_BROKER_URL": "kafka://robin:word@one"},
+        (
+            "CONNECTOR_BROKER_URL has a user, which has no effect with CONNECTOR_KAFKA_SASL_MECHANISM=OAUTHBEARER:"
+            " remove it, or choose another mechanism."
         ),
     ),
     # Web
@@ -399,8 +474,10 @@ def test_no_faust():
         {"CONNECTOR_BROKER_URL": f"kafka://robin:{WORD}@one"},
         {"CONNECTOR_WEB_USERS": f"robin:{WORD}"},
         SECURE | {"CONNECTOR_KAFKA_SASL_PASSWORD": WORD},
+        SECURE | {"CONNECTOR_KAFKA_SSL_KEY_PASSWORD": WORD},
+        WITH_TOKEN | {"CONNECTOR_KAFKA_OAUTH_CLIENT_SECRET": WORD},
     ],
-    ids=["broker_url", "web_users", "kafka_sasl_password"],
+    ids=["broker_url", "web_users", "kafka_sasl_password", "kafka_ssl_key_password", "kafka_oauth_client_secret"],
 )
 def test_secrets_stay_inside(environ):
     """No text that is made of the settings shows a secret."""
