@@ -1,0 +1,197 @@
+"""What the gate says of each right that is missing, asked of a real authorizer."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+
+from connector.config import Loaded, load
+from connector.errors import BrokerUnsuitable, RightMissing
+from connector.events import Event, RightUseful
+from connector.kafka.broker import probe
+from connector.kafka.cluster import KafkaCluster, cluster_of
+from connector.kafka.delivery import DeliverySettings, TopicSink
+from connector.kafka.preparation import MAX_DEAD_LETTER_BYTES, needs_of, preparation, topics_of
+from connector.kafka.rights import DESCRIBE_CONFIGS, TOPIC, Need, Right
+from connector.kafka.topic import RECORD_OVERHEAD_BYTES, Destination, PostsTopic
+from connector.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
+from tests import brokers
+from tests.rights import USER, GuardedBroker, rights_of
+from tests.workers import environment
+
+pytestmark = pytest.mark.broker
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]:
+    if reason := brokers.why_not():
+        pytest.skip(reason)
+    with GuardedBroker(tmp_path_factory.mktemp("guarded")) as broker:
+        yield broker
+
+
+class Case:
+    """A worker's settings as alice; `ask` prepares Kafka as the gate does."""
+
+    def __init__(self, broker: GuardedBroker, name: str, **overrides: object) -> None:
+        settings = environment(
+            broker,
+            "http://127.0.0.1:1",
+            name,
+            **broker.login,
+            errors_tolerance="all",
+            dead_letter_topic=f"{name}-letters",
+            **overrides,
+        )
+        self.loaded: Loaded = load(settings, Path(__file__).parent)
+        self.needs: tuple[Need, ...] = needs_of(self.loaded.worker, self.loaded.connector)
+        self.topics = topics_of(self.loaded.worker, self.loaded.connector)
+        self.cluster: KafkaCluster = cluster_of(self.loaded.worker)
+        self.events: list[Event] = []
+        self._prepare = preparation(self.loaded.worker, self.loaded.connector, USER, self.events.append)
+
+    async def ask(self) -> str:
+        """Return which rights are missing, in words; nothing if all is well."""
+        admin = AIOKafkaAdminClient(**self.cluster.options())
+        try:
+            await admin.start()
+            await self._prepare(admin, await probe(admin, self.loaded.worker.group_id))
+        except RightMissing as exc:
+            return str(exc)
+        finally:
+            await admin.close()
+        return ""
+
+
+async def test_each_right(guarded: GuardedBroker, fresh: str) -> None:
+    """Without any one of the rights the sentence names it; with all of them, and no other, there is none."""
+    case = Case(guarded, fresh)
+    guarded.create(case.topics)
+    required = rights_of(case.needs, useful=False)
+    guarded.allow(required)
+    assert "" == await case.ask()
+    for right in required:
+        guarded.withdraw([right])
+        left = [each for each in required if each.name == right.name and each.kind == right.kind and each != right]
+        allowed = f"{right.operation} on {right.kind} {right.name}"
+        if right.kind == TOPIC and not [each for each in left if each.operation != DESCRIBE_CONFIGS]:
+            # nothing is left with which one sees the topic: it may be there or not
+            whole = [each.operation for each in required if each.kind == TOPIC and each.name == right.name]
+            listed = " and ".join(filter(None, [", ".join(whole[:-1]), whole[-1]]))
+            allowed = f"CREATE on topic {right.name} (or, if it is there, {listed})"
+        said = await case.ask()
+        guarded.allow([right])
+
+        what = "rights" if "CREATE" in allowed else "a right"
+        assert said == f"User alice lacks {what} in Kafka: allow {allowed}."
+    assert "" == await case.ask()
+
+
+async def test_useful_rights(guarded: GuardedBroker, fresh: str) -> None:
+    """A right without which a worker runs is told once, with what is missing without it."""
+    case = Case(guarded, fresh)
+    guarded.create(case.topics)
+    guarded.allow(rights_of(case.needs, useful=False))
+    for _ in range(2):
+        assert "" == await case.ask()
+
+    told = [event for event in case.events if isinstance(event, RightUseful)]
+    assert [
+        f"DESCRIBE_CONFIGS on topic {fresh}",
+        f"DESCRIBE_CONFIGS on topic {fresh}-letters",
+        f"WRITE on topic {fresh}-configs",
+    ] == [event.reason.partition(": allow ")[2].removesuffix(".") for event in told]
+    assert "no gap can be retried or accepted" == told[-1].without
+
+
+async def test_rights_to_create(guarded: GuardedBroker, fresh: str) -> None:
+    """With the right to create the topics, and those of use, all are made; without it all of them are named at once."""
+    case = Case(guarded, fresh)
+    used = rights_of(case.needs)
+    guarded.allow([right for right in used if right.kind != TOPIC])
+    said = await case.ask()
+    for spec in case.topics:
+        assert f"CREATE on topic {spec.name} (or, if it is there, " in said
+    guarded.allow(used)
+    said = await case.ask()
+    for spec in case.topics:
+        assert f"CREATE on topic {spec.name}" in said
+    guarded.allow(rights_of(case.needs, create=True))
+
+    assert "" == await case.ask()
+    assert {spec.name for spec in case.topics} <= set(guarded.admin.list_topics(timeout=10).topics)
+
+
+async def test_nothing_is_declared(guarded: GuardedBroker, fresh: str) -> None:
+    """CONNECTOR_TOPIC_ALLOW_DECLARE=false: what is absent is named with the command, and nothing is created."""
+    case = Case(guarded, fresh, topic_allow_declare="false")
+    guarded.allow(rights_of(case.needs, create=True))
+    with pytest.raises(BrokerUnsuitable, match=f"kafka-topics.sh --create --topic {fresh}-offsets --partitions 64"):
+        await case.ask()
+
+    assert not [name for name in guarded.admin.list_topics(timeout=10).topics if name.startswith(fresh)]
+    guarded.create(case.topics)
+    assert "" == await case.ask()
+
+
+async def test_idempotence_at_least_once(guarded: GuardedBroker, fresh: str) -> None:
+    """Rights on the cluster are not needed: Kafka gives an idempotent producer to whoever may write to a topic."""
+    case = Case(guarded, fresh, delivery="at_least_once")
+    guarded.create(case.topics)
+    guarded.allow(rights_of(case.needs))
+
+    assert "" == await case.ask()
+    assert [] == [event for event in case.events if isinstance(event, RightUseful)]
+
+
+async def test_size_of_records_without_the_settings(guarded: GuardedBroker, fresh: str) -> None:
+    """Records are as large as the topics take; where that may not be asked, as large as Kafka's default."""
+    import faust
+
+    case = Case(guarded, fresh)
+    guarded.create(case.topics)
+    guarded.allow(rights_of(case.needs))
+    app = faust.App(
+        fresh,
+        broker=case.loaded.worker.broker_url,
+        broker_credentials=case.cluster.credentials(),
+        loop=asyncio.get_running_loop(),
+        topic_disable_leader=True,
+    )
+    app.finalize()
+
+    def sink() -> TopicSink:
+        return TopicSink(
+            app,
+            case.cluster,
+            PostsTopic(app, topic=fresh, value_format="json"),
+            Destination(
+                offsets_topic=f"{fresh}-offsets",
+                ledger_topic=f"{fresh}-ledger",
+                slot=0,
+                ledger_key=b"posts",
+                dead_letter_topic=f"{fresh}-letters",
+            ),
+            DeliverySettings(
+                connector="posts",
+                transactional_id=f"{fresh}-posts-0",
+                idempotent=True,
+                transaction_timeout_secs=60,
+                trust_end_offsets=True,
+            ),
+        )
+
+    first, second = sink(), sink()
+    await first.open()
+    await first.close()
+    guarded.withdraw([Right(DESCRIBE_CONFIGS, TOPIC, f"{fresh}{end}") for end in ("", "-letters")])
+    await second.open()
+    await second.close()
+    known = first.max_dead_letter_bytes
+    await first.open()
+    await first.close()
+
+    assert MAX_DEAD_LETTER_BYTES - RECORD_OVERHEAD_BYTES == known == first.max_dead_letter_bytes
+    assert DEFAULT_MAX_MESSAGE_BYTES - RECORD_OVERHEAD_BYTES == second.max_dead_letter_bytes == second.max_record_bytes
