@@ -21,6 +21,9 @@ from connector.records import Batch, SourcePartition
 DELAYED_SECS = 5.0
 """A delivery that takes longer is said, and said again as often."""
 
+CANCEL_SECS = 1.0
+"""How long a delivery that was cancelled may take until it is cancelled again."""
+
 COPIED_BYTES = 4 * 1024 * 1024
 """About so much of the batch under way is copied: a request and its message, 2 MB each; the socket has the others."""
 
@@ -226,8 +229,9 @@ class Outbox:
         """Let go of the producer; the batches stay."""
         commit, self._commit = self._commit, None
         if commit is not None:
-            commit.cancel()
-            await asyncio.wait({commit})
+            while not commit.done():  # `wait_for` of Python 3.11 may swallow one cancellation
+                commit.cancel()
+                await asyncio.wait({commit}, timeout=CANCEL_SECS)
         await self.sink.close()
 
     def _start(self, pending: Pending) -> "asyncio.Task[None]":

@@ -195,6 +195,8 @@ class Reader:
                 if taken_over:
                     taken_over = False
                     await self._release()  # so that no connect is spent on a refusal
+                if self._stop_asked.is_set():  # then nothing is proven, and the rules at X may be an heir's affair
+                    return
                 if not prepared:
                     await self._in_thread(self.source.prepare)
                     prepared = True

@@ -189,6 +189,8 @@ class SourceTask(Service):
             status = TaskStatus(state=State.FAILED, trace=f"{type(exc).__name__}: {exc}")
         finally:
             self.begin_stop()
+            if self._time_limit is not None:
+                self._time_limit.cancel()
             for run in self._runs:
                 run.cancel()
             try:

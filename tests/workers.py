@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -43,7 +43,16 @@ def wait_for(condition: Callable[[], T], what: str, secs: float = PATIENCE_SECS)
 class Worker:
     """One worker process; its log, in JSON, and its output go to files in *folder*."""
 
-    def __init__(self, name: str, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        through: Sequence[str] = (),
+        stdout: int | None = None,
+    ) -> None:
+        """Start it with the words of *through* before its command, and with *stdout* instead of a file."""
         self.name, self.folder = name, folder
         self.port = int(environment["CONNECTOR_WEB_PORT"])
         self.answers: list[str] = []
@@ -52,12 +61,12 @@ class Worker:
         self._log, self._out = folder / "log", folder / "out"
         kept = {key: value for key, value in os.environ.items() if not key.startswith("CONNECTOR_")}
         with self._log.open("ab") as log, self._out.open("ab") as out:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "connector", "worker"],
+            self._process = subprocess.Popen(  # noqa: S603
+                [*through, sys.executable, "-m", "connector", "worker"],
                 cwd=folder,
                 env={**kept, "PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1", **environment},
                 stdin=subprocess.DEVNULL,
-                stdout=out,
+                stdout=out if stdout is None else stdout,
                 stderr=log,
                 start_new_session=True,
             )
@@ -212,11 +221,19 @@ class Workers:
         self._folder = folder
         self.all: list[Worker] = []
 
-    def start(self, environment: Mapping[str, str], **overrides: object) -> Worker:
+    def start(
+        self,
+        environment: Mapping[str, str],
+        *,
+        through: Sequence[str] = (),
+        stdout: int | None = None,
+        **overrides: object,
+    ) -> Worker:
         """Start a worker; `topic="x"` is CONNECTOR_TOPIC."""
         name = f"w{len(self.all) + 1}"
         own = {f"CONNECTOR_{key.upper()}": str(value) for key, value in overrides.items()}
-        worker = Worker(name, self._folder / name, {"CONNECTOR_WEB_PORT": str(free_port()), **environment, **own})
+        settings = {"CONNECTOR_WEB_PORT": str(free_port()), **environment, **own}
+        worker = Worker(name, self._folder / name, settings, through=through, stdout=stdout)
         self.all.append(worker)
         return worker
 

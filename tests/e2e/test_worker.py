@@ -1,6 +1,7 @@
 """One worker, from a stream over real HTTP into real Kafka."""
 
 import asyncio
+import os
 import re
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from connector.simulator import SimulatorThread
 from tests import topics
 from tests.brokers import Broker
 from tests.topics import created_ms
+from tests.unit.fakes import fill
 from tests.workers import TOKEN, Worker, Workers, all_delivered, environment, seconds_between, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -67,6 +69,37 @@ def test_print(broker: Broker, simulate: Callable[..., SimulatorThread], workers
 
     (line,) = worker.out.splitlines()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z  \S+  a starling over two lines #murmuration", line)
+
+
+@pytest.mark.parametrize("output", ["closed", "stalled"])
+def test_print_where_nobody_reads(
+    broker: Broker, simulate: Callable[..., SimulatorThread], workers: Workers, fresh: str, output: str
+) -> None:
+    """A standard output that is closed, or that nobody reads, costs no post, no delay of Kafka's, and no exit code."""
+    simulator = simulate()
+    reading, writing = os.pipe()
+    try:
+        settings = environment(broker, simulator.url, fresh, print="true")
+        if output == "closed":
+            worker = workers.start(settings, through=("sh", "-c", 'exec "$@" >&-', "sh"))
+        else:
+            fill(writing)
+            worker = workers.start(settings, stdout=writing)
+        worker.wait_ready()
+        sent = simulator.emit(300)
+        worker.wait_delivered(300)
+        if output == "closed":
+            worker.wait_event("print.ended")
+        assert worker.ready
+        assert 0 == worker.stop()
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+    assert sorted(sent) == sorted(topics.ids(topics.read(broker, fresh)))
+    assert not worker.events("delivery.delayed")
+    assert not worker.events("task.failed")
+    assert "Traceback" not in worker.log
 
 
 def test_at_least_once(broker: Broker, simulate: Callable[..., SimulatorThread], workers: Workers, fresh: str) -> None:

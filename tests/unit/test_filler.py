@@ -702,6 +702,8 @@ async def test_request_is_left_when_the_task_stops_before_the_commit():
         await held.begun.wait()
         world.requests.asked.append(Asked(MADE_MS, "accept"))
         await until(lambda: running.said(GapAccepted))
+        running.task.begin_stop()
+        await until(lambda: all(run.done() for run in running.task._runs))
         running.task.abandon()
         held.released.set()
         await running.ended()

@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from connector import outbox as module
 from connector.outbox import COPIED_BYTES, Outbox, Pending
 from connector.records import Batch, Records
 
@@ -9,6 +10,35 @@ from connector.records import Batch, Records
 def pending(size_bytes):
     batch = Batch(records=Records(), dead_letters=(), offsets=())
     return Pending(batch=batch, encoded=None, waits=(), readers=(), since=0.0, size_bytes=size_bytes)
+
+
+async def test_delivery_that_swallows_a_cancellation(monkeypatch):
+    """It is cancelled until it ends: a library may lose the first one, and whoever discards would wait for ever."""
+    monkeypatch.setattr(module, "CANCEL_SECS", 0.01)
+    cancelled = []
+
+    class Sink:
+        closed = False
+
+        async def deliver(self, batch, encoded):
+            for _ in range(3):
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError as exc:
+                    cancelled.append(exc)
+            raise cancelled[-1]
+
+        async def close(self):
+            self.closed = True
+
+    outbox = Outbox(Sink(), None, asyncio.Event())
+    await outbox.hand_over(pending(0))
+    await asyncio.sleep(0)
+    await asyncio.wait_for(outbox.discard(), 20)
+
+    assert 3 == len(cancelled)
+    assert outbox.sink.closed
+    assert 1 == len(outbox.pending)
 
 
 @pytest.mark.parametrize(

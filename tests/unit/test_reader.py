@@ -127,6 +127,15 @@ async def test_rate_limit_waits_for_the_reset():
     assert [pytest.approx(100 + RESET_MARGIN_SECS, abs=2)] == reading.waits
 
 
+async def test_stopped_before_it_is_proven():
+    """A worker that has to stop while it waits for the proof touches nothing at X: the rules may be an heir's."""
+    source = ScriptedSource([KEEP_ALIVE])
+    async with Reading(source, prove=lambda: asyncio.sleep(0, reading.reader.stop())) as reading:
+        await asyncio.wait_for(asyncio.shield(reading.run), 20)
+
+    assert (0, 0) == (source.prepared, source.connects)
+
+
 async def test_connects_keep_the_floor(monkeypatch):
     """A stream that closes at once is connected ten times in a burst, and then the window has to be over."""
     monkeypatch.setattr(backoff, "CONNECT_WINDOW_SECS", 600.0)
