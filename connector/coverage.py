@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from connector import snowflake
-from connector.spend import MILLS, NOTHING_SPENT, Spend
+from connector.spend import MILLS, NOTHING_SPENT, Spend, mills_of
 
 MARGIN_MS = 1_000
 """What is not claimed at the begin of a connection: X's clock is known by the whole seconds of a `Date` header."""
@@ -120,7 +120,7 @@ class Gap:
             way=None if way is None else Way(way),
             posts=int(fields.get("posts", 0)),
             billed=int(fields.get("billed", 0)),
-            mills=round(float(fields.get("cost_usd", 0)) * MILLS),
+            mills=mills_of(fields.get("cost_usd", 0)),
             until_id=None if until is None else int(until),
             rules=str(fields.get("rules", "")),
             closed_ms=None if closed is None else snowflake.from_iso(closed),

@@ -36,4 +36,8 @@ def from_iso(text: str) -> int:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone: append Z for UTC")
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError as exc:  # at the edge of the calendar only the other time zone has it
+        raise ValueError(f"{text!r} is no time in UTC") from exc
     return (moment - _UNIX_EPOCH) // timedelta(milliseconds=1)

@@ -5,6 +5,7 @@ X bills a post that it sends once per UTC day (docs.x.com: pricing), by stream, 
 counted in thousandths of a dollar, of which every price of X is a multiple.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -71,8 +72,21 @@ class Spend:
             day=str(fields["day"]),
             posts=int(fields["posts"]),
             month=str(fields["month"]),
-            mills=round(float(fields["usd"]) * MILLS),
+            mills=mills_of(fields["usd"]),
         )
+
+
+def mills_of(usd: Any) -> int:
+    """
+    Read a price that a record of ours tells.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    mills = float(usd) * MILLS
+    if not math.isfinite(mills):
+        raise ValueError(f"{usd!r} is no price")
+    return round(mills)
 
 
 NOTHING_SPENT = Spend()

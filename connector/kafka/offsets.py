@@ -84,11 +84,8 @@ class OffsetTable:
                 self._covered[key] = covered_to, self._clock()
 
     def of(self, connector: str) -> list[dict[str, object]]:
-        """Return source partitions and offsets of *connector* in Connect's JSON."""
-        return [
-            {"partition": partition, "offset": orjson.loads(value)}
-            for partition, _, value in self._of(connector, kind=None)
-        ]
+        """Return source partitions and offsets of *connector* in Connect's JSON; one that is none has an `error`."""
+        return [{"partition": partition, **_shown(value)} for partition, _, value in self._of(connector, kind=None)]
 
     def kept(self, connector: str, kind: str) -> list[tuple[dict[str, str], Any]]:
         """Return source partitions of *connector*, and the JSON kept beside their offsets as *kind*."""
@@ -110,6 +107,13 @@ class OffsetTable:
             whose, partition, what = _elements(key) or ("", {}, "")
             if (whose, what) == (connector, kind):
                 yield partition, key, value
+
+
+def _shown(value: bytes) -> dict[str, object]:
+    try:
+        return {"offset": orjson.loads(value)}
+    except ValueError as exc:
+        return {"offset": None, "error": f"{value[:200]!r} is no source offset: {exc}"}
 
 
 def _covered_to(value: bytes) -> object:

@@ -327,6 +327,12 @@ GARBAGE = [
     b'{"covered_to":null,"posts":1,"gaps":[7]}',
     b'{"covered_to":null,"posts":1,"gaps":[{"from":"2026-11-01T12:34:56Z"}]}',
     b'{"covered_to":null,"posts":1,"spent":{"day":"2026-11-24"}}',
+    b'{"covered_to":null,"posts":1,"spent":{"day":"2026-11-24","posts":1,"month":"2026-11","usd":1e308}}',
+    b'{"covered_to":"0001-01-01T00:00:00+23:59","posts":1}',
+    (
+        b'{"covered_to":null,"posts":1,"gaps":[{"from":"2026-11-01T12:34:56Z","to":"2026-11-01T12:34:57Z","reason":"x",'
+        b'"state":"open","cost_usd":1e308}]}'
+    ),
     b"\xff",
 ]
 

@@ -164,6 +164,17 @@ async def test_offsets(web):
     } == await web.json("/connectors/posts/offsets")
 
 
+async def test_offset_that_cannot_be_read(web):
+    """What is no JSON is shown as that, and the offsets of other partitions beside it."""
+    web.tell_offset({"stream": "firehose", "partition": "1"}, b"garbage")
+    web.tell_offset({"stream": "firehose", "partition": "2"}, b'{"covered_to":null,"posts":3}')
+    first, second = (await web.json("/connectors/posts/offsets"))["offsets"]
+
+    assert first["offset"] is None
+    assert "b'garbage' is no source offset" in first["error"]
+    assert {"covered_to": None, "posts": 3} == second["offset"]
+
+
 MISSING = [
     ("/connectors/other", "Connector other not found"),
     ("/connectors/other/config", "Connector other not found"),
