@@ -14,13 +14,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Self
 
 import msgspec
 
 from connector.coverage import Coverage, Gap
 from connector.snowflake import created_ms, to_iso
+from connector.spool import MINUTE_MS, MinuteSpool
 
-MINUTE_MS = 60_000
 EVERYTHING = Decimal(100)
 
 FOOTNOTES = (
@@ -281,12 +282,18 @@ class _Line(msgspec.Struct):
 _decode_line = msgspec.json.Decoder(_Line).decode
 
 
+_STRANGE: tuple[int, ...] = (-1,)
+"""The kind of a record that is no line of X."""
+
+_KEY_DIGITS = 20
+
+
 class TopicTally:
     """
-    Counts distinct posts of the topic by query and minute, without retweets.
+    Counts distinct posts of the topic by query and minute, without retweets; used with `with`.
 
     A query is the time from which it counts (UNIX ms) and the ids of its rules.  A retweet is known by its references
-    where lines *have* them, else by the begin of its text.
+    where lines *have* them, else by the begin of its text.  Of a post that is there twice the first record counts.
     """
 
     def __init__(self, queries: Sequence[tuple[int, Iterable[str]]], to_ms: int, *, has_references: bool) -> None:
@@ -294,31 +301,62 @@ class TopicTally:
         self._from_ms = min((from_ms for from_ms, _ in queries), default=to_ms)
         self._to_ms = to_ms
         self._has_references = has_references
-        self._seen: set[int] = set()
-        self.found: list[Counter[int]] = [Counter() for _ in queries]
-        self.strange = 0
+        self._spool = MinuteSpool()
+        self._kinds: dict[tuple[int, ...], int] = {}  # which queries a post counts for, and its number in the spool
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._spool.close()
+
+    @property
+    def found(self) -> list[Counter[int]]:
+        """The posts of each query, by minute (UNIX ms)."""
+        return self.count()[0]
+
+    @property
+    def strange(self) -> int:
         """Records of this time that are no lines of X."""
+        return self.count()[1]
 
     def add(self, key: bytes | None, value: bytes | None) -> None:
-        """Count a record, if it is a post of this time that was not there before."""
-        if key is None or value is None or not key.isdigit():
+        """Take a record, if it is a post of this time."""
+        if key is None or value is None or not key.isdigit() or len(key) > _KEY_DIGITS:
             return  # a tombstone, or none of ours
         post_id = int(key)
         made_ms = created_ms(post_id)
-        if not self._from_ms <= made_ms < self._to_ms or post_id in self._seen:
-            return
-        self._seen.add(post_id)
+        if self._from_ms <= made_ms < self._to_ms:
+            kind = self._kind(value, made_ms)
+            self._spool.add(post_id, self._kinds.setdefault(kind, len(self._kinds)))
+
+    def count(self) -> tuple[list[Counter[int]], int]:
+        """Return the posts of each query by minute (UNIX ms), and how many records are no lines of X."""
+        kinds = list(self._kinds)
+        found: list[Counter[int]] = [Counter() for _ in self._queries]
+        strange = 0
+        for minute, posts in self._spool.minutes():
+            for number, posts_of_kind in Counter(posts.values()).items():
+                if kinds[number] == _STRANGE:
+                    strange += posts_of_kind
+                    continue
+                for query in kinds[number]:
+                    found[query][minute] += posts_of_kind
+        return found, strange
+
+    def _kind(self, value: bytes, made_ms: int) -> tuple[int, ...]:
         try:
             line = _decode_line(value)
-        except msgspec.DecodeError:
-            self.strange += 1
-            return
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return _STRANGE
         if self._is_retweet(line.data):
-            return
+            return ()
         matched = {rule.id for rule in line.matching_rules}
-        for (from_ms, rules), found in zip(self._queries, self.found, strict=True):
-            if from_ms <= made_ms and not matched.isdisjoint(rules):
-                found[minute_of(made_ms)] += 1
+        return tuple(
+            number
+            for number, (from_ms, rules) in enumerate(self._queries)
+            if from_ms <= made_ms and not matched.isdisjoint(rules)
+        )
 
     def _is_retweet(self, data: _Data) -> bool:
         if self._has_references:

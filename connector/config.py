@@ -46,7 +46,7 @@ from connector.options import (
     text,
     whole,
 )
-from connector.ruleset import Rule, as_json, label_of, merge, parse_hashtags, parse_rules, read_rules
+from connector.ruleset import Rule, as_json, joined, label_of, merge, parse_hashtags, parse_rules, read_rules
 from connector.settings import (
     FAUST_SETTINGS,
     OTHER_VARIABLES,
@@ -788,6 +788,8 @@ def _field_notices(config: ConnectorConfig, given: Given) -> Iterable[str]:
                 f"{given.name(option)} has no effect without an expansion that adds such objects:"
                 f" {given.name('expansions')}={expansions[0]} does."
             )
+    for value, kept in joined(given.texts.get("hashtags", ""), (*config.rules, *config.rules_file)):
+        yield f"{shown(value)} is the same rule as {shown(kept)}, as X ignores case in a hashtag: one rule is made."
     if billed := [name for name in config.expansions if name in BILLED_EXPANSIONS]:
         yield f"{given.name('expansions')} has {', '.join(billed)}: X charges for what that adds to each post."
 

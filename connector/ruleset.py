@@ -67,12 +67,36 @@ def parse_hashtags(text: str) -> tuple[str, ...]:
         # X compares code points, and composed ones are what keyboards send.
         word = unicodedata.normalize("NFC", item[1:] if item[0] in _HASH_SIGNS else item)
         if is_hashtag(word):
-            hashtags.setdefault(word.casefold(), f"#{word}")
+            hashtags.setdefault(folded(word), f"#{word}")
         else:
             rests.append(f"has {shown(item)}, which is no hashtag: use letters, digits and _, and at least one letter.")
     if rests:
         raise Unfit(*rests)
     return tuple(hashtags.values())
+
+
+def folded(word: str) -> str:
+    """
+    Return *word* without differences of case, letter by letter: `PYTHON` becomes `python`, but `straße` not `strasse`.
+
+    Python's `casefold` also makes two letters of one.  Whoever joins too much loses a rule; whoever joins too little is
+    told by X that it is a duplicate.
+    """
+    return "".join(fold if len(fold := letter.casefold()) == 1 else letter for letter in map(_lower, word))
+
+
+def _lower(letter: str) -> str:
+    lower = letter.lower()
+    return lower if len(lower) == 1 else letter
+
+
+def joined(hashtags: str, rules: Iterable[Rule]) -> tuple[tuple[str, str], ...]:
+    """Return each rule of *hashtags* and *rules* that is one with an earlier one in another spelling, with that one."""
+    words = (item[1:] if item[0] in _HASH_SIGNS else item for item in items(hashtags))
+    values = [f"#{unicodedata.normalize('NFC', word)}" for word in words] + [rule.value for rule in rules]
+    first: dict[str, str] = {}
+    pairs = ((value, first.setdefault(_key(Rule(value, "")), value)) for value in values)
+    return tuple(dict.fromkeys((value, kept) for value, kept in pairs if value != kept))
 
 
 def parse_rules(text: str) -> tuple[Rule, ...]:
@@ -156,7 +180,7 @@ def _reason(error: Exception) -> str:
 
 def _key(rule: Rule) -> str:
     # X ignores case in a hashtag; in other rules a difference of case may be one of operators.
-    return rule.value.casefold() if rule.value[:1] == "#" and is_hashtag(rule.value[1:]) else rule.value
+    return folded(rule.value) if rule.value[:1] == "#" and is_hashtag(rule.value[1:]) else rule.value
 
 
 def _rules(found: object, where: str) -> tuple[Rule, ...]:

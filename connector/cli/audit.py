@@ -30,13 +30,13 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.cli import AppCommand
 
-from connector.audit import MINUTE_MS, Hole, Report, Tally, TopicTally, compare, holes, minute_of, shown_minute
+from connector.audit import Hole, Report, Tally, TopicTally, compare, holes, minute_of, shown_minute
 from connector.coverage import Coverage, Gap
 from connector.errors import ConfigError, ConnectorError, FatalError
 from connector.kafka import partition as partitions
 from connector.kafka.broker import REQUEST_TIMEOUT_MS, probe
 from connector.kafka.cluster import KafkaCluster, cluster_of
-from connector.kafka.ledger import read_ids
+from connector.kafka.ledger import read_values
 from connector.kafka.offsets import OffsetTable, read_committed
 from connector.kafka.refusals import ConnectionRefused, words_of
 from connector.kafka.topics import settings_of
@@ -46,6 +46,7 @@ from connector.sources.api import Api
 from connector.sources.counts import MAX_CHARACTERS, REQUEST_MILLS, Counting, CountQuery, Packed, Patience, pack
 from connector.sources.rules import held_rules
 from connector.spend import DAY_MS, MILLS
+from connector.spool import MINUTE_MS, MinuteSpool
 
 if TYPE_CHECKING:
     from connector.config import ConnectorConfig, Loaded
@@ -212,8 +213,8 @@ class Reading:
             found: Sequence[Mapping[int, int]] = [await self._from_ledger(ledger, packed.queries[0], request)]
             source, notes = ledger, []
         else:
-            tally = await self._from_topic(numbers, packed, request)
-            source, found, notes = topic, tally.found, _notes_of(tally.strange, topic, kept_ms, request)
+            found, strange = await self._from_topic(numbers, packed, request)
+            source, notes = topic, _notes_of(strange, topic, kept_ms, request)
         known = await self._holes(request) if f"{group}-offsets" in present else []
         return Contents(found=found, source=source, holes=known, notes=notes)
 
@@ -221,34 +222,38 @@ class Reading:
         return time.time() * 1000 - request.from_ms < self._settings.ledger_retention_hours * 60 * MINUTE_MS
 
     async def _from_ledger(self, ledger: str, query: CountQuery, request: Request) -> Counter[int]:
-        ids: set[int] = set()
         key = self._config.name.encode()
-        for slot in self._slots:
-            # To its end: what a repair found is written late.
-            ids.update(
-                await read_ids(self._cluster, ledger, slot, key, query.from_ms, None, trust_end_offsets=self._trust)
-            )
-        times = map(created_ms, ids)
-        return Counter(minute_of(made_ms) for made_ms in times if query.from_ms <= made_ms < request.to_ms)
+        with MinuteSpool() as spool:
+            for slot in self._slots:
+                # To its end: what a repair found is written late.
+                reading = read_values(self._cluster, ledger, slot, key, query.from_ms, trust_end_offsets=self._trust)
+                async with contextlib.aclosing(reading) as records:
+                    async for ids in records:
+                        for post_id in ids:
+                            if query.from_ms <= created_ms(post_id) < request.to_ms:
+                                spool.add(post_id, 0)
+            return Counter({minute: len(posts) for minute, posts in spool.minutes()})
 
-    async def _from_topic(self, numbers: Iterable[int], packed: Packed, request: Request) -> TopicTally:
+    async def _from_topic(
+        self, numbers: Iterable[int], packed: Packed, request: Request
+    ) -> tuple[list[Counter[int]], int]:
         config = self._config
         has_references = "referenced_tweets" in config.tweet_fields or any(
             name.startswith("referenced_tweets") for name in config.expansions
         )
         asked = [(query.from_ms, [rule.id for rule in query.rules]) for query in packed.queries]
-        tally = TopicTally(asked, request.to_ms, has_references=has_references)
-        for number in numbers:
-            reading = partitions.committed(
-                self._cluster,
-                TopicPartition(config.topic, number),
-                from_ms=request.from_ms,
-                trust_end_offsets=self._trust,
-            )
-            async with contextlib.aclosing(reading) as records:
-                async for record in records:
-                    tally.add(record.key, record.value)
-        return tally
+        with TopicTally(asked, request.to_ms, has_references=has_references) as tally:
+            for number in numbers:
+                reading = partitions.committed(
+                    self._cluster,
+                    TopicPartition(config.topic, number),
+                    from_ms=request.from_ms,
+                    trust_end_offsets=self._trust,
+                )
+                async with contextlib.aclosing(reading) as records:
+                    async for record in records:
+                        tally.add(record.key, record.value)
+            return tally.count()
 
     async def _holes(self, request: Request) -> list[Hole]:
         table = OffsetTable()

@@ -6,7 +6,7 @@ creation time of the newest of them (`connector.ledger` has the format).
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from aiokafka import TopicPartition
 
@@ -14,7 +14,33 @@ from connector.errors import FatalError
 from connector.kafka import partition as partitions
 from connector.kafka.cluster import KafkaCluster
 from connector.kafka.encoder import SOURCE_HEADER
-from connector.ledger import Runs
+from connector.ledger import Runs, decode_ids
+
+
+async def read_values(
+    cluster: KafkaCluster, topic: str, slot: int, key: bytes, from_ms: int, *, trust_end_offsets: bool
+) -> AsyncGenerator[Sequence[int]]:
+    """
+    Yield the ids under *key* in the partition of *slot*, a record at a time; use it with `contextlib.aclosing`.
+
+    They begin with the first record of a time from *from_ms* on (UNIX ms), and end with the partition.
+
+    Raises:
+        KafkaError, TimeoutError: the broker cannot be asked now.
+        FatalError: a record is none of a ledger.
+    """
+    partition = TopicPartition(topic, slot)
+    reading = partitions.committed(cluster, partition, from_ms=max(from_ms, 0), trust_end_offsets=trust_end_offsets)
+    async with contextlib.aclosing(reading) as records:
+        async for record in records:
+            if record.key != key:
+                continue
+            try:
+                yield decode_ids(record.value or b"")
+            except ValueError as exc:
+                raise FatalError(
+                    f"The record at offset {record.offset} of {topic}, partition {slot}, is none of a ledger: {exc}"
+                ) from exc
 
 
 async def read_ids(

@@ -7,6 +7,7 @@ api.x.com.  A body may also be empty, HTML, broken JSON, or of the v1.1 form `{"
 """
 
 import json
+import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -270,8 +271,9 @@ def network_error(error: BaseException | None) -> ConnectorError:
         # requests' InvalidURL, InvalidSchema, InvalidHeader: waiting cures none, and a header may hold the token
         return InvalidRequest(f"The request cannot be made ({type(error).__name__}): check x.api.url and the proxy")
     cause = _cause(error)
-    # requests itself says with an OSError that a bundle is not there
-    if (isinstance(cause, ssl.SSLError) or type(cause) is OSError) and (problem := trust_problem()):
+    # a bundle that cannot be read shows as whatever error of a file it is
+    is_of_network = isinstance(cause, ConnectionError | TimeoutError | socket.gaierror)
+    if isinstance(cause, OSError) and not is_of_network and (problem := trust_problem()):
         return problem
     if isinstance(cause, ssl.SSLCertVerificationError):
         return ConnectionLost(

@@ -435,6 +435,11 @@ def test_every_name_is_unique():
     [
         # In whatever case and form, a hashtag is one rule; the first spelling stays.
         ({"CONNECTOR_HASHTAGS": "#Python,python,\uff03PYTHON"}, [Rule("#Python", "Python")]),
+        # Only case is no difference: the two are written by different people.
+        (
+            {"CONNECTOR_HASHTAGS": "straße,strasse,STRASSE,STRAẞE,ﬁsh,fish,İzmir,izmir,ΟΔΟΣ,οδος"},
+            [Rule(f"#{tag}", tag) for tag in ("straße", "strasse", "ﬁsh", "fish", "İzmir", "izmir", "ΟΔΟΣ")],
+        ),
         # Letters of any script; a combining accent is composed.
         (
             {"CONNECTOR_HASHTAGS": "Zu\u0308rich,日本語,नमस्ते"},
@@ -490,6 +495,14 @@ NOTICES = [
     (
         {"CONNECTOR_EXPANSIONS": "author_id,geo.place_id"},
         "CONNECTOR_EXPANSIONS has author_id: X charges for what that adds to each post.",
+    ),
+    (
+        {"CONNECTOR_HASHTAGS": "Python, #kafka, \uff03PYTHON, #Python"},
+        "'#PYTHON' is the same rule as '#Python', as X ignores case in a hashtag: one rule is made.",
+    ),
+    (
+        {"CONNECTOR_RULES": '[{"value": "#PYTHON"}, {"value": "cat"}, {"value": "Cat"}]'},
+        "'#PYTHON' is the same rule as '#python', as X ignores case in a hashtag: one rule is made.",
     ),
     (
         {"CONNECTOR_HASTAGS": "python"},
