@@ -20,6 +20,7 @@ from connector.sources.lines import ends_stream, has_data, is_error
 WORDS_BYTES = 200
 """How much of what is no stream is quoted."""
 
+_PAGES = ("text/html", "application/xhtml", "text/xml", "application/xml", "image/", "audio/", "video/", "font/")
 _GZIP = b"\x1f\x8b"
 _CURE = "it will be tried again; check x.api.url, and which proxy or portal answers in X's place"
 
@@ -31,8 +32,8 @@ class Begin:
         self._headers, self._token = headers, token
         kind = headers.get("content-type", "").lower()
         self._is_called_json = "json" in kind
-        self.is_called_otherwise = not (self._is_called_json or not kind)
-        """Whether the headers say that it is something else than JSON."""
+        self.is_called_page = kind.startswith(_PAGES)
+        """Whether the headers say that it is something for people."""
         self._has_bytes = False
         self.has_line = False
         """Whether a line with something in it is complete."""
@@ -83,7 +84,7 @@ class Begin:
 
     def check_failure(self, error: Exception) -> None:
         """
-        Look at why the body of an answer that is no JSON cannot be read.
+        Look at why the body of an answer that is called a page cannot be read.
 
         Raises:
             ServiceUnavailable: it was never packed as the head says.

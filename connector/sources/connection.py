@@ -210,7 +210,7 @@ class Connection(StreamingClient):
         try:
             begin.check_head()
             # whether a page is one shows before the task is told that X has accepted
-            first = self._first(body, begin) if begin.is_called_otherwise else None
+            first = self._first(body, begin) if begin.is_called_page else None
         except ConnectorError:
             response.close()
             raise
@@ -220,7 +220,7 @@ class Connection(StreamingClient):
 
     def _first(self, body: Body, begin: Begin) -> Piece:
         """
-        Return the first piece that is not blank, of an answer that is called something else than JSON.
+        Return the first piece that is not blank, of an answer that is called a page.
 
         Raises:
             ServiceUnavailable: it does not begin as a stream.

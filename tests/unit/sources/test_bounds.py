@@ -470,8 +470,8 @@ def test_what_does_not_begin_as_a_stream_is_named_and_tried_again(kind, body, le
     assert said.isprintable()
     assert (kind or "of no type") in said
     assert [] == [words for words in WORDS if words in body and words.decode() not in said]
-    # of what is called something else nobody was told that X had accepted
-    assert ("json" in kind or not kind) == bool(reading.connected)
+    # of what is called a page nobody was told that X had accepted
+    assert ("html" in kind) != bool(reading.connected)
 
 
 @pytest.mark.parametrize("status", [204, 206, 101, 304, 600])
@@ -490,6 +490,22 @@ def test_a_stream_of_another_type_is_one():
     reading = read(step)
 
     assert [POST] == reading.lines
+    assert 1 == len(reading.connected)
+
+
+@pytest.mark.parametrize("kind", ["text/plain; charset=utf-8", "application/octet-stream", "application/x-ndjson", ""])
+def test_a_quiet_stream_of_any_type_is_connected_at_once(kind):
+    """Only what is called a page is waited for; nobody knows when the first post comes."""
+
+    def step(connection, request, server):
+        connection.sendall(head(*([f"Content-Type: {kind}"] if kind else []), CHUNKED) + chunk(b"\r\n"))
+        server.hold(connection)
+        return False
+
+    reading = read(step)
+
+    assert "Nothing was heard for 0.3 s" == str(reading.end)
+    assert [()] == [arrival.lines for arrival in reading.arrivals]
     assert 1 == len(reading.connected)
 
 
