@@ -14,6 +14,7 @@ from mode import Service
 
 from connector.events import Event, TopicFollowed, TopicLost
 from connector.kafka.cluster import KafkaCluster
+from connector.kafka.refusals import words_of
 from connector.kafka.rights import READ, refused
 from connector.obstacles import Obstacles
 
@@ -160,11 +161,10 @@ class CompactedLog(Service):
         self._answered_at = now
 
     def _note_lost(self, error: Exception) -> None:
-        reason = f"{type(error).__name__}: {error}"
         now = time.monotonic()
         if type(error).__name__ != self._lost or now - self._lost_said_at >= SAY_SECS:
             self._lost, self._lost_said_at = type(error).__name__, now
-            self._emit(TopicLost(topic=self.topic, reason=reason, retry_in_secs=RETRY_SECS))
+            self._emit(TopicLost(topic=self.topic, reason=words_of(error), retry_in_secs=RETRY_SECS))
 
     def _note_read(self) -> None:
         if self._lost is not None:
