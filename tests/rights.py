@@ -48,7 +48,7 @@ class GuardedBroker(LockedBroker):
 
     @cached_property
     def admin(self) -> AdminClient:
-        return AdminClient({"bootstrap.servers": self.address})
+        return AdminClient({"bootstrap.servers": self.address, "log_level": "0"})  # it outlives the broker
 
     @property
     def login(self) -> dict[str, str]:

@@ -39,6 +39,7 @@ from connector.kafka.cluster import KafkaCluster, cluster_of
 from connector.kafka.ledger import read_values
 from connector.kafka.offsets import OffsetTable, read_committed
 from connector.kafka.refusals import ConnectionRefused, words_of
+from connector.kafka.rights import DESCRIBE_CONFIGS, READ, TOPIC, Right, require
 from connector.kafka.topics import settings_of
 from connector.process import EX_FATAL, EX_OK, EX_UNAVAILABLE, exit_misconfigured
 from connector.snowflake import created_ms, from_iso, to_iso
@@ -198,6 +199,7 @@ class Reading:
         try:
             await asyncio.wait_for(admin.start(), REQUEST_TIMEOUT_MS / 1000)
             self._trust = (await probe(admin, group)).transactions
+            await require(admin, self._rights, self._cluster.user)
             present = set(await admin.list_topics())
             if topic not in present:
                 raise FatalError(
@@ -217,6 +219,12 @@ class Reading:
             source, notes = topic, _notes_of(strange, topic, kept_ms, request)
         known = await self._holes(request) if f"{group}-offsets" in present else []
         return Contents(found=found, source=source, holes=known, notes=notes)
+
+    @property
+    def _rights(self) -> list[Right]:
+        group, topic = self._settings.group_id, self._config.topic
+        read = [Right(READ, TOPIC, name) for name in (topic, f"{group}-ledger", f"{group}-offsets")]
+        return [Right(DESCRIBE_CONFIGS, TOPIC, topic), *read]
 
     def _remembers(self, request: Request) -> bool:
         return time.time() * 1000 - request.from_ms < self._settings.ledger_retention_hours * 60 * MINUTE_MS

@@ -35,6 +35,7 @@ from connector.kafka.broker import REQUEST_TIMEOUT_MS, probe
 from connector.kafka.cluster import KafkaCluster, cluster_of
 from connector.kafka.offsets import OffsetTable
 from connector.kafka.refusals import ConnectionRefused, words_of
+from connector.kafka.rights import READ, TOPIC, WRITE, Right, named, require
 from connector.process import EX_OK, EX_UNAVAILABLE, exit_misconfigured
 from connector.records import TaskId
 from connector.snowflake import from_iso, to_iso
@@ -79,6 +80,9 @@ class Group:
         try:
             await admin.start()
             trusted = (await probe(admin, self._group)).transactions
+            read = [Right(READ, TOPIC, f"{self._group}-{name}") for name in ("offsets", "statuses")]
+            # what this user does not see would look as if nothing were covered
+            await require(admin, read, self._cluster.user)
             known = set(await admin.list_topics())
         finally:
             await admin.close()
@@ -107,10 +111,11 @@ class Group:
         if topic not in known:
             return
         reading = partitions.committed(self._cluster, TopicPartition(topic, number), trust_end_offsets=trusted)
-        async with contextlib.aclosing(reading) as records:
-            async for record in records:
-                if record.key is not None:
-                    apply(record.key, record.value)
+        with named(self._cluster.user, READ, topic):
+            async with contextlib.aclosing(reading) as records:
+                async for record in records:
+                    if record.key is not None:
+                        apply(record.key, record.value)
 
     async def ask(self, gaps: Sequence[Shown], action: requests.Action) -> None:
         """
@@ -118,18 +123,21 @@ class Group:
 
         Raises:
             KafkaError, OSError: Kafka has not confirmed.
+            RightMissing: this user may not ask.
         """
-        async with AIOKafkaProducer(**self._cluster.options(), acks="all") as producer:
-            for gap in gaps:
-                request = requests.GapRequest(
-                    connector=self._config.name,
-                    partition=gap.get("partition"),
-                    from_ms=from_iso(gap["from"]),
-                    action=action,
-                    at_ms=int(time.time() * 1000),
-                )
-                key, value = requests.encode(request)
-                await producer.send_and_wait(f"{self._group}-configs", value, key=key)
+        topic = f"{self._group}-configs"
+        with named(self._cluster.user, WRITE, topic):
+            async with AIOKafkaProducer(**self._cluster.options(), acks="all") as producer:
+                for gap in gaps:
+                    request = requests.GapRequest(
+                        connector=self._config.name,
+                        partition=gap.get("partition"),
+                        from_ms=from_iso(gap["from"]),
+                        action=action,
+                        at_ms=int(time.time() * 1000),
+                    )
+                    key, value = requests.encode(request)
+                    await producer.send_and_wait(topic, value, key=key)
 
 
 def chosen(coverage: Shown, wanted: str) -> list[Shown]:

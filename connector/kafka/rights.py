@@ -6,7 +6,8 @@ a worker with exactly these.  Kafka 2.3 and later say which operations they allo
 other brokers only refuse, and then the refused request tells.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +42,6 @@ _BITS = {READ: 3, WRITE: 4, CREATE: 5, DESCRIBE_CONFIGS: 10, IDEMPOTENT_WRITE: 1
 _UNTOLD = -(2**31)
 """What a broker answers that does not say which operations it allows."""
 
-_UNKNOWN_TOPIC = 3
 REFUSALS = (
     TopicAuthorizationFailedError,
     GroupAuthorizationFailedError,
@@ -268,16 +268,44 @@ async def lacking(admin: AIOKafkaAdminClient, wanted: Sequence[Need]) -> tuple[l
     return required, useful
 
 
-async def _on_topics(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, int]:
+async def require(admin: AIOKafkaAdminClient, wanted: Sequence[Right], user: str | None) -> None:
+    """
+    See whether *user* has the rights *wanted*, all on topics; one that is not there needs none.
+
+    Raises:
+        RightMissing: some are missing, or *user* does not see the topic at all.
+        KafkaError: the broker cannot be asked now.
+    """
+    allowed = await _on_topics(admin, [right.name for right in wanted], hidden=0)
+    missing = [
+        right for right in wanted if not allowed.get(right.name, _UNTOLD) & (_UNTOLD | 1 << _BITS[right.operation])
+    ]
+    if missing:
+        raise right_missing(missing, user)
+
+
+@contextlib.contextmanager
+def named(user: str | None, operation: str, topic: str) -> Iterator[None]:
+    """Let a refusal of an *operation* on *topic* name the right that *user* lacks."""
+    try:
+        yield
+    except REFUSALS as exc:
+        raise refused(exc, user, operation, topic=topic) or exc from exc
+
+
+async def _on_topics(admin: AIOKafkaAdminClient, topics: Sequence[str], *, hidden: int | None = None) -> dict[str, int]:
+    """Return the operations allowed on *topics* that are there; *hidden* for those that this user does not see."""
     try:
         answer = await admin._send_request(_AllowedOnTopics(topics))  # noqa: SLF001  # the public client has no such call
     except (IncompatibleBrokerVersion, NotImplementedError):
         return {}
-    return {
-        entry["topic"]: entry["authorized_operations"]
-        for entry in answer.to_object()["topics"]
-        if not entry["error_code"]
-    }
+    found: dict[str, int] = {}
+    for entry in answer.to_object()["topics"]:
+        if not entry["error_code"]:
+            found[entry["topic"]] = entry["authorized_operations"]
+        elif entry["error_code"] == TopicAuthorizationFailedError.errno and hidden is not None:
+            found[entry["topic"]] = hidden
+    return found
 
 
 async def _on_group(admin: AIOKafkaAdminClient, group_id: str) -> int:

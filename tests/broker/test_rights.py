@@ -1,12 +1,15 @@
 """What the gate says of each right that is missing, asked of a real authorizer."""
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
+from connector.cli import audit, coverage
+from connector.cluster.requests import Action
 from connector.config import Loaded, load
 from connector.errors import BrokerUnsuitable, RightMissing
 from connector.events import Event, RightUseful
@@ -14,7 +17,7 @@ from connector.kafka.broker import probe
 from connector.kafka.cluster import KafkaCluster, cluster_of
 from connector.kafka.delivery import DeliverySettings, TopicSink
 from connector.kafka.preparation import MAX_DEAD_LETTER_BYTES, needs_of, preparation, topics_of
-from connector.kafka.rights import DESCRIBE_CONFIGS, TOPIC, Need, Right
+from connector.kafka.rights import DESCRIBE_CONFIGS, READ, TOPIC, WRITE, Need, Right
 from connector.kafka.topic import RECORD_OVERHEAD_BYTES, Destination, PostsTopic
 from connector.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
 from tests import brokers
@@ -195,3 +198,58 @@ async def test_size_of_records_without_the_settings(guarded: GuardedBroker, fres
 
     assert MAX_DEAD_LETTER_BYTES - RECORD_OVERHEAD_BYTES == known == first.max_dead_letter_bytes
     assert DEFAULT_MAX_MESSAGE_BYTES - RECORD_OVERHEAD_BYTES == second.max_dead_letter_bytes == second.max_record_bytes
+
+
+@pytest.fixture
+def quiet_aiokafka() -> Iterator[None]:
+    """A command silences aiokafka for its process; the tests behind it are to hear it."""
+    logger = logging.getLogger("aiokafka")
+    level = logger.level
+    yield
+    logger.setLevel(level)
+
+
+@pytest.mark.usefixtures("quiet_aiokafka")
+def test_coverage_command(guarded: GuardedBroker, fresh: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`coverage` names the right that it lacks, instead of showing that nothing is covered; it needs two."""
+    case = Case(guarded, fresh)
+    guarded.create(case.topics)
+    values = {"retry": None, "accept": None, "json_": True}
+    codes = [coverage.run(values, case.loaded)]
+    said = capsys.readouterr().err
+    guarded.allow([Right(READ, TOPIC, f"{fresh}-offsets")])
+    codes.append(coverage.run(values, case.loaded))
+    less = capsys.readouterr().err
+    guarded.allow([Right(READ, TOPIC, f"{fresh}-statuses")])
+    codes.append(coverage.run(values, case.loaded))
+
+    assert [69, 69, 0] == codes
+    both = f"READ on topic {fresh}-offsets, READ on topic {fresh}-statuses"
+    assert said.endswith(f" User alice lacks rights in Kafka: allow {both}.\n")
+    assert less.endswith(f" User alice lacks a right in Kafka: allow READ on topic {fresh}-statuses.\n")
+
+
+async def test_request_of_a_gap(guarded: GuardedBroker, fresh: str) -> None:
+    """`coverage --retry` needs one right more, and names it."""
+    case = Case(guarded, fresh)
+    guarded.create(case.topics)
+    group = coverage.Group(case.loaded.worker, case.loaded.connector)
+    gap = {"from": "2026-11-01T12:34:56.789Z", "partition": None}
+    with pytest.raises(RightMissing, match=rf"lacks a right in Kafka: allow WRITE on topic {fresh}-configs\.$"):
+        await group.ask([gap], Action.RETRY)
+    guarded.allow([Right(WRITE, TOPIC, f"{fresh}-configs")])
+
+    await group.ask([gap], Action.RETRY)
+
+
+async def test_audit_names_its_rights(guarded: GuardedBroker, fresh: str) -> None:
+    """`audit` asks for all that it reads, before it counts anything, or pays for it."""
+    case = Case(guarded, fresh)
+    guarded.create(case.topics)
+    with pytest.raises(RightMissing) as caught:
+        await audit.Reading(case.loaded.worker, case.loaded.connector).read(None, None)
+
+    assert str(caught.value) == (
+        f"User alice lacks rights in Kafka: allow DESCRIBE_CONFIGS and READ on topic {fresh},"
+        f" READ on topic {fresh}-ledger, READ on topic {fresh}-offsets."
+    )
