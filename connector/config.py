@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from connector.envfile import doubts, read_dotenv
 from connector.errors import ConfigError
 from connector.options import (
     HIDDEN,
@@ -55,7 +56,6 @@ from connector.settings import (
     internal_topics,
     is_loopback,
     legal_topic,
-    read_dotenv,
     read_worker,
 )
 
@@ -154,6 +154,8 @@ def _key(secret: str) -> str:
     """A token or key as it can stand in a request's head; none of the sentences shows it."""
     if secret.lower().startswith("bearer "):
         raise Unfit("must be the token alone: remove the word Bearer before it.")
+    if secret[:1] == secret[-1:] and secret[:1] in {"'", '"'}:
+        raise Unfit("begins and ends with a quote, which no key of X does: remove both.")
     if secret.startswith("${"):
         raise Unfit("is a reference that nothing has resolved: give the token itself, or a file with it.")
     if any(character.isspace() for character in secret):
@@ -578,15 +580,21 @@ def load(environ: Mapping[str, str], directory: Path) -> Loaded:
     Raises:
         ConfigError: with all problems, the worker's and the connector's.
     """
-    variables, dotenv_sentences = read_dotenv(directory)
-    environ = {**variables, **environ}
+    dotenv = read_dotenv(directory)
+    doubtful = doubts(dotenv, [*WORKER_OPTIONS.values(), *CONNECTOR_OPTIONS.values()], environ)
+    # With its comment, so that a variable in doubt is not said to be missing, too.
+    environ = {**dotenv.variables, **{name: whole for name, (whole, _) in doubtful.items()}, **environ}
     worker, worker_problems, notices = read_worker(environ, directory)
     given = given_by(environ, CONNECTOR_OPTIONS.values(), directory)
     checked = Checked(config=None, problems=(), notices=())
     if given.texts or given.problems:
         checked = _check(given, worker.group_id)
     unknown = _unknown_variables(environ)
-    sentences = [*dotenv_sentences, *(problem.sentence for problem in worker_problems + checked.problems)]
+    sentences = [
+        *dotenv.problems,
+        *(sentence for _, sentence in doubtful.values()),
+        *(problem.sentence for problem in worker_problems + checked.problems),
+    ]
     if sentences:
         # A misspelled name is often the reason for a missing one.
         raise ConfigError([*sentences, *(sentence for sentence, near in unknown if near)])
@@ -594,7 +602,7 @@ def load(environ: Mapping[str, str], directory: Path) -> Loaded:
         worker=worker,
         connector=checked.config,
         declared=MappingProxyType(_declaration(given, checked.config)),
-        notices=(*notices, *checked.notices, *(sentence for sentence, _ in unknown)),
+        notices=(*dotenv.notices, *notices, *checked.notices, *(sentence for sentence, _ in unknown)),
     )
 
 

@@ -20,7 +20,10 @@ A worker reads its settings from the environment. It may also declare one connec
 other options below. Connectors that come by the REST API have the same options under their own names.
 
 * **`.env`**: a file of that name in the working directory is read too. The environment wins over it, `$` has no meaning
-  in it, and only names that begin with `CONNECTOR_` count.
+  in it, and only names that begin with `CONNECTOR_` count. A `#` after a space begins a comment there: write
+  `CONNECTOR_HASHTAGS='python, #kafka'` with quotes, or without spaces. A comment that may be meant as a part of the
+  value is refused. In single quotes everything is as it stands; in double quotes `\\n` is a line end. Files in UTF-8,
+  with a byte order mark too, and in Windows' UTF-16 are read.
 * **Empty** means not set, and the default holds.
 * **Secrets** can also be files: `CONNECTOR_X_BEARER_TOKEN_FILE=/run/secrets/token` instead of
   `CONNECTOR_X_BEARER_TOKEN`. The line end after the secret does not count. In a configuration by REST, write

@@ -16,6 +16,7 @@ A secret is carried as a reference until `draft` turns it into a value:
 So a map of texts may be stored and shown, and the secret itself never leaves the worker.
 """
 
+import codecs
 import difflib
 import functools
 import math
@@ -229,6 +230,15 @@ def given_by(environ: Mapping[str, str], options: Iterable[Declared], directory:
     return Given(texts=texts, environ=environ, directory=directory, spelled=spelled, problems=tuple(problems))
 
 
+def fits(option: Declared, environ: Mapping[str, str], directory: Path) -> bool:
+    """Whether *environ* sets *option* to a value that it takes."""
+    given = given_by(environ, [option], directory)
+    try:
+        return given.has(option.name) and not given.problems and bool([_value(option, given)])
+    except Unfit:
+        return False
+
+
 def draft(model: type[Model], options: Iterable[Declared], given: Given) -> Draft[Model]:
     """Read all texts of *given*, and gather the problems."""
     problems = list(given.problems)
@@ -304,10 +314,10 @@ def _secret_in(path: str) -> str:
 
 def read_text(path: str, *, limit: int) -> str:
     """
-    The text of a file of at most *limit* bytes.
+    The text of a file of at most *limit* bytes, as `decoded` reads it.
 
     Raises:
-        Unfit: it is missing, unreadable, too long or not UTF-8.
+        Unfit: it is missing, unreadable, too long or no such text.
     """
     try:
         with Path(path).open("rb") as file:
@@ -320,10 +330,23 @@ def read_text(path: str, *, limit: int) -> str:
         raise Unfit(f"names {path!r}, which is no path.") from None
     if len(content) > limit:
         raise Unfit(f"names {path}, which is longer than {limit} bytes.")
+    text = decoded(content)
+    if text is None:
+        raise Unfit(f"names {path}, which is not UTF-8 text.")
+    return text
+
+
+def decoded(content: bytes) -> str | None:
+    """
+    The text in *content*, UTF-8 or (as Windows writes it) UTF-16 with a byte order mark; None where it is neither.
+
+    A byte order mark is no part of the text.
+    """
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return content.decode()
+        return content.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError:
-        raise Unfit(f"names {path}, which is not UTF-8 text.") from None
+        return None
 
 
 # The parsers

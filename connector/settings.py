@@ -7,8 +7,8 @@ in the working directory is read too, and the environment wins over it.
 Faust reads `CONNECTOR_*` by itself, from `os.environ` and nowhere else.  So a process that starts a worker calls, in
 this order:
 
-    load_dotenv_into(os.environ, directory)     Faust sees what `.env` says
     loaded = load(os.environ, directory)        in connector/config.py: this page and the connector's
+    load_dotenv_into(os.environ, directory)     in connector/envfile.py: Faust sees what `.env` says
     loaded.worker.export_to(os.environ)         Faust sees our reading of the settings that are its own too
 """
 
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 from urllib.parse import unquote, urlsplit
 
-from dotenv.parser import parse_stream
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from connector import certificates, kafka_security
@@ -48,7 +47,6 @@ from connector.options import (
     whole,
 )
 
-DOTENV = ".env"
 BROKER_PORT = 9092
 INTERNAL_TOPICS = ("configs", "statuses", "offsets", "ledger", "tasks")
 """The topics of a group are `<group>-configs` and so on."""
@@ -546,33 +544,6 @@ WORKER_OPTIONS = declared(WorkerSettings, "_")
 def internal_topics(group_id: str) -> tuple[str, ...]:
     """The topics of a group that hold its own state."""
     return tuple(f"{group_id}-{topic}" for topic in INTERNAL_TOPICS)
-
-
-def read_dotenv(directory: Path) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Our variables in `.env`, and sentences about what is wrong with that file; `$` has no meaning in it."""
-    path = directory / DOTENV
-    try:
-        with path.open(encoding="utf-8") as file:
-            bindings = list(parse_stream(file))
-    except FileNotFoundError:
-        return {}, ()
-    except UnicodeDecodeError:
-        return {}, (f"{path} is not UTF-8 text: write it again.",)
-    except OSError as error:
-        return {}, (f"{path} cannot be read: {error.strerror}.",)
-    variables = {
-        binding.key: binding.value
-        for binding in bindings
-        if binding.key is not None and binding.value is not None and binding.key.startswith(PREFIX)
-    }
-    wrong = [binding.original for binding in bindings if binding.error]
-    return variables, tuple(f"{path} has no NAME=value in line {original.line}: correct it." for original in wrong)
-
-
-def load_dotenv_into(environ: MutableMapping[str, str], directory: Path) -> None:
-    """Add the variables of `.env` to *environ*, which wins; what is wrong with the file is for `load` to say."""
-    for name, value in read_dotenv(directory)[0].items():
-        environ.setdefault(name, value)
 
 
 def read_worker(

@@ -17,6 +17,7 @@ from connector.cluster.overview import Overview
 from connector.cluster.requests import GapRequests
 from connector.cluster.statuses import Statuses
 from connector.config import Loaded, load
+from connector.envfile import load_dotenv_into
 from connector.errors import ConfigError
 from connector.events import Event, Noticed, WorkerStarting
 from connector.gauges import gauges_of
@@ -35,7 +36,7 @@ from connector.native import compiled
 from connector.obstacles import Obstacles
 from connector.process import ConnectorApp, ConnectorWorker, exit_misconfigured
 from connector.records import TaskId
-from connector.settings import WorkerSettings, load_dotenv_into
+from connector.settings import WorkerSettings
 from connector.web.guard import MAX_BODY_BYTES, middlewares
 
 REQUEST_TIMEOUT_SECS = 30.0
@@ -54,10 +55,10 @@ def create_app() -> ConnectorApp:
     """
     directory = Path.cwd()
     try:
-        load_dotenv_into(os.environ, directory)
         loaded = load(os.environ, directory)
     except ConfigError as error:
         exit_misconfigured(error)
+    load_dotenv_into(os.environ, directory)
     loaded.worker.export_to(os.environ)
     app = wire(loaded)
     if loaded.connector is None:

@@ -10,6 +10,7 @@ from faust import App
 from faust.types.settings import Settings
 
 from connector.config import load
+from connector.envfile import load_dotenv_into
 from connector.errors import ConfigError
 from connector.settings import (
     FAUST_SETTINGS,
@@ -17,7 +18,6 @@ from connector.settings import (
     SecretStr,
     WebUser,
     WorkerSettings,
-    load_dotenv_into,
 )
 from tests.certificates import Authority
 
