@@ -449,7 +449,7 @@ class WorkerStarting(Event):
     version: str
     broker: str
     group: str
-    web: str
+    web: str | None
     connector: str | None
     topic: str | None
     delivery: str | None

@@ -9,6 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from logging.handlers import WatchedFileHandler
 from typing import TYPE_CHECKING, Any, TextIO
 
 from connector.events import Event
@@ -75,8 +76,8 @@ def _is_orphan(record: logging.LogRecord) -> bool:
     return from_aiokafka and record.getMessage().startswith(_AIOKAFKA_ORPHANS)
 
 
-def configure(level: str, log_format: str, stream: TextIO | None = None) -> None:
-    """Set up all logging of the process: *log_format* is `console` or `json`."""
+def configure(level: str, log_format: str, stream: TextIO | None = None, *, path: str | None = None) -> None:
+    """Set up all logging of the process: *log_format* is `console` or `json`; with *path* into that file."""
     out = stream or sys.stderr
     stamp: list[Processor] = [
         structlog.stdlib.add_log_level,
@@ -88,14 +89,15 @@ def configure(level: str, log_format: str, stream: TextIO | None = None) -> None
     else:
         end = [
             structlog.dev.ConsoleRenderer(
-                colors=out.isatty(), pad_event_to=24, exception_formatter=structlog.dev.plain_traceback
+                colors=out.isatty() and path is None, pad_event_to=24, exception_formatter=structlog.dev.plain_traceback
             )
         ]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*stamp, structlog.stdlib.add_logger_name],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *end],
     )
-    handler = logging.StreamHandler(out)
+    # Once logrotate has moved the file, the next line begins a new one.
+    handler = logging.StreamHandler(out) if path is None else WatchedFileHandler(path, encoding="utf-8")
     handler.setFormatter(formatter)
     handler.addFilter(Throttle())
     root = logging.getLogger()

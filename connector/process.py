@@ -30,7 +30,7 @@ from mode.utils.futures import maybe_cancel
 from connector import logs
 from connector.cluster.herder import Herder
 from connector.errors import ConfigError, FatalError
-from connector.events import Event, StopTimedOut, WorkerFailed, WorkerReady, WorkerStopped, WorkerStopping
+from connector.events import Event, Noticed, StopTimedOut, WorkerFailed, WorkerReady, WorkerStopped, WorkerStopping
 from connector.memory import GIVE_BACK_SECS, give_back, keep_memory
 from connector.settings import is_loopback
 
@@ -74,6 +74,7 @@ class ConnectorApp(faust.App):
     emit: Callable[[Event], None]
     log_format: str
     log_level: str
+    log_file: str | None = None
     stop_timeout_secs: float
     unconfigured: tuple[str, ...] = ()
     """Why a worker cannot run, although other commands can."""
@@ -137,7 +138,7 @@ class ConnectorWorker(faust.Worker):
         self._watchdog = Watchdog(app.stop_timeout_secs, self._cut_short)
 
     def _setup_logging(self) -> None:
-        logs.configure(self.app.log_level, self.app.log_format)
+        logs.configure(self.app.log_level, self.app.log_format, path=self.app.log_file)
         self.app.announce()
 
     async def on_startup_finished(self) -> None:
@@ -150,6 +151,18 @@ class ConnectorWorker(faust.Worker):
         give_back()
 
     # -- stopping
+
+    def _install_signal_handlers_unix(self) -> None:
+        # Not mode's: its SIGUSR1 writes the stacks of all tasks, its SIGUSR2 stands still in a debugger.
+        self.loop.add_signal_handler(signal.SIGINT, self._on_sigint)
+        self.loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has asked to go on without the terminal
+            self.loop.add_signal_handler(signal.SIGHUP, self._begin_stop, "SIGHUP")
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            self.loop.add_signal_handler(number, self._on_stray_signal, number)
+
+    def _on_stray_signal(self, number: signal.Signals) -> None:
+        self.app.emit(Noticed(notice=f"{number.name} has no meaning for a worker: SIGTERM, SIGINT and SIGHUP stop it."))
 
     def leave(self, exit_code: int) -> None:
         """Stop, drained, and exit with the worst *exit_code* of all calls."""

@@ -139,6 +139,11 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+def netloc(host: str, port: int | str) -> str:
+    """`host:port` as a URL has it: an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _group_id(name: str) -> str:
     if len(name) > GROUP_ID_CHARACTERS_MAX or not _LEGAL_TOPIC.fullmatch(name):
         raise Unfit(
@@ -271,7 +276,7 @@ def _brokers(listing: str) -> _Brokers:
         # The entry may hold a password, so it is not shown.
         if not host or parts.scheme not in _BROKER_SCHEMES or parts.path.strip("/") or parts.query or parts.fragment:
             raise Unfit("must be a list of brokers such as kafka://one:9092;kafka://two:9092.")
-        urls.append(f"kafka://{f'[{host}]' if ':' in host else host}:{port}")
+        urls.append(f"kafka://{netloc(host, port)}")
         if parts.username is not None:
             logins.add((unquote(parts.username), unquote(parts.password or "")))
     if not urls:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from faust.types import TP
 
 from connector import __version__, cli, web
 from connector.builder import TaskBuilder
+from connector.cli.inherited import VERSION
 from connector.cluster.assignment import SlotAssignor
 from connector.cluster.herder import Herder
 from connector.cluster.overview import Overview
@@ -36,7 +38,7 @@ from connector.native import compiled
 from connector.obstacles import Obstacles
 from connector.process import ConnectorApp, ConnectorWorker, exit_misconfigured
 from connector.records import TaskId
-from connector.settings import WorkerSettings
+from connector.settings import WorkerSettings, netloc
 from connector.web.guard import MAX_BODY_BYTES, middlewares
 
 REQUEST_TIMEOUT_SECS = 30.0
@@ -68,6 +70,9 @@ def create_app() -> ConnectorApp:
 
 def main() -> None:
     """Run Faust's command line on our application."""
+    if sys.argv[1:] == ["--version"]:  # whatever the settings are
+        sys.stdout.write(f"{VERSION}\n")
+        return
     from connector import app
 
     app.main()
@@ -97,9 +102,8 @@ def wire(loaded: Loaded) -> ConnectorApp:
 
     obstacles = Obstacles(emit)
     app.group_consumer = member(obstacles, cluster.user)
-    statuses = Statuses(
-        app, f"{settings.group_id}-statuses", _worker_id(settings), emit, obstacles=obstacles, user=cluster.user
-    )
+    worker_id = _worker_id(settings.web_bind, settings.web_port)
+    statuses = Statuses(app, f"{settings.group_id}-statuses", worker_id, emit, obstacles=obstacles, user=cluster.user)
     offsets = OffsetTable()
     gate = BrokerGate(
         cluster,
@@ -166,7 +170,15 @@ def wire(loaded: Loaded) -> ConnectorApp:
     metrics.watch(lambda: gauges_of(herder))
     web.register(app, overview, metrics)
     cli.register(app, loaded)
-    app.announce = lambda: _announce(loaded, emit)
+
+    def announce() -> None:
+        if not app.conf.web_enabled:  # without a port it needs something else that no other worker of this host has
+            statuses.worker_id = _worker_id(app.conf.web_bind, f"pid-{os.getpid()}")
+        else:  # options of the command line count by now
+            statuses.worker_id = _worker_id(app.conf.web_bind, app.conf.web_port)
+        _announce(app, loaded, emit)
+
+    app.announce = announce
     return app
 
 
@@ -238,19 +250,18 @@ def _refused(silences_secs: Iterable[float]) -> Refusal | None:
     return refusal
 
 
-def _worker_id(settings: WorkerSettings) -> str:
-    host = settings.web_bind if settings.web_bind.startswith("127.") else socket.gethostname()
-    return f"{host}:{settings.web_port}"
+def _worker_id(bind: str, port: int | str) -> str:
+    return netloc(bind if bind.startswith("127.") else socket.gethostname(), port)
 
 
-def _announce(loaded: Loaded, emit: Callable[[Event], None]) -> None:
+def _announce(app: ConnectorApp, loaded: Loaded, emit: Callable[[Event], None]) -> None:
     settings, config = loaded.worker, loaded.connector
     emit(
         WorkerStarting(
             version=__version__,
             broker=settings.broker_url_redacted,
             group=settings.group_id,
-            web=f"http://{settings.web_bind}:{settings.web_port}",
+            web=f"http://{netloc(app.conf.web_bind, app.conf.web_port)}" if app.conf.web_enabled else None,
             connector=None if config is None else config.name,
             topic=None if config is None else config.topic,
             delivery=None if config is None else config.delivery,

@@ -1,4 +1,8 @@
-"""Commands of `faust -A connector …`, one file each; `children`, `proof` and `screen` are parts of the demo."""
+"""
+Commands of `faust -A connector …`, one file each.
+
+`inherited` adapts Faust's own; `children`, `proof` and `screen` are parts of the demo.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from faust.cli.base import cli as faust_cli
+
+from connector.cli import inherited
 
 if TYPE_CHECKING:
     from connector.config import Loaded
@@ -34,6 +40,7 @@ class _Later(click.Command):
 
 def register(app: "ConnectorApp", loaded: "Loaded") -> None:
     """Add all commands to *app*, which was made of *loaded*."""
+    inherited.adapt()
     for name, help_ in COMMANDS.items():
         faust_cli.add_command(_Later(name, help_, partial(_load, name, app, loaded)))
 

@@ -466,7 +466,8 @@ def register(app: ConnectorApp, loaded: Loaded) -> None:
         abstract: ClassVar[bool] = True
 
         def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-            raise SystemExit(run(self.kwargs, loaded, app.unconfigured))
+            values = {**self.kwargs, "json_": self.kwargs["json_"] or self.json}
+            raise SystemExit(run(values, loaded, app.unconfigured))
 
     @app.command(*options(), base=OwnLoop)
     async def audit(self: AppCommand, **_values: Any) -> None:

@@ -23,6 +23,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.cli import AppCommand
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -49,9 +50,13 @@ if TYPE_CHECKING:
 
 EX_USAGE = 2  # as click has it
 
-BAR_CELLS = 96
+BAR_CELLS = (96, 72, 48, 24)
+"""How many cells a day may have: as many as fit."""
+
 BAR_MS = 24 * 3_600_000
-CELL_MS = BAR_MS // BAR_CELLS
+TABLE_COLUMNS = 120
+"""With less than that a gap is shown in lines of its own: nothing of it is cut off."""
+
 COVERED, MISSING, REPAIRING, UNKNOWN = "█", "░", "▒", "·"
 STYLES = {COVERED: "green", MISSING: "red", REPAIRING: "yellow", UNKNOWN: "dim"}
 
@@ -165,16 +170,16 @@ def chosen(coverage: Shown, wanted: str) -> list[Shown]:
     return found
 
 
-def bar(coverage: Shown, now_ms: int) -> str:
-    """Return the last 24 hours up to *now_ms* (UNIX ms), a quarter of an hour in each cell; the worst of it counts."""
-    begin_ms = now_ms - BAR_MS
-    cells = [UNKNOWN] * BAR_CELLS
+def bar(coverage: Shown, now_ms: int, size: int = BAR_CELLS[0]) -> str:
+    """Return the last 24 hours up to *now_ms* (UNIX ms) in *size* cells; the worst of each counts."""
+    begin_ms, cell_ms = now_ms - BAR_MS, BAR_MS // size
+    cells = [UNKNOWN] * size
     if coverage["covered_from"] is None:
         return "".join(cells)
 
     def paint(mark: str, from_ms: int, to_ms: int) -> None:
-        first = max((from_ms - begin_ms) // CELL_MS, 0)
-        last = min((to_ms - 1 - begin_ms) // CELL_MS, BAR_CELLS - 1)
+        first = max((from_ms - begin_ms) // cell_ms, 0)
+        last = min((to_ms - 1 - begin_ms) // cell_ms, size - 1)
         cells[first : last + 1] = [mark] * (last + 1 - first)
 
     paint(COVERED, from_iso(coverage["covered_from"]), from_iso(coverage["covered_to"]))
@@ -190,22 +195,34 @@ def show(coverage: Shown, console: Console, now_ms: int) -> None:
     if coverage["covered_from"] is None:
         console.print(f"{coverage['name']}: nothing is covered yet; a worker has to connect first.")
         return
-    console.print(
-        f"[bold]{coverage['name']}[/bold]  covered from {coverage['covered_from']} to {coverage['covered_to']}"
-        f"  ({_length(now_ms - from_iso(coverage['covered_to']))} ago)"
-    )
-    cells = bar(coverage, now_ms)
+    ago = _length(now_ms - from_iso(coverage["covered_to"]))
+    console.print(f"[bold]{coverage['name']}[/bold]  covered from {coverage['covered_from']}")
+    console.print(f"{'':<{len(coverage['name'])}}            to {coverage['covered_to']}  ({ago} ago)")
+    size = next((size for size in BAR_CELLS if size <= console.width), BAR_CELLS[-1])
+    cells = bar(coverage, now_ms, size)
     console.print(Text.assemble(*((cell, STYLES[cell]) for cell in cells)), soft_wrap=True)
-    console.print(f"{'24 h ago':<{BAR_CELLS - 3}}now", style="dim", soft_wrap=True)
+    console.print(f"{'24 h ago':<{size - 3}}now", style="dim", soft_wrap=True)
     console.print(
         f"{COVERED} delivered   {REPAIRING} under repair   {MISSING} missing   {UNKNOWN} not covered", style="dim"
     )
     if not coverage["gaps"]:
         console.print("[green]Nothing is missing.[/green]")
     else:
-        console.print(_table("Missing", coverage["gaps"]))
+        _show_gaps("Missing", coverage["gaps"], console)
     if coverage["repaired"]:
-        console.print(_table("Repaired or accepted", coverage["repaired"][-10:]))
+        _show_gaps("Repaired or accepted", coverage["repaired"][-10:], console)
+
+
+def _show_gaps(title: str, gaps: Sequence[Shown], console: Console) -> None:
+    if console.width >= TABLE_COLUMNS:
+        console.print(_table(title, gaps))
+        return
+    console.print(f"[bold]{title}[/bold]")
+    for gap in gaps:
+        length = _length(from_iso(gap["to"]) - from_iso(gap["from"]))
+        console.print(f"  {gap['from']} to {gap['to']}  ({length})", soft_wrap=True)
+        facts = [gap["reason"], gap["state"], f"{gap['posts']:,} posts", f"{gap['cost_usd']:.3f} USD"]
+        console.print(Padding(Text(", ".join(filter(None, [*facts, gap["detail"]]))), (0, 0, 0, 4)))
 
 
 def _table(title: str, gaps: Sequence[Shown]) -> Table:
@@ -283,7 +300,8 @@ def register(app: ConnectorApp, loaded: Loaded) -> None:
         abstract: ClassVar[bool] = True
 
         def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-            raise SystemExit(run(self.kwargs, loaded, app.unconfigured))
+            values = {**self.kwargs, "json_": self.kwargs["json_"] or self.json}
+            raise SystemExit(run(values, loaded, app.unconfigured))
 
     @app.command(
         click.option("--retry", metavar="GAP", help="Try to repair a gap again: its begin, or all."),

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import signal
 import threading
 import time
 
@@ -8,7 +9,7 @@ import pytest
 from connector import process, worker
 from connector.config import load
 from connector.errors import BrokerUnsuitable, ConfigError
-from connector.events import StopTimedOut, WorkerFailed, WorkerReady, WorkerStopped, WorkerStopping
+from connector.events import Noticed, StopTimedOut, WorkerFailed, WorkerReady, WorkerStopped, WorkerStopping
 from connector.process import ConnectorWorker, Watchdog, exit_misconfigured
 
 ENVIRONMENT = {"CONNECTOR_TOPIC": "posts", "CONNECTOR_HASHTAGS": "python", "CONNECTOR_X_BEARER_TOKEN": "AAAAsynthetic"}
@@ -146,6 +147,57 @@ def test_signal_stops_reading_at_once(running):
     assert 1 == running.app.herder.stops
     assert 1 == len(running.shutdowns)
     assert running._watchdog._timer.is_alive()
+
+
+def heard(worker, number):
+    """Send this process *number* while the worker's loop listens."""
+
+    emit, told = worker.app.emit, asyncio.Event()
+
+    def tell(event):
+        emit(event)
+        told.set()
+
+    async def listen():
+        os.kill(os.getpid(), number)
+        await asyncio.wait_for(told.wait(), 10)
+
+    worker.app.emit = tell
+    worker._install_signal_handlers_unix()
+    worker.loop.run_until_complete(listen())
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"), [(signal.SIGHUP, "SIGHUP"), (signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C")]
+)
+def test_a_terminal_that_is_gone_stops_it_as_others_do(running, number, reason):
+    """SIGHUP drains as SIGTERM does."""
+    heard(running, number)
+
+    assert [WorkerStopping(reason=reason)] == said(running, WorkerStopping)
+    assert 1 == running.app.herder.stops
+
+
+def test_nohup_is_nohup(running, monkeypatch):
+    """Who starts it with nohup wants it to outlive the terminal."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        running._install_signal_handlers_unix()
+
+        assert signal.SIG_IGN is signal.getsignal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_signals_of_faust_change_nothing(running, number):
+    """No debugger, no stacks, no end: a line that says so."""
+    heard(running, number)
+
+    assert [f"{number.name} has no meaning for a worker: SIGTERM, SIGINT and SIGHUP stop it."] == [
+        event.notice for event in said(running, Noticed)
+    ]
+    assert 0 == running.app.herder.stops
 
 
 def test_second_sigterm_changes_nothing(running):
