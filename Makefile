@@ -26,8 +26,13 @@ help:
 	@echo "make docs       docs/configuration.md, from the declarations"
 	@echo "make clean      removes $(VENV), build/, dist/ and caches"
 
+# A wrong option is told by $(error), so that its sentence is the last line and not make's own about an exit code.
+WRONG = $(if $(strip $(BROKER)$(ARGS)),$(shell $(BIN)/python -c \
+  'import os, sys, pathlib; from connector.cli.demo import wrong; print(wrong(sys.argv[1:], os.environ, pathlib.Path("/")))' \
+  --broker "$(BROKER)" $(ARGS) 2>&1))
+
 demo: $(VENV)/.demo
-	@exec $(BIN)/python -m connector.cli.demo --broker "$(BROKER)" $(ARGS)
+	@$(if $(WRONG),$(error $(WRONG)))exec $(BIN)/python -m connector.cli.demo --broker "$(BROKER)" $(ARGS)
 
 # Both, whatever becomes of the first; each skip is listed with its reason.
 test: $(VENV)/.dev

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from benchmarks import endurance, growth, latency, report, throughput
 from benchmarks.contenders import CONTENDERS
-from benchmarks.rig import ROOT, rig
+from benchmarks.rig import ROOT, Failure, rig
 from benchmarks.scenario import Effort, Scenario
-from tests.brokers import why_not
+from tests.brokers import JARS, JarsMissing, fetch_jars, why_not
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 
@@ -92,8 +92,10 @@ def _command(arguments: Sequence[str] | None) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     options = _options(arguments)
-    if reason := why_not():
-        sys.exit(f"No bench without a broker: {reason}")
+    try:
+        _prepare()
+    except (JarsMissing, Failure) as error:
+        sys.exit(str(error))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave through the `with`s, which end the processes
     chosen = ["contenders"] if options.quick else options.only or [*SCENARIOS]
     failed = False
@@ -108,6 +110,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         failed = not _run(scenario, effort, options, _command(arguments)) or failed
     sys.exit(failed)
+
+
+def _prepare() -> None:
+    """Get what a fresh clone has not."""
+    if reason := why_not():
+        raise Failure(f"No bench without a broker: {reason}.")
+    if not list(JARS.glob("kafka_2.13-*.jar")):
+        report.say("Getting Kafka's jars with Maven, once ...")
+        fetch_jars()
 
 
 def _run(scenario: Scenario, effort: Effort, options: argparse.Namespace, command: str) -> bool:

@@ -45,6 +45,10 @@ class Broker(Protocol):
         """As CONNECTOR_BROKER_URL has it."""
 
 
+class JarsMissing(RuntimeError):
+    """There are no jars to run a broker from; the message says why."""
+
+
 class NamedBroker:
     """A broker that somebody else started."""
 
@@ -81,12 +85,28 @@ def require() -> None:
 
 
 def fetch_jars() -> None:
-    """Copy the broker's jars into build/kafka, once."""
+    """
+    Copy the broker's jars into build/kafka, once.
+
+    Raises:
+        JarsMissing: Maven has not brought them.
+    """
     if list(JARS.glob("kafka_2.13-*.jar")):
         return
-    command = ["mvn", "-q", "-B", "-f", str(HERE / "kafka" / "pom.xml")]
-    command += ["dependency:copy-dependencies", f"-DoutputDirectory={JARS}"]
-    subprocess.run(command, check=True, timeout=600)  # noqa: S603  # our own arguments
+    # Beside it first: a copy that was cut short is not taken for one that is whole.
+    JARS.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="kafka-", dir=JARS.parent) as folder:
+        command = ["mvn", "-q", "-B", "-f", str(HERE / "kafka" / "pom.xml")]
+        command += ["dependency:copy-dependencies", f"-DoutputDirectory={folder}/jars"]
+        try:
+            subprocess.run(command, check=True, timeout=600, capture_output=True, text=True)  # noqa: S603  # our own arguments
+        except (OSError, subprocess.SubprocessError) as error:
+            said = str(getattr(error, "stdout", None) or error).strip().splitlines()
+            raise JarsMissing(f"Maven could not get Kafka's jars into {JARS}: {said[0] if said else error}") from None
+        with contextlib.suppress(OSError):  # another process may be faster
+            (Path(folder) / "jars").rename(JARS)
+    if not list(JARS.glob("kafka_2.13-*.jar")):
+        raise JarsMissing(f"Kafka's jars are not in {JARS}, where something else is: remove it.")
 
 
 class KafkaBroker:

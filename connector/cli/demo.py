@@ -12,6 +12,7 @@ simulator's log.  `python -m connector.cli.demo` is the same without an applicat
 import asyncio
 import contextlib
 import importlib
+import io
 import json
 import logging
 import os
@@ -22,7 +23,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -472,7 +473,8 @@ async def _run(plan: Plan) -> int:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
             demo = Demo(plan, screen, Path(folder), http)
             for number, reason in {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}.items():
-                loop.add_signal_handler(number, stop, reason)
+                if signal.getsignal(number) is not signal.SIG_IGN:  # of nohup
+                    loop.add_signal_handler(number, stop, reason)
             try:
                 return await demo.run(stopping)
             except DemoFailed as failure:
@@ -538,6 +540,24 @@ def main(**values: Any) -> None:
 
 for _add in reversed(options()):
     main = _add(main)
+
+
+def wrong(arguments: Sequence[str], environ: Mapping[str, str], folder: Path) -> str:
+    """Return what is wrong with a command line of the demo, in one line that `make` ends with a full stop."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # of --help
+            values = main.make_context(NAME, list(arguments)).params
+        if values["broker"]:
+            kept = surroundings(environ, keep_kafka=True)
+            load({**kept, "CONNECTOR_BROKER_URL": values["broker"]}, folder)
+    except click.exceptions.Exit:
+        return ""
+    except click.ClickException as error:
+        return f"{error.format_message().rstrip('.')}; ARGS=--help lists the options"
+    except ConfigError as error:
+        return " ".join(error.problems).rstrip(".")
+    return ""
+
 
 if __name__ == "__main__":
     main()

@@ -171,3 +171,24 @@ def test_takes_another_port_where_one_is_taken() -> None:
 
         assert demo.free_port(port) != port
     assert demo.free_port(port) == port
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--rat", "5"], "No such option: --rat"),
+        (["--rate", "x"], "Invalid value for '--rate': 'x' is not a valid float range; ARGS=--help lists the options"),
+        (["--broker", "kafka://a:b:c"], "CONNECTOR_BROKER_URL must be a list of brokers such as kafka://one:9092"),
+        (["--help"], ""),
+        (["--broker", "", "--rate", "5", "--no-faults"], ""),
+        (["--broker", "localhost:9092"], ""),
+    ],
+)
+def test_make_says_what_is_wrong(arguments, said, tmp_path, capsys):
+    """One sentence for its last line; nothing for what is right, and nothing is printed."""
+    found = demo.wrong(arguments, {}, tmp_path)
+
+    assert found.startswith(said)
+    assert bool(found) == bool(said)
+    assert "" == capsys.readouterr().out
+    assert not found.endswith(".")

@@ -1,6 +1,9 @@
 """What is shipped beside the package: the image, the compose file, the Makefile."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +72,19 @@ def test_the_demos_options_are_on_both_command_lines() -> None:
     names = {parameter.name for parameter in demo.main.params}
 
     assert names == {"broker", "rate", "duration", "faults", "keep"}
+
+
+def test_the_last_line_of_make_is_the_sentence(tmp_path) -> None:
+    """Not make's own about an exit code."""
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / ".demo").touch()
+    tree = ["-f", str(ROOT / "Makefile"), "-o", ".venv/.demo", f"BIN={Path(sys.executable).parent}"]
+    command = ["make", *tree, "demo", "ARGS=--rat 5"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(  # noqa: S603  # ours
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert 2 == done.returncode
+    assert "No such option: --rat" in done.stderr.splitlines()[-1]
+    assert "ARGS=--help" in done.stderr.splitlines()[-1]
