@@ -490,6 +490,14 @@ def run(values: Mapping[str, Any]) -> int:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what matters is told in a sentence
     plan = Plan(**{**values, "broker": values["broker"] or None})  # `make demo` gives an empty one
     try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        sys.stderr.write(
+            "The demo needs a folder for temporary files, and there is none: name one with TMPDIR, or give a container"
+            " one with --tmpfs /tmp.\n"
+        )
+        return EX_FATAL
+    try:
         return asyncio.run(_run(plan))
     except ConfigError as error:
         exit_misconfigured(error)

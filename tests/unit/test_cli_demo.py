@@ -1,5 +1,6 @@
 """The demo's parts that need no process: what is compared, shown and handed down."""
 
+import signal
 import socket
 import time
 from collections import Counter
@@ -192,3 +193,41 @@ def test_make_says_what_is_wrong(arguments, said, tmp_path, capsys):
     assert bool(found) == bool(said)
     assert "" == capsys.readouterr().out
     assert not found.endswith(".")
+
+
+def test_no_folder_for_temporary_files(monkeypatch, capsys):
+    """In a container whose root is read-only: a sentence, not a stack."""
+
+    def none():
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(demo.tempfile, "gettempdir", none)
+
+    assert 1 == demo.run({"broker": None, "rate": 5.0, "duration": None, "faults": True, "keep": False})
+    assert "--tmpfs /tmp" in capsys.readouterr().err
+
+
+def test_the_demo_goes_on_under_nohup(monkeypatch):
+    """Who starts it with nohup wants it to outlive the terminal."""
+    kept = []
+
+    class Ends(Exception):
+        pass
+
+    class FakeDemo:
+        def __init__(self, *_):
+            pass
+
+        async def run(self, _):
+            kept.append(signal.getsignal(signal.SIGHUP))
+            raise Ends
+
+    monkeypatch.setattr(demo, "Demo", FakeDemo)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with pytest.raises(Ends):
+            demo.run({"broker": None, "rate": 5.0, "duration": None, "faults": True, "keep": False})
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    assert [signal.SIG_IGN] == kept

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,59 @@ def test_a_worker_has_a_login_and_time_to_stop(worker) -> None:
         environment["CONNECTOR_STOP_TIMEOUT_SECS"]
     )
     assert environment.keys() <= known
+
+
+def test_one_service_builds_the_image() -> None:
+    """Compose builds side by side, and two builds of one name end in "already exists"; the others wait for the one."""
+    users = [name for name in SERVICES if str(SERVICES[name]["image"]).startswith("murmuration")]
+    builders = [name for name in users if "build" in SERVICES[name]]
+
+    assert ["simulator", *WORKERS] == users
+    assert ["simulator"] == builders
+    assert all(SERVICES[name]["pull_policy"] == "never" for name in users if name not in builders)
+    assert all(builders[0] in SERVICES[name]["depends_on"] for name in users if name not in builders)
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+def test_wrong_settings_are_not_started_for_ever(worker) -> None:
+    """A restart cures no exit code 78."""
+    assert SERVICES[worker]["restart"].startswith("on-failure:")
+
+
+def test_the_image_has_the_hot_path_in_c() -> None:
+    """Headers are fetched where the interpreter is the distribution's, and a build without the hot path fails."""
+    first = DOCKERFILE[: DOCKERFILE.rindex("FROM ")]
+
+    assert "python3-dev" in first
+    assert "import connector._native" in first
+
+
+@pytest.mark.parametrize(
+    ("bind", "asked"),
+    [
+        ("", "http://127.0.0.1:8083/ping"),
+        ("0.0.0.0", "http://127.0.0.1:8083/ping"),  # noqa: S104  # of a container
+        ("10.0.0.7", "http://10.0.0.7:8083/ping"),
+        ("::", "http://[::1]:8083/ping"),
+        ("[::1]", "http://[::1]:8083/ping"),
+        ("fd00::7", "http://[fd00::7]:8083/ping"),
+    ],
+)
+def test_the_health_check_asks_where_the_worker_listens(monkeypatch, bind, asked) -> None:
+    """Also where that is an address of IPv6."""
+    code = re.search(r'CMD \["python3", "-c", "(.*?)"\]', DOCKERFILE, re.DOTALL)[1]
+    code = code.replace("\\\n", "").replace("\\n", "\n")
+    opened = []
+
+    class Opener:
+        def open(self, url, timeout):
+            opened.append(url)
+
+    monkeypatch.setenv("CONNECTOR_WEB_BIND", bind)
+    monkeypatch.setattr(urllib.request, "build_opener", lambda _: Opener())
+    exec(compile(code, "Dockerfile", "exec"), {})  # noqa: S102  # ours
+
+    assert [asked] == opened
 
 
 def test_the_simulator_has_the_options_it_is_given() -> None:

@@ -1,0 +1,38 @@
+"""What CI says last, of two runs of pytest."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+CI = Path(__file__).parents[2] / ".ci"
+
+
+@pytest.fixture
+def closing_line():
+    spec = importlib.util.spec_from_file_location("closing_line", CI / "closing_line.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return lambda *lines: module.closing_line("\n".join(lines), 2).strip("= ")
+
+
+UNIT = "================ 2726 passed in 61.03s (0:01:01) ================"
+REST = "==== 3 failed, 88 passed, 1 skipped, 2 errors in 1000.50s (0:16:40) ===="
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([UNIT, UNIT], "5452 passed in 122.06s (0:02:02)"),
+        ([UNIT, REST], "3 failed, 2814 passed, 1 skipped, 2 errors in 1061.53s (0:17:41)"),
+        ([REST, UNIT], "3 failed, 2814 passed, 1 skipped, 2 errors in 1061.53s (0:17:41)"),
+        ([UNIT, "= 80 passed, 2726 deselected in 9.00s ="], "2806 passed, 2726 deselected in 70.03s (0:01:10)"),
+        ([UNIT, "INTERNALERROR> the disk is full"], "2726 passed, 1 error in 61.03s (0:01:01)"),
+        (["make: *** [test] Error 1"], "2 errors in 0.00s (0:00:00)"),
+        ([UNIT, "= no tests ran in 0.10s ="], "2726 passed in 61.13s (0:01:01)"),
+        ([UNIT, "a log line of a test: 7 failed in 3.0s of work", UNIT], "5452 passed in 122.06s (0:02:02)"),
+    ],
+)
+def test_both_runs_count(closing_line, lines, said):
+    """A failure, an error or a skip of either run is in the last line, and so is a run that never ended."""
+    assert said == closing_line("collected 1 item", *lines, "SKIPPED [1] x.py: no java")
