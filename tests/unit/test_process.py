@@ -172,7 +172,12 @@ def heard(worker, number):
 )
 def test_a_terminal_that_is_gone_stops_it_as_others_do(running, number, reason):
     """SIGHUP drains as SIGTERM does."""
-    heard(running, number)
+    before = signal.signal(number, signal.default_int_handler)  # the tests themselves may run under nohup
+    try:
+        heard(running, number)
+    finally:
+        running.loop.remove_signal_handler(number)
+        signal.signal(number, before)
 
     assert [WorkerStopping(reason=reason)] == said(running, WorkerStopping)
     assert 1 == running.app.herder.stops
