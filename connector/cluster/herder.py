@@ -150,6 +150,8 @@ class Herder(Service):
             await self.remove_dependency(task)
             if task.finished or task.status.state is State.FAILED:
                 self._tell_over(task)
+                if slot not in self.assigned:  # taken away meanwhile: should it come back, it is a new one
+                    self.tasks.pop(slot, None)
                 return
             if slot in self.assigned and not self._leaving:
                 await self.sleep(RESTART_PAUSE_SECS)

@@ -449,3 +449,19 @@ async def test_states_that_cannot_be_read_in_time(monkeypatch):
     assert [GhostsUnknown(of=ONE, waited_secs=0.01)] == [
         each for each in herding.events if isinstance(each, GhostsUnknown)
     ]
+
+
+@pytest.mark.parametrize("end", [{"state": State.FAILED}, {"finished": True}])
+async def test_slot_whose_task_failed_while_it_was_taken_away(end):
+    """A task that fails, or reaches its limit, while its slot is taken away: once it comes back, a new one runs."""
+    async with Herding() as herding:
+        await herding.assign(0)
+        (first,) = herding.built
+        first.drained.clear()
+        herding.herder.assign([])
+        first.end(**end)
+        await until(lambda: not herding.herder.tasks)
+        await herding.assign(0)
+        await until(lambda: 2 == len(herding.built))
+
+        assert [0] == herding.running()
