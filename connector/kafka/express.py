@@ -8,9 +8,10 @@ aiokafka's sender is made for many who send at any time; that costs it a task fo
 record, several rounds of its loop, and takes apart field by field what is of a fixed form.  For ten posts in a
 transaction that is two milliseconds of CPU, and this is half of one.
 
-Only what goes well goes this way.  What Kafka has not confirmed, whatever the reason, is handed to aiokafka's sender,
-under the same sequence numbers as is usual for something sent again; so errors, fencing, leaders that move and
-connections that break are its affair as ever.
+Only what goes well goes this way.  What Kafka has answered with an error is handed to aiokafka's sender, and so are
+batches without an answer, under the same sequence numbers as is usual for something sent again; so errors, fencing and
+leaders that move are its affair as ever.  A request of the transaction itself that is sent and not answered is never
+repeated: `connector.kafka.once` says why.
 
 Names of aiokafka's that are private: of its sender, accumulator and transaction manager, and what its connection calls
 of a request (`_Request`).  pyproject.toml bounds its version for that.
@@ -28,6 +29,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
 from aiokafka.producer.transaction_manager import TransactionState
+
+from connector.kafka.once import NOT_SENT
 
 MAX_BYTES = 512 * 1024
 """More than that is carried better by the sender, which overlaps it with other work and copies it less."""
@@ -117,12 +120,11 @@ class Express:
         added = await self._add(everything)
         if not added:
             await self._by_sender(everything)
-        if added and await self._write(everything):
-            await self._end()
-        else:  # no abort after an error: the next producer of this id does that
+        if not (added and await self._write(everything) and await self._end()):
+            # no abort after an error: the next producer of this id does that
             await self._producer.commit_transaction()
 
-    # -- the requests; each returns whether Kafka has confirmed it
+    # -- the requests; each returns whether Kafka has confirmed it, and raises where nobody knows
 
     async def _add(self, parcels: Sequence[Parcel]) -> bool:
         topics = _by_topic(parcels)
@@ -133,7 +135,7 @@ class Express:
         request = _Request(_ADD_PARTITIONS, b"".join(body), _added)
         until = asyncio.get_running_loop().time() + PATIENCE_SECS
         while True:
-            errors = await self._ask(self._coordinator, request, ConnectionGroup.COORDINATION)
+            errors = await self._ask_once(request)
             if errors and not any(errors.values()):
                 self._manager.txn_partitions.update(parcel.tp for parcel in parcels)
                 return True
@@ -170,7 +172,7 @@ class Express:
                 batch = parcel.builder._build()  # noqa: SLF001
                 pieces = batch if isinstance(batch, tuple) else (batch,)
                 body += _PLACE.pack(parcel.partition, sum(map(len, pieces))), *pieces
-        errors = await self._ask(node, _Request(_PRODUCE, b"".join(body), _produced), ConnectionGroup.DEFAULT) or {}
+        errors = await self._ask(node, _Request(_PRODUCE, b"".join(body), _produced)) or {}
         left = []
         for parcel in parcels:
             if errors.get((parcel.topic, parcel.partition)) != _NO_ERROR:
@@ -179,24 +181,35 @@ class Express:
                 manager.increment_sequence_number(parcel.tp, parcel.builder.record_count())
         return left
 
-    async def _end(self) -> None:
-        manager = self._manager
-        # not `committing_transaction`, which wakes the sender to do it
-        manager._transition_to(TransactionState.COMMITTING_TRANSACTION)  # noqa: SLF001
+    async def _end(self) -> bool:
         request = _Request(_END, b"".join((self._id, self._owner, b"\1")), _ended)
-        if await self._ask(self._coordinator, request, ConnectionGroup.COORDINATION) == _NO_ERROR:
-            manager.complete_transaction()
-            return
-        manager.notify_task_waiter()
-        await asyncio.shield(manager.wait_for_transaction_end())
+        if await self._ask_once(request) != _NO_ERROR:
+            return False
+        # Not before the answer: the sender ends a transaction that it finds in this state.
+        self._manager._transition_to(TransactionState.COMMITTING_TRANSACTION)  # noqa: SLF001
+        self._manager.complete_transaction()
+        return True
 
-    async def _ask(self, node: int | None, request: "_Request", group: ConnectionGroup) -> Any:
-        """Return the answer of the broker *node*, None when there is none."""
+    async def _ask_once(self, request: "_Request") -> Any:
+        """
+        Return the coordinator's answer, None if it was not asked.
+
+        Raises:
+            KafkaError: it was asked and has not answered; this producer is done with.
+        """
+        node = self._coordinator
         if node is None:
             return None
         try:
-            return await self._client.send(node, request, group=group)
-        except KafkaError:  # the sender will meet it, too, and says it
+            return await self._client.send(node, request, group=ConnectionGroup.COORDINATION)
+        except NOT_SENT:  # the sender will meet it, too, and says it
+            return None
+
+    async def _ask(self, node: int, request: "_Request") -> Any:
+        """Return the answer of the broker *node*, None when there is none."""
+        try:
+            return await self._client.send(node, request, group=ConnectionGroup.DEFAULT)
+        except KafkaError:  # likewise
             return None
 
     async def _by_sender(self, parcels: Sequence[Parcel]) -> None:
@@ -242,6 +255,7 @@ class _Request:
 
     def __init__(self, kind: tuple[int, int], body: bytes, decode: Callable[[bytes], Any]) -> None:
         self._kind, self._body, self._decode = kind, body, decode
+        self.API_KEY = kind[0]  # aiokafka's name for it
         self.correlation_id = 0
 
     def prepare(self, versions: dict[int, tuple[int, int]]) -> Self:

@@ -13,6 +13,7 @@ from faust.transport.drivers.aiokafka import Producer
 
 from connector.kafka.encoder import BatchStyle, copy_once
 from connector.kafka.express import NEXT_TRANSACTION_SECS, Express
+from connector.kafka.once import send_once
 from connector.kafka.rights import REFUSALS
 from connector.kafka.sender import pipeline
 
@@ -53,6 +54,8 @@ class TaskProducer(Producer):
     def _new_producer(self, transactional_id: str | None = None) -> AIOKafkaProducer:
         producer = super()._new_producer(transactional_id or self.transactional_id)
         copy_once(producer.client)
+        if producer._txn_manager is not None and self.transactional_id is not None:  # noqa: SLF001
+            send_once(producer)
         pipeline(producer)
         sender.BACKOFF_OVERRIDE = NEXT_TRANSACTION_SECS  # no argument leads there
         return producer

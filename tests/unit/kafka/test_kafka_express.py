@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.client import CoordinationType
-from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError, NotEnoughReplicasError
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError, NodeNotReadyError, NotEnoughReplicasError
 from aiokafka.producer.transaction_manager import TransactionManager, TransactionState
 from aiokafka.protocol.produce import ProduceRequest, ProduceRequest_v7, ProduceResponse_v7
 from aiokafka.protocol.transaction import (
@@ -20,7 +20,6 @@ from aiokafka.protocol.transaction import (
 
 from connector.kafka import express
 from connector.kafka.express import Express, Parcel
-from tests.unit.fakes import until
 
 ADD, PRODUCE, END = "add", "produce", "end"
 KINDS = {24: ADD, 0: PRODUCE, 26: END}
@@ -190,7 +189,7 @@ async def test_the_last_transaction_may_take_a_moment(monkeypatch):
     "answer",
     [
         {"posts": NOT_COORDINATOR},  # it has moved
-        KafkaConnectionError("gone"),  # nobody knows whether it was asked
+        NodeNotReadyError("no connection"),  # it was not asked
         IncompatibleBrokerVersion("too old"),
     ],
 )
@@ -244,17 +243,40 @@ async def test_batches_are_built_anew_for_the_sender():
     assert before is not front[0].builder
 
 
-@pytest.mark.parametrize("answer", [NOT_COORDINATOR, KafkaConnectionError("gone")])
-async def test_an_end_that_is_not_confirmed_is_the_senders(answer):
-    """The sender is woken to end the transaction itself; delivered it is when that is done, and not before."""
+@pytest.mark.parametrize("answer", [NOT_COORDINATOR, NodeNotReadyError("no connection")])
+async def test_an_end_that_is_refused_is_the_senders(answer):
+    """What the coordinator has refused, or was not asked, is no longer under way: the sender ends the transaction."""
     kafka = Kafka(end=[answer])
-    delivering = asyncio.create_task(deliver(kafka, parcels("posts")))
-    await until(lambda: kafka.ends)
+    await deliver(kafka, parcels("posts"))
 
-    assert (["woken"], False) == (kafka.ends, delivering.done())
-    assert TransactionState.COMMITTING_TRANSACTION is kafka._txn_manager.state
-    kafka._txn_manager.complete_transaction()
-    await delivering
+    assert ["commit"] == kafka.ends
+
+
+async def test_an_end_is_under_way_for_nobody_else():
+    """While the coordinator has the request the sender must not find a transaction that is to be ended."""
+    kafka = Kafka()
+    states = []
+    send = kafka.send
+
+    async def watched(node, request, *, group):
+        states.append((KINDS[request.API_KEY], kafka._txn_manager.needs_transaction_commit()))
+        return await send(node, request, group=group)
+
+    kafka.send = watched
+    await deliver(kafka, parcels("posts"))
+
+    assert [(ADD, None), (PRODUCE, None), (END, None)] == states
+
+
+@pytest.mark.parametrize(("kind", "asked"), [(ADD, [ADD]), (END, [ADD, PRODUCE, END])])
+async def test_what_is_not_answered_is_in_doubt(kind, asked):
+    """A request of the transaction that may be under way is not repeated, by nobody, and nothing comes behind it."""
+    kafka = Kafka(**{kind: [KafkaConnectionError("gone")]})
+    with pytest.raises(KafkaConnectionError):
+        await deliver(kafka, parcels("posts"))
+
+    assert asked == [each for each, _ in kafka.asked]
+    assert ([], []) == (kafka.sent, kafka.ends)
 
 
 def _busy(kafka):

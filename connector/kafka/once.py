@@ -1,0 +1,88 @@
+"""
+Send requests that change a transaction once: after one that is not answered the producer takes no further transaction.
+
+Before transactions V2 (KIP-890) a transaction has no number of its own.  EndTxn and AddPartitionsToTxn carry the
+producer's id and epoch, which are those of the next transaction, too.  A connection that breaks does not take back
+what was sent: a request that reaches the coordinator later ends, or begins, the *next* transaction of the epoch.
+aiokafka sends a request again that was not answered, in the same epoch, and goes on.  Half a transaction was committed
+that way: its posts, and not its offset.
+
+So a request that was sent and not answered makes the transaction's outcome unknown at once.  The task opens a new
+producer with the same transactional id.  That raises the epoch, the coordinator refuses what arrives later with the old
+one, and the offsets topic says which transactions took effect.
+
+A request that was not sent may be sent again, and so may one that was answered with an error: it is not under way.
+Produce requests may be repeated: sequence numbers make Kafka ignore the second copy.
+
+Names of aiokafka's that are private, as of 0.14: the producer's `_txn_manager` and `_message_accumulator`, the
+accumulator's `_batches` and their `_drain_waiter`.  pyproject.toml bounds its version for that.
+"""
+
+import asyncio
+from typing import Any, Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError, KafkaError, NodeNotReadyError
+
+NOT_SENT = (NodeNotReadyError, IncompatibleBrokerVersion)
+"""What aiokafka raises before it sends: there is no connection, or the broker does not have the request's version."""
+
+_ONCE = {24: "AddPartitionsToTxn", 25: "AddOffsetsToTxn", 26: "EndTxn", 28: "TxnOffsetCommit"}
+"""Kafka's numbers and names of the requests."""
+
+
+class Unanswered(KafkaError):
+    """A request of a transaction was sent and not answered, so the transaction's outcome is unknown."""
+
+    retriable = True
+
+    @classmethod
+    def of(cls, request: str, cause: BaseException) -> Self:
+        """Return the error for a request of that name, of which only *cause* is known."""
+        words = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
+        return cls(f"Kafka did not answer {request}, so the transaction may be committed or not ({words})")
+
+
+def send_once(producer: AIOKafkaProducer) -> None:
+    """Let *producer*, an aiokafka producer that was not started yet, never repeat a request of a transaction."""
+    client = producer.client
+    send, look_up = client.send, client.coordinator_lookup
+
+    async def send_or_give_up(node_id: int, request: Any, **kwargs: Any) -> Any:
+        name = _ONCE.get(request.API_KEY)
+        if name is None:
+            return await send(node_id, request, **kwargs)
+        try:
+            return await send(node_id, request, **kwargs)
+        except NOT_SENT:
+            raise
+        except asyncio.CancelledError as exc:
+            _give_up(producer, Unanswered.of(name, exc))
+            raise
+        except Exception as exc:
+            error = Unanswered.of(name, exc)
+            _give_up(producer, error)
+            raise error from exc
+
+    async def look_up_again(*args: Any) -> Any:
+        try:
+            return await look_up(*args)
+        except KafkaConnectionError as exc:  # the sender repeats this one, and fails for good after the other
+            raise NodeNotReadyError(str(exc)) from exc
+
+    client.send, client.coordinator_lookup = send_or_give_up, look_up_again
+
+
+def _give_up(producer: AIOKafkaProducer, error: Unanswered) -> None:
+    """Let all that waits for *producer* fail, and all that comes."""
+    manager, accumulator = producer._txn_manager, producer._message_accumulator  # noqa: SLF001
+    if manager.is_fatal_error():
+        return
+    manager.fatal_error(error)
+    accumulator.fail_all(error)
+    # asyncio complains of errors that nobody looks at, and perhaps nobody waits
+    unread = [manager.wait_for_transaction_end()]
+    unread += [batch._drain_waiter for batches in accumulator._batches.values() for batch in batches]  # noqa: SLF001
+    for future in unread:
+        if future.done() and not future.cancelled():
+            future.exception()
