@@ -26,7 +26,7 @@ from tests import topics
 from tests.brokers import Broker, KafkaBroker, free_port
 from tests.kafka_proxy import KafkaProxy
 from tests.topics import OFFSET_KEY_ELEMENTS
-from tests.unit.fakes import Running, ScriptedFinder
+from tests.unit.fakes import Running, ScriptedFinder, until
 
 SLOT = 0
 PARTITIONS = 4
@@ -116,9 +116,14 @@ class Task(Running):
         async with asyncio.timeout(STOP_SECS):
             await self.task.stop()
 
+    async def delivered(self, posts: int) -> None:
+        """Return once Kafka has confirmed so many."""
+        await until(lambda: posts <= sum(feed.posts for feed in map(self.task._committed, self.task.feeds)), STOP_SECS)
+
     @property
-    def undelivered(self) -> int:
-        return self.task.undelivered_posts
+    def commits(self) -> int:
+        """Batches that Kafka has confirmed."""
+        return self.task._outbox.commits
 
 
 async def make_topics(broker: Broker, group: str, **offsets_settings: str) -> None:
@@ -213,9 +218,9 @@ async def assert_exact(broker: Broker, group: str, fed: list[int]) -> None:
     """Each post that was fed is there once, and every transaction is whole."""
     found = await transactions_of(broker, group)
 
-    assert (0, 0, []) == (found.doubled, found.lost(fed), found.broken)
-    assert len(fed) == len(found.posts)
-    assert len(fed) == found.delivered[-1]
+    findings = {"doubled": found.doubled, "lost": found.lost(fed), "broken": found.broken}
+    assert {"doubled": 0, "lost": 0, "broken": []} == findings, findings
+    assert (len(fed), len(fed)) == (len(found.posts), found.delivered[-1])
 
 
 def behind_proxy(folder, **properties: str) -> tuple[KafkaBroker, KafkaProxy]:
