@@ -10,7 +10,7 @@ PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit chaos lint bench bench-quick docs clean
+.PHONY: help demo test test-unit chaos late lint bench bench-quick docs clean
 
 help:
 	@echo "make demo       a broker, a simulated X API and a worker; Ctrl-C ends it"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-unit  the tests that need nothing, in less than a minute"
 	@echo "make chaos      10 minutes of faults for each way of repair, then the topic against the truth"
 	@echo "                (CONNECTOR_CHAOS_MINUTES, CONNECTOR_CHAOS_SEED; ARGS='-k search' for one way)"
+	@echo "make late       200 late requests of each kind to Kafka, at several rates: nothing twice, nothing lost"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      speed, latency, memory beside the bare scripts and Kafka Connect: about 25 minutes,"
 	@echo "                written to docs/benchmarks.md (ARGS='--only latency --seconds 60' and others)"
@@ -50,6 +51,9 @@ test-unit: $(VENV)/.dev
 
 chaos: $(VENV)/.dev
 	@CONNECTOR_CHAOS_MINUTES="$${CONNECTOR_CHAOS_MINUTES:-10}" $(BIN)/python -m pytest -m e2e tests/e2e/test_chaos.py $(ARGS)
+
+late: $(VENV)/.dev
+	@CONNECTOR_LATE_REQUESTS="$${CONNECTOR_LATE_REQUESTS:-200}" $(BIN)/python -m pytest -m broker -s tests/broker/test_late_requests.py $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/python -m ruff check .

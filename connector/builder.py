@@ -142,12 +142,13 @@ class TaskBuilder:
                 dead_letter_topic=self._config.dead_letter_topic,
             ),
             DeliverySettings(
-                connector=task.connector,
+                task=task,
                 transactional_id=transactional_id(group, task) if exactly_once else None,
                 idempotent=self._gate.idempotence,
                 transaction_timeout_secs=self._settings.transaction_timeout_secs,
                 trust_end_offsets=self._gate.transactions,
             ),
+            self._emit,
         )
 
 

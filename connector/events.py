@@ -319,6 +319,41 @@ class DeliveryResumed(TaskEvent):
     waited_secs: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryFellBack(TaskEvent):
+    """A small batch was left to aiokafka's sender, because of *reason* (`connector.kafka.express.Fallback`)."""
+
+    name = "delivery.fell_back"
+    level = logging.DEBUG
+    reason: str
+
+    def count(self, metrics: Metrics) -> None:
+        metrics.fallbacks.labels(reason=self.reason).inc()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShortWayUnused(TaskEvent):
+    """
+    As many small *batches* in a row were left to aiokafka's sender.
+
+    Nothing is lost or late; each takes twice the CPU.  *reason* is that of the last one.
+    """
+
+    name = "delivery.short_way_unused"
+    level = logging.WARNING
+    batches: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProducerNotClosed(TaskEvent):
+    """A producer was given up before it had ended; the next one, or the transaction's timeout, ends what it left."""
+
+    name = "delivery.producer_not_closed"
+    level = logging.WARNING
+    reason: str
+
+
 # -- printing
 
 

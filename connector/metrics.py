@@ -53,6 +53,9 @@ class Metrics:
         self.reconnects = counter("connector_reconnects", "Connections that ended, by what ended them.", "error")
         self.stream_errors = counter("connector_stream_errors", "Lines of X about errors that did not end the stream.")
         self.deliveries_failed = counter("connector_deliveries_failed", "Deliveries Kafka did not confirm.", "error")
+        self.fallbacks = counter(
+            "connector_fallbacks", "Small batches left to aiokafka's sender, which takes more CPU.", "reason"
+        )
         self.task_starts = counter("connector_task_starts", "Starts of a task on this worker.")
         self.gaps = counter("connector_gaps", "Gaps that were repaired, lost or accepted.", "reason", "outcome")
         self.spend_usd = counter("connector_spend_usd", "Price of what was read, at X's list price (USD).")

@@ -124,12 +124,23 @@ class Outbox:
     """
     The batches of one task on their way into *sink*; *wake* is set whenever a commit has ended.
 
+    *ours* says of a key and a value whether this task may have written it: where there are no transactions, a copy of
+    an older offset may reach Kafka late, and is no sign of another owner.
+
     *committed* are the offsets known to be in Kafka, *committed_at* is when Kafka last proved that this task is owned
     here (monotonic seconds), *commits* how often.
     """
 
-    def __init__(self, sink: Sink, listener: Listener, wake: asyncio.Event) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        listener: Listener,
+        wake: asyncio.Event,
+        *,
+        ours: Callable[[bytes, bytes | None], bool] = lambda _key, _value: False,
+    ) -> None:
         self.sink = sink
+        self._ours = ours
         self.pending: list[Pending] = []
         self.committed: dict[bytes, bytes | None] = {}
         self.committed_at = time.monotonic()
@@ -175,8 +186,10 @@ class Outbox:
                 there = number
         for _ in range(there):
             self._confirm(self.pending.pop(0))
-        if any(committed.latest.get(key) != value for key, value in self.committed.items()):
-            raise Superseded("Another owner has delivered since")
+        for key, value in self.committed.items():
+            latest = committed.latest.get(key)
+            if latest != value and not self._ours(key, latest):
+                raise Superseded("Another owner has delivered since")
 
     async def deliver_again(self) -> None:
         """

@@ -147,7 +147,7 @@ class SourceTask(Service):
         self._run_word = token_hex(4)
         self._restarting: DeliveryFailed | None = None
         self._wake = asyncio.Event()
-        self._outbox = Outbox(sink, self, self._wake)
+        self._outbox = Outbox(sink, self, self._wake, ours=self._is_ours)
         self._gatherer = Gatherer(
             GathererSettings(
                 task=settings.task,
@@ -299,6 +299,15 @@ class SourceTask(Service):
     def _committed(self, feed: Feed) -> Coverage:
         value = self._outbox.committed.get(self._sink.offset_key(feed.partition))
         return Coverage() if value is None else Coverage.decode(value)
+
+    def _is_ours(self, key: bytes, value: bytes | None) -> bool:
+        """Return whether this run of the task may have written *value*; only offsets tell, and all writes have one."""
+        if key not in {self._sink.offset_key(feed.partition) for feed in self.feeds}:
+            return True
+        try:
+            return value is not None and Coverage.decode(value).run == self._run_word
+        except ValueError:
+            return False
 
     @property
     def unready(self) -> str | None:

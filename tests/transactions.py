@@ -20,7 +20,7 @@ from connector.kafka.cluster import KafkaCluster
 from connector.kafka.delivery import DeliverySettings, TopicSink
 from connector.kafka.topic import Destination, PostsTopic
 from connector.ledger import decode_ids
-from connector.records import Arrival, Connected, held_bytes
+from connector.records import Arrival, Connected, TaskId, held_bytes
 from connector.snowflake import first_id
 from tests import topics
 from tests.brokers import Broker, KafkaBroker, free_port
@@ -158,7 +158,7 @@ def make_sink(
             dead_letter_topic=None,
         ),
         DeliverySettings(
-            connector="posts",
+            task=TaskId("posts", 0),
             transactional_id=f"{group}-posts-0" if exactly_once else None,
             idempotent=idempotent,
             transaction_timeout_secs=timeout_secs,

@@ -7,7 +7,7 @@ One task's way into Kafka.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import faust
@@ -23,18 +23,22 @@ from aiokafka.errors import (
 from faust.exceptions import NotReady
 
 from connector.errors import BrokerAway, DeliveryFailed, Fenced
+from connector.events import DeliveryFellBack, Event, ProducerNotClosed, ShortWayUnused
 from connector.kafka import ledger, offsets
 from connector.kafka.cluster import KafkaCluster
+from connector.kafka.express import Fallback
 from connector.kafka.producer import TaskProducer
 from connector.kafka.rights import READ, WRITE, refused
 from connector.kafka.topic import RECORD_OVERHEAD_BYTES, Destination, Encoded, PostsTopic
 from connector.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES, settings_of
-from connector.records import Batch, SourcePartition
+from connector.records import Batch, SourcePartition, TaskId
 
 OPEN_TIMEOUT_SECS = 60.0
 BATCH_BYTES = 1024 * 1024
 """Record batches of this size carry the most posts a second in transactions."""
 MAX_REQUEST_BYTES = 32 * 1024 * 1024
+FALLBACKS_TOLD = 100
+"""So many small batches in a row without the short way are no moment any more: somebody should know."""
 _AWAY = (OSError, TimeoutError, KafkaTimeoutError, IllegalStateError)
 
 
@@ -42,7 +46,7 @@ _AWAY = (OSError, TimeoutError, KafkaTimeoutError, IllegalStateError)
 class DeliverySettings:
     """How a task delivers; *transactional_id* is None for at-least-once."""
 
-    connector: str
+    task: TaskId
     transactional_id: str | None
     idempotent: bool
     transaction_timeout_secs: float
@@ -60,15 +64,19 @@ class TopicSink:
         posts: PostsTopic,
         destination: Destination,
         settings: DeliverySettings,
+        emit: Callable[[Event], None] = lambda _: None,
     ) -> None:
         self.max_record_bytes = self.max_dead_letter_bytes = 0
         self._app, self._cluster, self._posts = app, cluster, posts
         self._destination, self._settings = destination, settings
         self._producer: TaskProducer | None = None
+        self._emit = emit
+        self._fallbacks = 0
+        """Small batches in a row that did not go the short way."""
 
     def offset_key(self, partition: SourcePartition, kind: str | None = None) -> bytes:
         """Return the key of *partition*'s source offset, or of what is kept beside it as *kind*."""
-        return offsets.encode_key(self._settings.connector, partition, kind)
+        return offsets.encode_key(self._settings.task.connector, partition, kind)
 
     async def open(self) -> offsets.CommittedOffsets:
         """
@@ -85,12 +93,7 @@ class TopicSink:
 
     async def _open(self) -> offsets.CommittedOffsets:
         await self._measure_topics()
-        producer = self._producer = TaskProducer(
-            self._app,
-            transactional_id=self._settings.transactional_id,
-            idempotent=self._settings.idempotent,
-            transaction_timeout_secs=self._settings.transaction_timeout_secs,
-        )
+        producer = self._producer = self._new_producer()
         producer.max_batch_size = min(BATCH_BYTES, self.max_record_bytes)
         producer.max_request_size = MAX_REQUEST_BYTES
         await producer.start()
@@ -106,6 +109,16 @@ class TopicSink:
             where.offsets_topic,
             where.slot,
             trust_end_offsets=self._settings.trust_end_offsets,
+        )
+
+    def _new_producer(self) -> TaskProducer:
+        return TaskProducer(
+            self._app,
+            transactional_id=self._settings.transactional_id,
+            idempotent=self._settings.idempotent,
+            transaction_timeout_secs=self._settings.transaction_timeout_secs,
+            told=self._count_fallback,
+            unclosed=lambda reason: self._emit(ProducerNotClosed(of=self._settings.task, reason=reason)),
         )
 
     async def read_ledger(self, from_ms: int, to_ms: int | None, *, late: bool = False) -> Sequence[int]:
@@ -170,6 +183,15 @@ class TopicSink:
             await self._posts.write(self._client, encoded, batch, self._destination)
         except (KafkaError, NotReady, OSError, TimeoutError, AssertionError) as exc:
             raise self._failure(self._client.refusal or exc, WRITE) from exc
+
+    def _count_fallback(self, reason: Fallback | None) -> None:
+        if reason is None:
+            self._fallbacks = 0
+            return
+        self._fallbacks += 1
+        self._emit(DeliveryFellBack(of=self._settings.task, reason=reason))
+        if self._fallbacks == FALLBACKS_TOLD:
+            self._emit(ShortWayUnused(of=self._settings.task, batches=self._fallbacks, reason=reason))
 
     async def close(self) -> None:
         """Let go of the producer, in bounded time."""

@@ -21,6 +21,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from io import BytesIO
 from struct import Struct
 from typing import Any, Self
@@ -59,6 +60,10 @@ _ADDED = Struct(">ih")
 _PRODUCED = Struct(">ihqqq")
 
 
+Errors = dict[tuple[str, int], int]
+"""Kafka's numbers of errors, by topic and partition."""
+
+
 class Parcel:
     """What goes to one partition: record batches are built of it by *build*, anew each time it is sent."""
 
@@ -79,10 +84,30 @@ class Parcel:
         return self.builder
 
 
-class Express:
-    """The short way of one *producer* of aiokafka, which has started."""
+class Fallback(StrEnum):
+    """Why a small batch was left to aiokafka's sender."""
 
-    def __init__(self, producer: AIOKafkaProducer) -> None:
+    BUSY = "busy"
+    """The sender has work, or trouble, of its own."""
+    NO_COORDINATOR = "no_coordinator"
+    NO_LEADER = "no_leader"
+    NOT_ASKED = "not_asked"
+    """There was no connection, or the broker does not have a request in the version that is written here."""
+    NOT_ANSWERED = "not_answered"
+    REFUSED = "refused"
+    """Kafka answered with an error."""
+
+
+class Express:
+    """
+    The short way of one *producer* of aiokafka, which has started.
+
+    *told* is called for each small batch: with the reason why it was left to the sender, or with None if it was not.
+    """
+
+    def __init__(self, producer: AIOKafkaProducer, told: Callable[[Fallback | None], None]) -> None:
+        self._told = told
+        self._why: Fallback | None = None
         self._producer, self._client = producer, producer.client
         self._sender, self._manager = producer._sender, producer._txn_manager  # noqa: SLF001
         self._accumulator = producer._message_accumulator  # noqa: SLF001
@@ -92,17 +117,27 @@ class Express:
 
     def takes(self, parcels: Sequence[Parcel]) -> bool:
         """Return whether *parcels* can go this way: few bytes, one batch for each partition, and all is quiet."""
-        accumulator, manager = self._accumulator, self._manager
-        if accumulator._batches or accumulator._pending_batches or accumulator._exception or accumulator._closed:  # noqa: SLF001
-            return False
-        if manager is not None and not manager.has_pid():
-            return False
-        if self._transactional and (manager.state is not TransactionState.READY or self._coordinator is None):
-            return False
         places = {(parcel.topic, parcel.partition) for parcel in parcels}
         if len(places) < len(parcels) or sum(parcel.builder.size() for parcel in parcels) > MAX_BYTES:
             return False
-        return all(self._leader(parcel) is not None for parcel in parcels)
+        why_not = self._why_not(parcels)
+        if why_not is not None:
+            self._told(why_not)
+        return why_not is None
+
+    def _why_not(self, parcels: Sequence[Parcel]) -> Fallback | None:
+        accumulator, manager = self._accumulator, self._manager
+        if accumulator._batches or accumulator._pending_batches or accumulator._exception or accumulator._closed:  # noqa: SLF001
+            return Fallback.BUSY
+        if manager is not None and not manager.has_pid():
+            return Fallback.BUSY
+        if self._transactional and manager.state is not TransactionState.READY:
+            return Fallback.BUSY
+        if self._transactional and self._coordinator is None:
+            return Fallback.NO_COORDINATOR
+        if any(self._leader(parcel) is None for parcel in parcels):
+            return Fallback.NO_LEADER
+        return None
 
     async def deliver(self, parcels: Sequence[Parcel], behind: Sequence[Parcel]) -> None:
         """
@@ -111,11 +146,15 @@ class Express:
         Raises:
             KafkaError: the outcome is unknown.
         """
-        if not self._transactional:
+        self._why = None
+        if self._transactional:
+            await self._transact([*parcels, *behind])
+        else:
             for some in filter(None, (parcels, behind)):
                 await self._write(some)
-            return
-        everything = [*parcels, *behind]
+        self._told(self._why)
+
+    async def _transact(self, everything: Sequence[Parcel]) -> None:
         self._manager.begin_transaction()
         added = await self._add(everything)
         if not added:
@@ -141,6 +180,7 @@ class Express:
                 return True
             again = bool(errors) and _CONCURRENT_TRANSACTIONS in errors.values()
             if not again or asyncio.get_running_loop().time() > until:
+                self._why = self._why or Fallback.REFUSED
                 return False
             await asyncio.sleep(NEXT_TRANSACTION_SECS)
 
@@ -172,11 +212,12 @@ class Express:
                 batch = parcel.builder._build()  # noqa: SLF001
                 pieces = batch if isinstance(batch, tuple) else (batch,)
                 body += _PLACE.pack(parcel.partition, sum(map(len, pieces))), *pieces
-        errors = await self._ask(node, _Request(_PRODUCE, b"".join(body), _produced)) or {}
+        errors = await self._ask(node, _Request(_PRODUCE, b"".join(body), _produced))
         left = []
         for parcel in parcels:
             if errors.get((parcel.topic, parcel.partition)) != _NO_ERROR:
                 left.append(parcel)
+                self._why = self._why or Fallback.REFUSED
             elif manager is not None:  # not before: what is sent again has the same number
                 manager.increment_sequence_number(parcel.tp, parcel.builder.record_count())
         return left
@@ -184,6 +225,7 @@ class Express:
     async def _end(self) -> bool:
         request = _Request(_END, b"".join((self._id, self._owner, b"\1")), _ended)
         if await self._ask_once(request) != _NO_ERROR:
+            self._why = self._why or Fallback.REFUSED
             return False
         # Not before the answer: the sender ends a transaction that it finds in this state.
         self._manager._transition_to(TransactionState.COMMITTING_TRANSACTION)  # noqa: SLF001
@@ -199,18 +241,22 @@ class Express:
         """
         node = self._coordinator
         if node is None:
+            self._why = Fallback.NO_COORDINATOR
             return None
         try:
             return await self._client.send(node, request, group=ConnectionGroup.COORDINATION)
         except NOT_SENT:  # the sender will meet it, too, and says it
+            self._why = Fallback.NOT_ASKED
             return None
 
-    async def _ask(self, node: int, request: "_Request") -> Any:
-        """Return the answer of the broker *node*, None when there is none."""
+    async def _ask(self, node: int, request: "_Request") -> Errors:
+        """Return what the broker *node* answers, nothing when there is no answer."""
         try:
-            return await self._client.send(node, request, group=ConnectionGroup.DEFAULT)
-        except KafkaError:  # likewise
-            return None
+            answered: Errors = await self._client.send(node, request, group=ConnectionGroup.DEFAULT)
+        except KafkaError as exc:  # likewise
+            self._why = Fallback.NOT_ASKED if isinstance(exc, NOT_SENT) else Fallback.NOT_ANSWERED
+            return {}
+        return answered
 
     async def _by_sender(self, parcels: Sequence[Parcel]) -> None:
         send = self._producer.send_batch
@@ -290,9 +336,6 @@ class _Header:
 
     def encode(self) -> bytes:
         return self.encoded
-
-
-Errors = dict[tuple[str, int], int]
 
 
 def _added(answer: bytes) -> Errors:

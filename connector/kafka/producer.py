@@ -2,22 +2,33 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import aiokafka
 import faust
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.producer import sender
 from faust.transport.drivers.aiokafka import Producer
 
+from connector.errors import FatalError
 from connector.kafka.encoder import BatchStyle, copy_once
-from connector.kafka.express import NEXT_TRANSACTION_SECS, Express
+from connector.kafka.express import NEXT_TRANSACTION_SECS, Express, Fallback
 from connector.kafka.once import send_once
 from connector.kafka.rights import REFUSALS
 from connector.kafka.sender import pipeline
 
 STOP_GRACE_SECS = 5.0
+CLOSE_SECS = 1.0
+"""For the connections, when the producer has not stopped in time."""
+
+_PARTS = {
+    "_sender": ("_acks", "_coordinators", "_in_flight", "_request_timeout_ms"),
+    "_message_accumulator": ("_batches", "_closed", "_exception", "_pending_batches", "_waiter_future", "fail_all"),
+    "client": ("cluster", "coordinator_lookup", "send"),
+}
+"""What `express`, `once`, `sender` and `encoder` use of aiokafka's producer, besides its transaction manager."""
 
 
 class TaskProducer(Producer):
@@ -36,6 +47,8 @@ class TaskProducer(Producer):
         transactional_id: str | None,
         idempotent: bool,
         transaction_timeout_secs: float,
+        told: Callable[[Fallback | None], None] = lambda _: None,
+        unclosed: Callable[[str], None] = lambda _: None,
         **kwargs: Any,
     ) -> None:
         self.transactional_id = transactional_id
@@ -44,6 +57,7 @@ class TaskProducer(Producer):
         super().__init__(app.transport, **kwargs)
         self.express: Express | None = None
         """The short way for small batches, once started."""
+        self._told, self._unclosed = told, unclosed
 
     def _settings_extra(self) -> Mapping[str, Any]:
         extra = {**super()._settings_extra(), "acks": "all", "enable_idempotence": self._idempotent}
@@ -53,6 +67,7 @@ class TaskProducer(Producer):
 
     def _new_producer(self, transactional_id: str | None = None) -> AIOKafkaProducer:
         producer = super()._new_producer(transactional_id or self.transactional_id)
+        _check(producer)
         copy_once(producer.client)
         if producer._txn_manager is not None and self.transactional_id is not None:  # noqa: SLF001
             send_once(producer)
@@ -67,12 +82,18 @@ class TaskProducer(Producer):
             if self._producer is not None:  # aiokafka leaves its sockets open when it cannot start
                 await self._producer.client.close()
             raise
-        self.express = Express(self.client)
+        self.express = Express(self.client, self._told)
 
     async def on_stop(self) -> None:
         # aiokafka waits without end for a broker that is gone; what is cut off here, the successor aborts
-        with contextlib.suppress(TimeoutError, KafkaError):
+        producer = self._producer
+        try:
             await asyncio.wait_for(super().on_stop(), STOP_GRACE_SECS)
+        except (TimeoutError, KafkaError) as exc:
+            self._unclosed(f"{type(exc).__name__}: {exc}" if str(exc) else f"no end within {STOP_GRACE_SECS:g} s")
+            if producer is not None:
+                with contextlib.suppress(TimeoutError):  # said above
+                    await asyncio.wait_for(producer.client.close(), CLOSE_SECS)
 
     @property
     def client(self) -> AIOKafkaProducer:
@@ -102,3 +123,23 @@ class TaskProducer(Producer):
     def partitions(self, topic: str) -> int:
         """Return the number of partitions of *topic*, 0 while unknown."""
         return len(self.client.client.cluster.partitions_for_topic(topic) or ())
+
+
+def _check(producer: AIOKafkaProducer) -> None:
+    """
+    Look for the private parts of aiokafka that the connector's way into Kafka is built on.
+
+    Raises:
+        FatalError: a version of aiokafka is installed that does not have them.
+    """
+    missing = [part for part in (*_PARTS, "_txn_manager") if not hasattr(producer, part)]
+    for part, names in _PARTS.items():
+        missing += [
+            f"{part}.{name}" for name in names if part not in missing and not hasattr(getattr(producer, part), name)
+        ]
+    if missing:
+        producer._closed = True  # noqa: SLF001  # it has opened nothing, and complains of not being closed
+        raise FatalError(
+            f"aiokafka {aiokafka.__version__} does not have {', '.join(missing)}, which the connector uses to write to"
+            " Kafka: nothing can be delivered. Install the aiokafka that the connector asks for (0.14)"
+        )

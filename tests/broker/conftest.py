@@ -11,6 +11,7 @@ from connector.kafka.cluster import KafkaCluster
 from connector.kafka.delivery import DeliverySettings, TopicSink
 from connector.kafka.topic import Destination, PostsTopic
 from connector.kafka.topics import declare, internal_topics
+from connector.records import TaskId
 from tests import topics
 from tests.brokers import Broker
 
@@ -50,7 +51,7 @@ async def make_sink(broker: Broker, fresh: str) -> AsyncIterator[MakeSink]:
                 dead_letter_topic=f"{fresh}-letters",
             ),
             DeliverySettings(
-                connector=connector,
+                task=TaskId(connector, 0),
                 transactional_id=f"{fresh}-{connector}-0" if exactly_once else None,
                 idempotent=True,
                 transaction_timeout_secs=60,

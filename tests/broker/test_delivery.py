@@ -10,7 +10,7 @@ from connector.kafka.delivery import DeliverySettings, TopicSink
 from connector.kafka.offsets import encode_key
 from connector.kafka.producer import TaskProducer
 from connector.kafka.topics import LARGE_RECORD_BYTES
-from connector.records import Batch, DeadLetter, OffsetWrite, Records, SourceRecord
+from connector.records import Batch, DeadLetter, OffsetWrite, Records, SourceRecord, TaskId
 from tests import topics
 from tests.broker.conftest import SLOT, MakeSink
 from tests.brokers import Broker
@@ -187,7 +187,7 @@ async def test_other_slots_do_not_hide_the_offset(broker: Broker, make_sink: Mak
     """An open transaction of another task does not hold back what a new owner reads."""
     busy, owner, heir = make_sink(), make_sink(), make_sink()
     busy._settings = DeliverySettings(
-        connector="posts",
+        task=TaskId("posts", 0),
         transactional_id=f"{fresh}-posts-1",
         idempotent=True,
         transaction_timeout_secs=60,

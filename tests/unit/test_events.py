@@ -7,6 +7,7 @@ import pytest
 from connector import events
 from connector.events import (
     BatchDelivered,
+    DeliveryFellBack,
     DuplicatesDropped,
     Event,
     GapAccepted,
@@ -162,6 +163,7 @@ def outcome(word):
 
 COUNTS = [
     (PrintSkipped(posts=3), {("connector_posts_not_printed_total",): 3}),
+    (DeliveryFellBack(of=TASK, reason="refused"), {("connector_fallbacks_total", ("reason", "refused")): 1.0}),
     (TaskStarted(of=TASK), {("connector_task_starts_total",): 1}),
     (
         DuplicatesDropped(of=TASK, posts=3),

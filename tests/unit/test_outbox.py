@@ -3,8 +3,10 @@ import asyncio
 import pytest
 
 from connector import outbox as module
+from connector.errors import Superseded
 from connector.outbox import COPIED_BYTES, Outbox, Pending
 from connector.records import Batch, Records
+from tests.unit.fakes import KEY, Committed
 
 
 def pending(size_bytes):
@@ -56,3 +58,28 @@ def test_copies_are_counted(sizes, counted):
     outbox.pending += map(pending, sizes)
 
     assert counted == outbox.size_bytes
+
+
+class Opened:
+    """A sink that finds *latest* in the offsets topic."""
+
+    def __init__(self, latest):
+        self._latest = latest
+
+    async def open(self):
+        return Committed({KEY: self._latest}, {(KEY, self._latest)})
+
+
+async def test_an_old_offset_of_ours_is_no_other_owner():
+    """Without transactions a late copy of an offset may be the last one in the topic; the task goes on."""
+    outbox = Outbox(Opened(b"ours 1"), None, asyncio.Event(), ours=lambda _, value: value.startswith(b"ours"))
+    outbox.committed[KEY] = b"ours 2"
+    await outbox.open()
+
+
+async def test_an_offset_of_another_owner_is():
+    """What this task has not written, somebody else has."""
+    outbox = Outbox(Opened(b"theirs"), None, asyncio.Event(), ours=lambda _, value: value.startswith(b"ours"))
+    outbox.committed[KEY] = b"ours 2"
+    with pytest.raises(Superseded):
+        await outbox.open()

@@ -19,7 +19,7 @@ from aiokafka.protocol.transaction import (
 )
 
 from connector.kafka import express
-from connector.kafka.express import Express, Parcel
+from connector.kafka.express import Express, Fallback, Parcel
 
 ADD, PRODUCE, END = "add", "produce", "end"
 KINDS = {24: ADD, 0: PRODUCE, 26: END}
@@ -56,6 +56,7 @@ class Kafka:
 
     def __init__(self, *, transactional=True, idempotent=True, **errors):
         self.asked, self.requests, self.sent, self.ends = [], [], [], []
+        self.told = []
         self._errors = {kind: list(each) for kind, each in errors.items()}
         manager = TransactionManager("connector-posts-0" if transactional else None, 60_000) if idempotent else None
         if manager is not None:
@@ -109,7 +110,7 @@ def parcels(*topics):
 
 async def deliver(kafka, front, behind=()):
     kafka.places = [(each.topic, each.partition) for each in [*front, *behind]]
-    short = Express(kafka)
+    short = Express(kafka, kafka.told.append)
     assert short.takes([*front, *behind])
     await asyncio.wait_for(short.deliver(front, list(behind)), 5)
 
@@ -303,10 +304,10 @@ def _without_coordinator(kafka):
 async def test_only_where_all_is_quiet(change):
     """While the sender has work, or trouble, everything goes through it."""
     kafka = Kafka()
-    assert Express(kafka).takes(parcels("posts"))
+    assert Express(kafka, kafka.told.append).takes(parcels("posts"))
     change(kafka)
 
-    assert not Express(kafka).takes(parcels("posts"))
+    assert not Express(kafka, kafka.told.append).takes(parcels("posts"))
 
 
 @pytest.mark.parametrize(
@@ -319,7 +320,42 @@ async def test_only_where_all_is_quiet(change):
 )
 async def test_only_what_is_small_and_has_a_place(too_much):
     """More bytes, several batches for a partition, and leaders that are not known are for the sender."""
-    assert not Express(Kafka()).takes(too_much)
+    assert not Express(Kafka(), print).takes(too_much)
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ({}, None),
+        ({"add": [{"posts": NOT_COORDINATOR}]}, Fallback.REFUSED),
+        ({"add": [IncompatibleBrokerVersion("too old")]}, Fallback.NOT_ASKED),
+        ({"produce": [{"posts": NOT_LEADER}]}, Fallback.REFUSED),
+        ({"produce": [KafkaConnectionError("gone")]}, Fallback.NOT_ANSWERED),
+        ({"produce": [NodeNotReadyError("no connection")]}, Fallback.NOT_ASKED),
+        ({"end": [NOT_COORDINATOR]}, Fallback.REFUSED),
+    ],
+)
+async def test_what_is_left_to_the_sender_is_told(script, why):
+    """Somebody counts the batches that do not go the short way, by the reason."""
+    kafka = Kafka(**script)
+    await deliver(kafka, parcels("posts"))
+
+    assert [why] == kafka.told
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [(_busy, Fallback.BUSY), (_fenced, Fallback.BUSY), (_without_coordinator, Fallback.NO_COORDINATOR)],
+)
+async def test_what_is_not_taken_is_told(change, why):
+    """A small batch that is not even begun counts, too; a large one does not."""
+    kafka = Kafka()
+    change(kafka)
+    short = Express(kafka, kafka.told.append)
+    for each in (parcel("posts"), parcel("posts", size=express.MAX_BYTES + 1)):
+        short.takes([each])
+
+    assert [why] == kafka.told
 
 
 async def test_requests_are_aiokafkas():
