@@ -20,6 +20,7 @@ from connector.kafka.preparation import MAX_DEAD_LETTER_BYTES, needs_of, prepara
 from connector.kafka.rights import DESCRIBE_CONFIGS, READ, TOPIC, WRITE, Need, Right
 from connector.kafka.topic import RECORD_OVERHEAD_BYTES, Destination, PostsTopic
 from connector.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
+from connector.records import TaskId
 from tests import brokers
 from tests.rights import USER, GuardedBroker, rights_of
 from tests.workers import environment
@@ -178,7 +179,7 @@ async def test_size_of_records_without_the_settings(guarded: GuardedBroker, fres
                 dead_letter_topic=f"{fresh}-letters",
             ),
             DeliverySettings(
-                connector="posts",
+                task=TaskId("posts", 0),
                 transactional_id=f"{fresh}-posts-0",
                 idempotent=True,
                 transaction_timeout_secs=60,
