@@ -18,7 +18,7 @@ PLAIN_SUMMARY_SECS = 5.0
 WINDOW_SECS = 3.0
 
 SENTENCES: Mapping[str, str] = {
-    "kafka.waiting": "Kafka does not answer yet: {reason}",
+    "kafka.waiting": "Waiting for Kafka: {reason}",
     "stream.connected": "Connected to the stream.",
     "stream.disconnected": "Disconnected: {reason}",
     "stream.retry_scheduled": "The next attempt is in {wait_secs:g} s.",

@@ -28,6 +28,7 @@ from connector.kafka import ledger, offsets
 from connector.kafka.cluster import KafkaCluster
 from connector.kafka.express import Fallback
 from connector.kafka.producer import TaskProducer
+from connector.kafka.refusals import ConnectionRefused
 from connector.kafka.rights import READ, WRITE, refused
 from connector.kafka.topic import RECORD_OVERHEAD_BYTES, Destination, Encoded, PostsTopic
 from connector.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES, settings_of
@@ -209,6 +210,8 @@ class TopicSink:
 def failure_of(exc: BaseException) -> DeliveryFailed:
     """Sort what aiokafka raises: fenced, away, or something else whose outcome is unknown."""
     words = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+    if isinstance(exc, ConnectionRefused):
+        words = str(exc)
     if isinstance(exc, ProducerFenced | InvalidProducerEpoch):
         return Fenced(words)
     if isinstance(exc, _AWAY) or getattr(exc, "retriable", False):

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from connector.cli import coverage
+from connector.cli import audit, coverage
 from connector.config import load
 from connector.events import BrokerAwaited, BrokerReached
 from connector.kafka import connection
@@ -195,6 +196,7 @@ WRONG = {
     ),
 }
 
+LOOKED_FOR = {"from_": "-2h", "to": None, "threshold": "99", "yes": True, "json_": False}
 DECLARED = {
     "CONNECTOR_TOPIC": "posts",
     "CONNECTOR_HASHTAGS": "python",
@@ -264,3 +266,33 @@ async def test_refused(house, visit, sentence, monkeypatch, caplog, capsys):
     shown = caplog.text + str(events)
     assert [] == [secret for secret in (SECRET, WRONG_SECRET, KEY_SECRET) if secret in shown]
     assert "AddressFamily" not in str(events)
+
+
+def test_audit_that_is_refused(house, monkeypatch, capsys):
+    """An audit that cannot read the topic ends with 69 and the sentence; what it asks X before is not of interest."""
+    visit, sentence = WRONG["wrong password"]
+    environ = visit.environ(house)
+    loaded = load(environ | DECLARED, house.folder)
+    reading = audit.Reading(loaded.worker, loaded.connector)
+    monkeypatch.setattr(audit.Audit, "run", lambda *_: asyncio.run(reading.read(None, None)))
+
+    assert 69 == audit.run(LOOKED_FOR, loaded)
+    said = capsys.readouterr().err.splitlines()[-1]  # behind the minutes that are audited
+    assert f"No audit: {sentence.format(environ['CONNECTOR_BROKER_URL'])}" == said
+
+
+async def test_stop_over_tls(house):
+    """Whoever stops waits for no fetch to end: TLS says goodbye to a broker that does not listen while it holds one."""
+    settings = load(Visit("TLS", "SSL", files=CA).environ(house), house.folder).worker
+    consumer = AIOKafkaConsumer("held", **cluster_of(settings).options(), fetch_max_wait_ms=60_000)
+    await consumer.start()  # the broker makes the topic
+    await consumer.getmany(timeout_ms=500)
+    async with asyncio.timeout(30):
+        while not any(_is_held(opened) for opened in consumer._client._conns.values()):  # noqa: ASYNC110  # theirs
+            await asyncio.sleep(0.01)
+        await consumer.stop()
+
+
+def _is_held(opened):
+    """Whether the broker holds a fetch, for which it has nothing."""
+    return any(connection._is_fetch(request) for _, request, _ in opened._requests)
