@@ -13,6 +13,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -239,11 +240,22 @@ class ConnectorWorker(faust.Worker):
         expected = isinstance(exc, FatalError | OSError)
         if not expected:
             self.log.log(logging.ERROR, "The worker failed unexpectedly", exc_info=exc)
-        reason = str(exc)
-        if isinstance(exc, OSError) and exc.errno == errno.EADDRINUSE:
-            reason = f"Port {self.app.conf.web_port} is taken: set CONNECTOR_WEB_PORT to a free one."
+        reason = (isinstance(exc, OSError) and self._why_no_web(exc)) or str(exc)
         for sentence in reason.splitlines() or [type(exc).__name__]:
             self.app.emit(WorkerFailed(error=type(exc).__name__, reason=sentence))
+
+    def _why_no_web(self, exc: OSError) -> str | None:
+        """Why the web interface cannot listen, if *exc* says that."""
+        bind, port = self.app.conf.web_bind, self.app.conf.web_port
+        if exc.errno == errno.EADDRINUSE:
+            return f"Port {port} is taken: set CONNECTOR_WEB_PORT to a free one."
+        if exc.errno == errno.EADDRNOTAVAIL or isinstance(exc, socket.gaierror):
+            return (
+                f"The web interface cannot listen on {bind}, no address of this machine: set CONNECTOR_WEB_BIND to one."
+            )
+        if exc.errno == errno.EACCES and "bind" in str(exc):
+            return f"This user may not listen on port {port}: set CONNECTOR_WEB_PORT to 1024 or more."
+        return None
 
 
 def exit_misconfigured(error: ConfigError) -> NoReturn:

@@ -8,6 +8,7 @@ options of a worker mean what they say: Faust gives them to its logging and its 
 
 import importlib.util
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -122,7 +123,16 @@ class worker(faust_worker):  # noqa: N801  # Faust makes the command's name of i
             level = "warn"  # Faust's default, which it takes for nothing said
         if level is not None:
             self.app.log_level = LEVELS[level.lower()]
-        self.app.log_file = self.logfile
+        self.app.log_file = self._writable(self.logfile)
+
+    def _writable(self, path: str | None) -> str | None:
+        try:
+            if path is not None:
+                with Path(path).open("a"):
+                    pass
+        except OSError as error:
+            raise click.UsageError(f"--logfile {path} cannot be written: {error.strerror}.", self.ctx) from None
+        return path
 
     def _init_worker_options(self, *args: Any, web_bind: str | None, **kwargs: Any) -> None:
         address = web_bind and web_bind.strip("[]")
@@ -157,6 +167,8 @@ def _adapt_option(param: click.Option) -> None:
         param.help = "In JSON: a worker's log, and what commands print."
     elif param.name == "loop":
         param.type = click.Choice(["aio", "uvloop"])
+    elif param.name == "workdir":
+        param.type = click.Path(exists=True, file_okay=False)
     elif param.name == "version":
         param.callback = _say_version
 

@@ -149,8 +149,9 @@ async def _serve(simulator: Simulator) -> int:
         loop.add_signal_handler(number, stopping.set)
     try:
         await simulator.start()
-    except OSError as error:
-        reason = "the port is taken" if error.errno == errno.EADDRINUSE else error.strerror
+    except (OSError, OverflowError) as error:  # a port beyond 65535 overflows
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        reason = "the port is taken" if taken else getattr(error, "strerror", None) or str(error)
         _say(f"The simulator cannot listen on {settings.host}:{settings.port}: {reason}.")
         return 1
     click.echo(f"Simulator of the X API v2 at {simulator.url}, bearer token {settings.token}; Ctrl-C stops it.")

@@ -82,6 +82,8 @@ def test_a_wrong_model_is_a_sentence(call):
         (["worker", "--web-host", "x"], "No such option: --web-host"),
         (["worker", "--console-port", "9"], "No such option: --console-port"),
         (["worker", "-l", "loud"], "'loud' is not one of"),
+        (["worker", "-f", "/nodir/log"], "--logfile /nodir/log cannot be written: No such file or directory."),
+        (["-W", "/nodir", "worker"], "Directory '/nodir' does not exist"),
         (["wroker"], "No such command 'wroker'"),
     ],
 )

@@ -108,6 +108,14 @@ def test_app_can_end_its_worker(running):
 FAILURES = [
     (BrokerUnsuitable("first sentence\nsecond sentence"), ["first sentence", "second sentence"]),
     (OSError(98, "Address already in use"), ["Port 8083 is taken: set CONNECTOR_WEB_PORT to a free one."]),
+    (
+        OSError(99, "error while attempting to bind on address ('127.0.0.1', 8083): cannot assign requested address"),
+        ["The web interface cannot listen on 127.0.0.1, no address of this machine: set CONNECTOR_WEB_BIND to one."],
+    ),
+    (
+        OSError(13, "error while attempting to bind on address ('127.0.0.1', 8083): permission denied"),
+        ["This user may not listen on port 8083: set CONNECTOR_WEB_PORT to 1024 or more."],
+    ),
     (OSError(13, "Permission denied"), ["[Errno 13] Permission denied"]),
     (ValueError("nobody thought of that"), ["nobody thought of that"]),
     (ValueError(), ["ValueError"]),

@@ -52,3 +52,13 @@ def test_a_taken_port_ends_the_command_with_1(faust, sim):
     assert process.returncode == 1
     assert said.endswith(f"cannot listen on 127.0.0.1:{sim.simulator.port}: the port is taken.\n")
     assert "Traceback" not in said
+
+
+def test_a_port_that_is_none_ends_the_command_with_1(faust):
+    """Likewise: a sentence."""
+    with faust("--port", "99999") as process:
+        _, said = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert "cannot listen on 127.0.0.1:99999: " in said
+    assert "Traceback" not in said
