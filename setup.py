@@ -1,16 +1,22 @@
-"""What pyproject.toml cannot say: the hot path in C, which is left out where no compiler is."""
+"""What pyproject.toml cannot say: the hot path in C, which is left out where it cannot be built."""
+
+import sysconfig
 
 from setuptools import Extension, setup
 
-setup(
-    ext_modules=[
-        Extension(
-            "connector._native",
-            ["connector/_native.c"],
-            extra_compile_args=["-O3"],
-            py_limited_api=True,
-            optional=True,
-        )
-    ],
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},  # one wheel for all versions of Python
-)
+if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    # The limited API does not exist there, and setuptools refuses to build for it: the form in Python does it all.
+    setup()
+else:
+    setup(
+        ext_modules=[
+            Extension(
+                "connector._native",
+                ["connector/_native.c"],
+                extra_compile_args=["-O3", "-Werror=implicit-function-declaration"],
+                py_limited_api=True,
+                optional=True,  # without a C compiler
+            )
+        ],
+        options={"bdist_wheel": {"py_limited_api": "cp311"}},  # one wheel for all versions of Python
+    )

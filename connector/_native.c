@@ -13,6 +13,7 @@
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -26,26 +27,53 @@ typedef struct {
 /* Small work is done before another thread has noticed that it might run. */
 static const Py_ssize_t WORTH_LETTING_GO_BYTES = 64 * 1024;
 
+/* Allocates *count* items, at least one; NULL with an error. */
+static void *
+items_of(Py_ssize_t count, size_t size)
+{
+    void *items = (size_t)count < PY_SSIZE_T_MAX / size ? PyMem_Malloc(((size_t)count + 1) * size) : NULL;
+    if (!items)
+        PyErr_NoMemory();
+    return items;
+}
+
+/* Adds *more*, which is not negative, to *total*; returns -1 with an error if that is too large. */
+static int
+grow(Py_ssize_t *total, Py_ssize_t more)
+{
+    if (more > PY_SSIZE_T_MAX - *total) {
+        PyErr_SetString(PyExc_OverflowError, "too many bytes");
+        return -1;
+    }
+    *total += more;
+    return 0;
+}
+
+/* Reads item *place* of a tuple, which has to be bytes; returns -1 with an error. */
+static int
+slice_at(PyObject *tuple, Py_ssize_t place, Slice *slice)
+{
+    char *bytes;
+    if (PyBytes_AsStringAndSize(PyTuple_GetItem(tuple, place), &bytes, &slice->size) < 0)
+        return -1;
+    slice->bytes = (const uint8_t *)bytes;
+    return 0;
+}
+
 /* Fills *slices* from a tuple of bytes; returns how many bytes they have, or -1 with an error. */
 static Py_ssize_t
 slices_of(PyObject *tuple, Py_ssize_t count, Slice *slices)
 {
     Py_ssize_t total = 0;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        char *bytes;
-        Py_ssize_t size;
-        if (PyBytes_AsStringAndSize(PyTuple_GetItem(tuple, i), &bytes, &size) < 0)
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (slice_at(tuple, i, &slices[i]) < 0 || grow(&total, slices[i].size) < 0)
             return -1;
-        slices[i].bytes = (const uint8_t *)bytes;
-        slices[i].size = size;
-        total += size;
-    }
     return total;
 }
 
 /* -- JSON (RFC 8259), as far as it has to be understood to say that a line is a proper post */
 
-#define MAX_DEPTH 64
+#define SHALLOW 64
 #define MAX_ID ((uint64_t)INT64_MAX)
 #define MAX_DIGITS 19
 
@@ -172,35 +200,60 @@ skip_word(const uint8_t *p, const uint8_t *end, const char *word)
     return (size_t)(end - p) >= size && !memcmp(p, word, size) ? p + size : NULL;
 }
 
+/* What closes the objects and arrays that are open; on the heap only if they are more than posts ever have. */
+typedef struct {
+    uint8_t *closing;
+    Py_ssize_t depth, room;
+    uint8_t shallow[SHALLOW];
+} Nesting;
+
+/* Returns -1 if there is no memory.  Does not need the interpreter's lock. */
+static int
+nest(Nesting *nesting, uint8_t closing)
+{
+    if (nesting->depth == nesting->room) {
+        /* no more levels than bytes in a line, so that this does not overflow */
+        size_t room = 2 * (size_t)nesting->room;
+        uint8_t *larger = realloc(nesting->closing == nesting->shallow ? NULL : nesting->closing, room);
+        if (!larger)
+            return -1;
+        if (nesting->closing == nesting->shallow)
+            memcpy(larger, nesting->shallow, SHALLOW);
+        nesting->closing = larger;
+        nesting->room = (Py_ssize_t)room;
+    }
+    nesting->closing[nesting->depth++] = closing;
+    return 0;
+}
+
 /*
  * Finds the id of the post in *line*, as digits.  Returns 0 if the line is not JSON, has no `data.id` or two of them, or
  * an id that is not a plain decimal number of 63 bits: whatever is not as X writes it.
  */
 static int
-find_id(Slice line, Slice *id)
+find_id(Slice line, Slice *id, Nesting *nesting)
 {
     const uint8_t *p = line.bytes, *end = p + line.size;
-    uint8_t closing[MAX_DEPTH];
-    int depth = 0, data_depth = 0, has_data = 0, escaped;
+    Py_ssize_t data_depth = 0;
+    int has_data = 0, escaped;
 
     id->bytes = NULL;
+    nesting->depth = 0;
 value:
     p = skip_spaces(p, end);
     if (p >= end)
         return 0;
     switch (*p) {
     case '{':
-        if (depth == MAX_DEPTH)
+        if (nest(nesting, '}') < 0)
             return 0;
-        closing[depth++] = '}';
         p = skip_spaces(p + 1, end);
         if (p < end && *p == '}')
             goto after;
         goto name;
     case '[':
-        if (depth == MAX_DEPTH)
+        if (nest(nesting, ']') < 0)
             return 0;
-        closing[depth++] = ']';
         p = skip_spaces(p + 1, end);
         if (p < end && *p == ']')
             goto after;
@@ -216,20 +269,20 @@ value:
 after:
     for (;;) {
         p = skip_spaces(p, end);
-        if (!depth)
+        if (!nesting->depth)
             return p == end && id->bytes;
         if (p >= end)
             return 0;
         if (*p == ',') {
             p = skip_spaces(p + 1, end);
-            if (closing[depth - 1] == ']')
+            if (nesting->closing[nesting->depth - 1] == ']')
                 goto value;
             goto name;
         }
-        if (*p != closing[depth - 1])
+        if (*p != nesting->closing[nesting->depth - 1])
             return 0;
         p++;
-        if (--depth < data_depth)
+        if (--nesting->depth < data_depth)
             data_depth = 0;
     }
 name:
@@ -245,13 +298,13 @@ name:
         if (p >= end || *p != ':')
             return 0;
         p = skip_spaces(p + 1, end);
-        if (depth == 1 && closing[0] == '}' && size == 4 && !memcmp(name, "data", 4)) {
+        if (nesting->depth == 1 && nesting->closing[0] == '}' && size == 4 && !memcmp(name, "data", 4)) {
             if (has_data || p >= end || *p != '{')
                 return 0;
             has_data = 1;
             data_depth = 2;
         }
-        else if (depth == 2 && data_depth == 2 && size == 2 && !memcmp(name, "id", 2)) {
+        else if (nesting->depth == 2 && data_depth == 2 && size == 2 && !memcmp(name, "id", 2)) {
             if (id->bytes || p >= end || *p != '"')
                 return 0;
             id->bytes = p + 1;
@@ -286,9 +339,9 @@ heads(PyObject *module, PyObject *lines)
     if (!PyTuple_Check(lines))
         return PyErr_Format(PyExc_TypeError, "a tuple of bytes is needed");
     Py_ssize_t count = PyTuple_Size(lines);
-    Slice *slices = PyMem_Malloc(count ? 2 * (size_t)count * sizeof(Slice) : 1);
+    Slice *slices = items_of(count, 2 * sizeof(Slice));
     if (!slices)
-        return PyErr_NoMemory();
+        return NULL;
     Slice *ids = slices + count;
     PyObject *numbers = NULL, *keys = NULL, *result = NULL;
     Py_ssize_t total = slices_of(lines, count, slices);
@@ -296,9 +349,14 @@ heads(PyObject *module, PyObject *lines)
         goto done;
 
     int proper = 1;
+    Nesting nesting;
+    nesting.closing = nesting.shallow;
+    nesting.room = SHALLOW;
     PyThreadState *let_go = total >= WORTH_LETTING_GO_BYTES ? PyEval_SaveThread() : NULL;
     for (Py_ssize_t i = 0; i < count && proper; i++)
-        proper = find_id(slices[i], &ids[i]) && number_of(ids[i]) <= MAX_ID;
+        proper = find_id(slices[i], &ids[i], &nesting) && number_of(ids[i]) <= MAX_ID;
+    if (nesting.closing != nesting.shallow)
+        free(nesting.closing);
     if (let_go)
         PyEval_RestoreThread(let_go);
     if (!proper) {
@@ -349,8 +407,27 @@ murmur2(Slice key)
 
 PyDoc_STRVAR(split_doc,
              "split(keys, values, times_ms, count, /)\n--\n\n"
-             "Return for each partition of a topic of *count* the records that belong there, in order.\n\n"
-             "Each as a tuple of keys, one of values and one of times.");
+             "Return the partitions of a topic of *count* that get some of the records, ascending, and their records.\n\n"
+             "Each as the partition's number, a tuple of keys, one of values and one of times, in order.");
+
+/* Returns (number, keys, values, times) of the records at the *count* *places*, or NULL with an error. */
+static PyObject *
+share_of(PyObject *const *columns, const Py_ssize_t *places, Py_ssize_t count, Py_ssize_t partition)
+{
+    PyObject *own[3] = {NULL, NULL, NULL}, *number = PyLong_FromSsize_t(partition), *packed = NULL;
+    for (int column = 0; number && column < 3; column++) {
+        if (!(own[column] = PyTuple_New(count)))
+            break;
+        for (Py_ssize_t i = 0; i < count; i++)
+            PyTuple_SetItem(own[column], i, Py_NewRef(PyTuple_GetItem(columns[column], places[i])));
+    }
+    if (own[2])
+        packed = PyTuple_Pack(4, number, own[0], own[1], own[2]);
+    Py_XDECREF(number);
+    for (int column = 0; column < 3; column++)
+        Py_XDECREF(own[column]);
+    return packed;
+}
 
 static PyObject *
 split(PyObject *module, PyObject *arguments)
@@ -363,44 +440,46 @@ split(PyObject *module, PyObject *arguments)
     Py_ssize_t records = PyTuple_Size(columns[0]);
     if (count < 1 || count > INT32_MAX || PyTuple_Size(columns[1]) != records || PyTuple_Size(columns[2]) != records)
         return PyErr_Format(PyExc_ValueError, "columns of one length, and one partition at least, are needed");
-    uint32_t *chosen = PyMem_Malloc((size_t)records * sizeof *chosen + 1);
-    Py_ssize_t *sizes = PyMem_Calloc((size_t)count, sizeof *sizes);
-    if (!chosen || !sizes) {
+    uint32_t *chosen = items_of(records, sizeof *chosen);
+    Py_ssize_t *places = items_of(records, sizeof *places);
+    Py_ssize_t *ends = PyMem_Calloc((size_t)count, sizeof *ends);
+    if (!chosen || !places || !ends) {
         PyErr_NoMemory();
         goto done;
     }
+    /* counting sort: each record and each partition is looked at a fixed number of times */
     for (Py_ssize_t i = 0; i < records; i++) {
         Slice key;
-        char *bytes;
-        if (PyBytes_AsStringAndSize(PyTuple_GetItem(columns[0], i), &bytes, &key.size) < 0)
+        if (slice_at(columns[0], i, &key) < 0)
             goto done;
-        key.bytes = (const uint8_t *)bytes;
         chosen[i] = (murmur2(key) & 0x7FFFFFFF) % (uint32_t)count;
-        sizes[chosen[i]]++;
+        ends[chosen[i]]++;
     }
-    if (!(result = PyList_New(count)))
+    for (Py_ssize_t partition = 0, start = 0; partition < count; partition++) {
+        Py_ssize_t size = ends[partition];
+        ends[partition] = start;
+        start += size;
+    }
+    for (Py_ssize_t i = 0; i < records; i++)
+        places[ends[chosen[i]]++] = i;
+
+    if (!(result = PyList_New(0)))
         goto done;
-    for (Py_ssize_t partition = 0; partition < count; partition++) {
-        PyObject *own[3] = {NULL, NULL, NULL}, *packed = NULL;
-        for (int column = 0; column < 3; column++) {
-            if (!(own[column] = PyTuple_New(sizes[partition])))
-                break;
-            for (Py_ssize_t i = 0, to = 0; to < sizes[partition]; i++)
-                if (chosen[i] == partition)
-                    PyTuple_SetItem(own[column], to++, Py_NewRef(PyTuple_GetItem(columns[column], i)));
-        }
-        if (own[2])
-            packed = PyTuple_Pack(3, own[0], own[1], own[2]);
-        for (int column = 0; column < 3; column++)
-            Py_XDECREF(own[column]);
-        if (!packed || PyList_SetItem(result, partition, packed) < 0) {
+    for (Py_ssize_t start = 0; start < records;) {
+        Py_ssize_t partition = chosen[places[start]], end = ends[partition];
+        PyObject *share = share_of(columns, places + start, end - start, partition);
+        if (!share || PyList_Append(result, share) < 0) {
+            Py_XDECREF(share);
             Py_CLEAR(result);
             break;
         }
+        Py_DECREF(share);
+        start = end;
     }
 done:
     PyMem_Free(chosen);
-    PyMem_Free(sizes);
+    PyMem_Free(places);
+    PyMem_Free(ends);
     return result;
 }
 
@@ -464,16 +543,15 @@ put_record(uint8_t *to, const Record *record, Py_ssize_t place)
 static int
 record_at(PyObject *keys, PyObject *values, PyObject *times, Py_ssize_t place, int64_t first_ms, Record *record)
 {
-    char *bytes;
-    if (PyBytes_AsStringAndSize(PyTuple_GetItem(keys, place), &bytes, &record->key.size) < 0)
+    if (slice_at(keys, place, &record->key) < 0 || slice_at(values, place, &record->value) < 0)
         return -1;
-    record->key.bytes = (const uint8_t *)bytes;
-    if (PyBytes_AsStringAndSize(PyTuple_GetItem(values, place), &bytes, &record->value.size) < 0)
-        return -1;
-    record->value.bytes = (const uint8_t *)bytes;
     int64_t ms = PyLong_AsLongLong(PyTuple_GetItem(times, place));
     if (ms == -1 && PyErr_Occurred())
         return -1;
+    if (first_ms < 0 ? ms > INT64_MAX + first_ms : ms < INT64_MIN + first_ms) {
+        PyErr_SetString(PyExc_OverflowError, "the times of a record batch are too far apart");
+        return -1;
+    }
     record->stamp = ms - first_ms;
     return 0;
 }
@@ -512,9 +590,12 @@ measure(PyObject *module, PyObject *arguments)
             return NULL;
         Py_ssize_t bytes = record_bytes(&record, place);
         bytes += varint_bytes(bytes);
-        if (place && size + bytes >= max_bytes)
+        Py_ssize_t grown = size;
+        if (grow(&grown, bytes) < 0)
+            return NULL;
+        if (place && grown >= max_bytes)
             break;
-        size += bytes;
+        size = grown;
     }
     return Py_BuildValue("nn", place, size);
 }
@@ -533,9 +614,9 @@ join(PyObject *module, PyObject *arguments)
     if (stop <= start || stop > PyTuple_Size(keys))
         return PyErr_Format(PyExc_ValueError, "there are no records from %zd to %zd", start, stop);
     Py_ssize_t count = stop - start;
-    Record *records = PyMem_Malloc((size_t)count * sizeof(Record));
+    Record *records = items_of(count, sizeof(Record));
     if (!records)
-        return PyErr_NoMemory();
+        return NULL;
     PyObject *joined = NULL;
     int64_t first_ms = PyLong_AsLongLong(PyTuple_GetItem(times, start));
     if (first_ms == -1 && PyErr_Occurred())
@@ -544,7 +625,8 @@ join(PyObject *module, PyObject *arguments)
         if (record_at(keys, values, times, start + i, first_ms, &records[i]) < 0)
             goto done;
         Py_ssize_t bytes = record_bytes(&records[i], i);
-        size += varint_bytes(bytes) + bytes;
+        if (grow(&size, bytes + varint_bytes(bytes)) < 0)
+            goto done;
     }
     joined = PyBytes_FromStringAndSize(NULL, size);
     if (!joined)
@@ -568,7 +650,13 @@ static PyMethodDef methods[] = {
     {NULL},
 };
 
-static PyModuleDef_Slot slots[] = {{0, NULL}};
+static PyModuleDef_Slot slots[] = {
+#ifdef Py_mod_gil
+    /* nothing is kept between calls, and what they get cannot change */
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
 
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, .m_name = "_native", .m_doc = "What every post costs, in C.", .m_methods = methods,

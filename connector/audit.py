@@ -19,6 +19,7 @@ from typing import Self
 import msgspec
 
 from connector.coverage import Coverage, Gap
+from connector.scanner import lean
 from connector.snowflake import created_ms, to_iso
 from connector.spool import MINUTE_MS, MinuteSpool
 
@@ -288,6 +289,19 @@ _STRANGE: tuple[int, ...] = (-1,)
 _KEY_DIGITS = 20
 
 
+def _read_line(value: bytes) -> _Line:
+    """
+    Return what is counted of a line of X.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return _decode_line(value)
+    except (ValueError, RecursionError):  # what parsers refuse may be a post all the same
+        return _decode_line(lean(value, data=("text", "referenced_tweets"), beside=("matching_rules",)))
+
+
 class TopicTally:
     """
     Counts distinct posts of the topic by query and minute, without retweets; used with `with`.
@@ -346,8 +360,8 @@ class TopicTally:
 
     def _kind(self, value: bytes, made_ms: int) -> tuple[int, ...]:
         try:
-            line = _decode_line(value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            line = _read_line(value)
+        except ValueError:
             return _STRANGE
         if self._is_retweet(line.data):
             return ()

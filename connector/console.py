@@ -23,6 +23,7 @@ import msgspec
 
 from connector.events import Event, PrintEnded, PrintSkipped, PrintStalled
 from connector.records import Records, SourceRecord
+from connector.scanner import lean
 from connector.snowflake import to_iso
 
 MAX_WAITING_BYTES = 4 * 1024 * 1024
@@ -71,12 +72,19 @@ class _Line(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Line).decode
 
 
+def _read(value: bytes) -> _Line:
+    try:
+        return _decode(value)
+    except (ValueError, RecursionError):  # what parsers refuse may be a post all the same
+        return _decode(lean(value, data=("text", "author_id", "note_tweet"), beside=("includes",)))
+
+
 def line_of(record: SourceRecord) -> str:
     """Return the console line of *record*; a post in an unusual shape is shown by its id."""
     made = to_iso(record.timestamp_ms)
     try:
-        line = _decode(record.value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        line = _read(record.value)
+    except ValueError:
         return f"{made}  post {record.key.decode()}"
     users = line.includes.users if line.includes else []
     names = {user.id: f"@{user.username}" for user in users if user.username}

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from connector import snowflake
-from connector.spend import MILLS, NOTHING_SPENT, Spend, mills_of
+from connector.spend import MILLS, NOTHING_SPENT, Spend, count_of, mills_of
 
 MARGIN_MS = 1_000
 """What is not claimed at the begin of a connection: X's clock is known by the whole seconds of a `Date` header."""
@@ -108,7 +108,7 @@ class Gap:
         Read what `fields` gave.
 
         Raises:
-            KeyError, TypeError, ValueError: it is none.
+            AttributeError, KeyError, OverflowError, TypeError, ValueError: it is none.
         """
         until, closed, way = fields.get("until_id"), fields.get("closed_at"), fields.get("way")
         return cls(
@@ -118,10 +118,10 @@ class Gap:
             state=GapState(fields["state"]),
             detail=str(fields.get("detail", "")),
             way=None if way is None else Way(way),
-            posts=int(fields.get("posts", 0)),
-            billed=int(fields.get("billed", 0)),
+            posts=count_of(fields.get("posts", 0)),
+            billed=count_of(fields.get("billed", 0)),
             mills=mills_of(fields.get("cost_usd", 0)),
-            until_id=None if until is None else int(until),
+            until_id=None if until is None else count_of(until),
             rules=str(fields.get("rules", "")),
             closed_ms=None if closed is None else snowflake.from_iso(closed),
         )
@@ -256,14 +256,14 @@ class Coverage:
                 covered_from_ms=_ms(fields.get("covered_from")),
                 covered_to_ms=covered_to,
                 gaps=tuple(Gap.of(gap) for gap in fields.get("gaps", ())),
-                posts=int(fields["posts"]),
-                dead_letters=int(fields.get("dead_letters", 0)),
+                posts=count_of(fields["posts"]),
+                dead_letters=count_of(fields.get("dead_letters", 0)),
                 spent=Spend.of(fields["spent"]) if "spent" in fields else NOTHING_SPENT,
                 rules=str(fields.get("rules", "")),
                 run=str(fields.get("run", "")),
-                batch=int(fields.get("batch", 0)),
+                batch=count_of(fields.get("batch", 0)),
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as exc:
             raise ValueError(f"{value[:200]!r} is no source offset: {exc}") from exc
 
 

@@ -492,6 +492,17 @@ class WorkerStarting(Event):
     """Whether the hot path in C is there and used."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledFormBroken(Event):
+    """The hot path in C was built and cannot be loaded: it runs in Python, with the same bytes and at more CPU."""
+
+    name = "worker.compiled_form_broken"
+    level = logging.WARNING
+    reason: str
+    consequence: str = "the worker runs in Python and takes more CPU for each post"
+    cure: str = "install the connector again for this Python and this machine: pip install --force-reinstall"
+
+
 class WorkerReady(Event):
     name = "worker.ready"
 

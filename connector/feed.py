@@ -419,7 +419,7 @@ def _decode(value: bytes | None, run: str) -> Coverage:
 def _decode_gaps(value: bytes | None) -> list[Gap]:
     try:
         return [] if value is None else [Gap.of(fields) for fields in orjson.loads(value)]
-    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as exc:
         raise _unreadable(value, "list of closed gaps", exc) from exc
 
 

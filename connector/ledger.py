@@ -40,6 +40,7 @@ _LEVEL = 1
 _VERSION = 1
 _HEAD_BYTES = 10
 _ID_BYTES = 8
+_ID_MAX = 2**64 - 1
 
 
 class _Leaf:
@@ -302,7 +303,17 @@ def _count(value: bytes) -> int:
     width, size = value[1], len(value) - _HEAD_BYTES
     if size % width if width else size:
         raise ValueError(f"A ledger record of {len(value)} bytes is cut")
-    return 1 + (size // width if width else 0)
+    steps = size // width if width else 0
+    first = int.from_bytes(value[2:_HEAD_BYTES], "big")
+    # The exact sum takes time: nearly all records cannot reach the limit with steps of their width.
+    if first + (steps << 8 * width) > _ID_MAX and first + _sum_of_steps(value, steps) > _ID_MAX:
+        raise ValueError(f"A ledger record of {len(value)} bytes has an id of more than 64 bits")
+    return 1 + steps
+
+
+def _sum_of_steps(value: bytes, steps: int) -> int:
+    planes = memoryview(value)[_HEAD_BYTES:]
+    return sum(sum(planes[place * steps : (place + 1) * steps]) << 8 * place for place in range(value[1]))
 
 
 def _swapped(numbers: "array[int]") -> "array[int]":

@@ -5,6 +5,7 @@ What is in a line of X?
 channel's value, for those who read the topic.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -15,9 +16,11 @@ import msgspec
 from connector import snowflake
 from connector.errors import BadRecord
 from connector.native import compiled
+from connector.scanner import members
 
 MAX_ID = 2**63 - 1
 MAX_DIGITS = len(str(MAX_ID))
+_SHOWN_CHARACTERS = 32
 
 
 class _Data(msgspec.Struct, gc=False):
@@ -29,21 +32,27 @@ class _Head(msgspec.Struct, gc=False):
 
 
 _decode_head = msgspec.json.Decoder(_Head).decode
+_REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no proper post, and for posts in JSON that it does not take."""
 
 
 def head_of(line: bytes) -> int:
     """
     Return the id of the post in *line*; the whole line has been checked to be JSON.
 
+    What the grammar of JSON allows is taken, at any depth: lines are not decoded, they travel on as X sent them.
+
     Raises:
         BadRecord: *line* is not JSON, or holds no post with an id.
     """
+    if compiled is not None and (heads := heads_of((line,))) is not None:
+        return heads[0][0]
     try:
         if not line.isascii():
             line.decode()  # what msgspec skips it does not decode
         post_id = _decode_head(line).data.id
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise BadRecord(f"A line of {len(line)} bytes is no post: {exc}") from exc
+    except _REFUSED:
+        post_id = _look_for_id(line)
     if (
         len(post_id) <= MAX_DIGITS
         and post_id.isascii()
@@ -51,7 +60,28 @@ def head_of(line: bytes) -> int:
         and 0 < (number := int(post_id)) <= MAX_ID
     ):
         return number
-    raise BadRecord(f"A line of {len(line)} bytes has the post id {post_id[:32]!r}, which is no number of 63 bits")
+    shown = json.dumps(post_id[:_SHOWN_CHARACTERS])
+    raise BadRecord(f"A line of {len(line)} bytes has the post id {shown}, which is no number of 63 bits")
+
+
+def _look_for_id(line: bytes) -> str:
+    """
+    Return the id in *line* by the grammar alone.
+
+    Raises:
+        BadRecord: there is none.
+    """
+    about = f"A line of {len(line)} bytes"
+    try:
+        data = members(line).get("data")
+    except ValueError as exc:
+        raise BadRecord(f"{about} is no post: it {exc}") from exc
+    if data is None or not data.startswith(b"{"):
+        raise BadRecord(f"{about} is no post: it has no object `data`")
+    post_id = members(data).get("id")
+    if post_id is None or not post_id.startswith(b'"'):
+        raise BadRecord(f"{about} is no post: its `data` has no `id`, or one that is no string")
+    return str(json.loads(post_id.decode()))
 
 
 def heads_of(lines: tuple[bytes, ...]) -> tuple[list[int], list[bytes]] | None:
@@ -70,13 +100,13 @@ def _heads_in_python(lines: Sequence[bytes]) -> tuple[list[int], list[bytes]] | 
             for line in lines:
                 line.decode()
         texts = [_decode_head(line).data.id for line in lines]
-        together = "".join(texts)
-        if not (together.isascii() and together.isdigit()):
-            return None
-        ids = [int(text) for text in texts]
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+    except _REFUSED:
         return None
-    if max(map(len, texts)) > MAX_DIGITS or min(ids) <= 0 or max(ids) > MAX_ID:
+    together = "".join(texts)
+    if not (together.isascii() and together.isdigit() and all(texts)) or max(map(len, texts)) > MAX_DIGITS:
+        return None
+    ids = [int(text) for text in texts]
+    if min(ids) <= 0 or max(ids) > MAX_ID:
         return None
     return ids, [b"%d" % post_id for post_id in ids]
 

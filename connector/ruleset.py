@@ -125,7 +125,7 @@ def read_rules(path: str) -> tuple[Rule, ...]:
         return _rules(found.get("rules") if isinstance(found, dict) else found, f" in {path}")
     try:
         tables = tomllib.loads(content)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, or a number of more digits than `int` takes
         raise Unfit(f"names {path}, which is not TOML: {_reason(error)}.") from None
     return _rules(tables.get("rules"), f" in {path}")
 

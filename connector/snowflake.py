@@ -31,7 +31,7 @@ def from_iso(text: str) -> int:
     Read an ISO 8601 time, with or without a fraction, as UNIX milliseconds.
 
     Raises:
-        ValueError: *text* is no time, or has no time zone.
+        ValueError: *text* is no time, has no time zone, or is a time that `to_iso` cannot write.
     """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:

@@ -66,11 +66,11 @@ class Spend:
         Read what `fields` gave.
 
         Raises:
-            KeyError, TypeError, ValueError: it is none.
+            KeyError, OverflowError, TypeError, ValueError: it is none.
         """
         return cls(
             day=str(fields["day"]),
-            posts=int(fields["posts"]),
+            posts=count_of(fields["posts"]),
             month=str(fields["month"]),
             mills=mills_of(fields["usd"]),
         )
@@ -90,6 +90,21 @@ def mills_of(usd: Any) -> int:
 
 
 NOTHING_SPENT = Spend()
+_COUNT_MAX = 2**63 - 1
+"""The largest number that orjson writes for us."""
+
+
+def count_of(value: Any) -> int:
+    """
+    Read a count out of the JSON of a source offset.
+
+    Raises:
+        OverflowError, TypeError, ValueError: it is none.
+    """
+    count = int(value)
+    if not 0 <= count <= _COUNT_MAX:
+        raise ValueError(f"{count} is no count")
+    return count
 
 
 class Bills:

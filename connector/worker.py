@@ -21,7 +21,7 @@ from connector.cluster.statuses import Statuses
 from connector.config import Loaded, load
 from connector.envfile import load_dotenv_into
 from connector.errors import ConfigError
-from connector.events import Event, Noticed, WorkerStarting
+from connector.events import CompiledFormBroken, Event, Noticed, WorkerStarting
 from connector.gauges import gauges_of
 from connector.kafka import connection, topics
 from connector.kafka.broker import BrokerGate
@@ -34,7 +34,7 @@ from connector.kafka.preparation import preparation
 from connector.kafka.refusals import Refusal
 from connector.logs import Emitter
 from connector.metrics import Metrics
-from connector.native import compiled
+from connector.native import broken, compiled
 from connector.obstacles import Obstacles
 from connector.process import ConnectorApp, ConnectorWorker, exit_misconfigured
 from connector.records import TaskId
@@ -268,5 +268,7 @@ def _announce(app: ConnectorApp, loaded: Loaded, emit: Callable[[Event], None]) 
             compiled=compiled is not None,
         )
     )
+    if broken:
+        emit(CompiledFormBroken(reason=broken))
     for notice in loaded.notices:
         emit(Noticed(notice=notice))

@@ -22,7 +22,7 @@ from tests import brokers
 from tests.brokers import Broker, KafkaBroker, NamedBroker
 from tests.workers import Workers
 
-KEPT = ("CONNECTOR_TEST_BROKER_URL", "CONNECTOR_FAULT_MINUTES")
+KEPT = ("CONNECTOR_TEST_BROKER_URL", "CONNECTOR_FAULT_MINUTES", "CONNECTOR_FUZZ_MINUTES")
 """Variables that steer the tests, not the connector."""
 
 # An example, or the making of one, takes as long as the machine lets it: how busy that is says nothing about the code.

@@ -93,4 +93,9 @@ class SlotAssignor(PartitionAssignor):
 
 
 def _claims_of(member: ConsumerProtocolMemberMetadata) -> dict[int, float]:
-    return {int(slot): since for slot, since in json.loads(member.user_data or b"{}").items()}
+    """Return what *member* told of its slots; nothing for one of another program in the group."""
+    try:
+        claims = {int(slot): float(since) for slot, since in json.loads(member.user_data or b"{}").items()}
+    except (AttributeError, OverflowError, RecursionError, TypeError, ValueError):
+        return {}
+    return claims

@@ -83,7 +83,7 @@ def _listed(closed: Any) -> list[Any]:
 def _closed(fields: Any) -> Gap:
     try:
         return Gap.of(fields)
-    except (AttributeError, KeyError, TypeError) as exc:
+    except (AttributeError, KeyError, OverflowError, TypeError) as exc:
         raise ValueError(f"{fields!r:.200} is no closed gap: {exc}") from exc
 
 

@@ -6,13 +6,21 @@ import orjson
 from faust.serializers.codecs import Codec
 
 from connector.posts import to_fields, to_line
+from connector.scanner import lean
+
+_READ = ("id", "text", "created_at", "author_id", "lang", "note_tweet")
+"""What `to_fields` reads of a line's `data`; beside it only the rules."""
 
 
 class LineCodec(Codec):
     """Reads a line of X as the fields of a `Post`; writes bytes as they are, and a `Post` as the line it came from."""
 
     def _loads(self, s: bytes) -> Any:
-        return to_fields(orjson.loads(s))
+        try:
+            line = orjson.loads(s)
+        except orjson.JSONDecodeError:  # it is no JSON, or has half of a surrogate pair, or a thousand levels
+            line = orjson.loads(lean(s, data=_READ, beside=("matching_rules",)))
+        return to_fields(line)
 
     def _dumps(self, s: Any) -> bytes:
         return s if isinstance(s, bytes) else orjson.dumps(to_line(s))

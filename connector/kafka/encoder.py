@@ -20,6 +20,7 @@ message together (`copy_once`).  pyproject.toml bounds its version for that.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
+from itertools import chain, count
 from struct import Struct
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -116,6 +117,7 @@ _PLAIN = b"\0"
 _MAX_OVERHEAD = 64
 """More than a record adds to key, value and source."""
 _PARTS = 8
+_LONG = 1 << 63
 
 
 @cache
@@ -123,8 +125,8 @@ def _tables() -> tuple[Sequence[bytes], Sequence[bytes]]:
     """
     Return varints of one and of two bytes.  Not before they are needed: compiled code, which needs none, saves 1.5 MB.
 
-    By number: lengths, and places in the batch, which bound its records.  By milliseconds since the batch's first
-    record: stamps; those before it count from the end, as [-1] does.
+    By number: lengths, and places in the batch.  By milliseconds since the batch's first record: stamps; those before
+    it count from the end, as [-1] does.
     """
     # as they count: 0, -1, 1, -2, 2 and so on
     short = [bytes((n,)) for n in range(128)] + [bytes((n & 0x7F | 0x80, n >> 7)) for n in range(128, 128 * 128)]
@@ -144,7 +146,12 @@ class _Varints(dict[int, bytes]):
 
 
 def record_batches(records: Records, style: BatchStyle) -> Iterator[RecordBatch]:
-    """Yield batches of *records*, all for one partition, in order."""
+    """
+    Yield batches of *records*, all for one partition, in order.
+
+    Raises:
+        OverflowError: a time, or the distance of two, has more than 64 bits.
+    """
     if not records:
         return
     cut = _cut_of(records) if compiled is None or records.sources is not None else _compiled_cut_of(records, compiled)
@@ -171,7 +178,10 @@ def _compiled_cut_of(records: Records, native: ModuleType) -> _Cut:
 
 def _cut_of(records: Records) -> _Cut:
     short_lengths, short_stamps = _tables()
-    near = max(records.times_ms) - min(records.times_ms) < len(short_stamps) // 2
+    first_ms, last_ms = min(records.times_ms), max(records.times_ms)
+    if not -_LONG <= first_ms <= last_ms < _LONG:
+        raise OverflowError("the times of a record batch have no more than 64 bits")
+    near = last_ms - first_ms < len(short_stamps) // 2
     sources = {source or b"" for source in records.sources or (None,)}
     largest = sum(max(map(len, each)) for each in (records.keys, records.values, sources))
     lengths = short_lengths if largest + _MAX_OVERHEAD < len(short_lengths) else _Varints()
@@ -198,7 +208,9 @@ def _encode(
     """
     parts: list[bytes] = []
     size, first_ms = 0, records[0].timestamp_ms
-    for place, (key, value, timestamp_ms, source) in zip(_tables()[0], records, strict=False):
+    few = _tables()[0]
+    places = few if len(records) <= len(few) else chain(few, map(_varint, count(len(few))))
+    for place, (key, value, timestamp_ms, source) in zip(places, records, strict=False):
         stamp, of_key, of_value = stamps[timestamp_ms - first_ms], lengths[len(key)], lengths[len(value)]
         headers = _PLAIN if source is None else _headers(source)
         length = len(stamp) + len(place) + len(of_key) + len(key) + len(of_value) + len(value) + len(headers)
@@ -217,6 +229,8 @@ def _headers(source: bytes) -> bytes:
 
 
 def _varint(number: int) -> bytes:
+    if not -_LONG <= number < _LONG:
+        raise OverflowError("the times of a record batch are too far apart")
     rest = number << 1 if number >= 0 else ~(number << 1)  # the sign is the lowest bit
     encoded = bytearray()
     while rest >> 7:

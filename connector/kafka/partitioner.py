@@ -49,16 +49,22 @@ def partitions_of(keys: Sequence[bytes], partitions: int) -> list[int]:
     return [(digest & _POSITIVE) % partitions for digest in _murmur2_of(keys, len(keys[0]))]
 
 
-def split(records: Records, partitions: int) -> list[Records]:
-    """Return for each of so many *partitions* the *records* that belong there, in order."""
+def split(records: Records, partitions: int) -> list[tuple[int, Records]]:
+    """
+    Return the partitions of a topic of so many *partitions* that get some of *records*, ascending, and which in order.
+
+    Raises:
+        ValueError: there are no partitions.
+    """
+    if partitions < 1:
+        raise ValueError("one partition at least is needed")
     if compiled is not None and records.sources is None:
-        return [
-            Records(*columns) for columns in compiled.split(records.keys, records.values, records.times_ms, partitions)
-        ]
-    found: list[list[SourceRecord]] = [[] for _ in range(partitions)]
+        shares = compiled.split(records.keys, records.values, records.times_ms, partitions)
+        return [(partition, Records(*columns)) for partition, *columns in shares]
+    found: dict[int, list[SourceRecord]] = {}
     for record, partition in zip(records, partitions_of(records.keys, partitions), strict=True):
-        found[partition].append(record)
-    return [Records.of(its_records) for its_records in found]
+        found.setdefault(partition, []).append(record)
+    return [(partition, Records.of(found[partition])) for partition in sorted(found)]
 
 
 def _murmur2_of(keys: Sequence[bytes], length: int) -> tuple[int, ...]:

@@ -69,7 +69,7 @@ class PostsTopic(faust.Topic):
         """
         rounds: list[tuple[int, int, RecordBatch]] = []
         fresh = 0
-        for partition, its_records in enumerate(split(records, producer.partitions(self.name))):
+        for partition, its_records in split(records, producer.partitions(self.name)):
             for number, batch in enumerate(record_batches(its_records, producer.batch_style)):
                 rounds.append((number, partition, batch))
                 fresh += batch.record_count()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
@@ -100,7 +99,7 @@ class Tokens:
         scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
         try:
             pair = base64.b64decode(encoded, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # no base64, no ASCII, no UTF-8
             raise BadCredentials from None
         key, _, secret = pair.partition(":")
         expected = self._settings.consumer_key, self._settings.consumer_secret

@@ -34,6 +34,7 @@ from connector.errors import (
     ServiceUnavailable,
     TokenRejected,
 )
+from connector.scanner import whole_pairs
 from connector.sources.credentials import Credentials
 from connector.sources.headers import Quota, quota_of, reset_of, reset_secs_of
 from connector.sources.session import CERTIFICATE_CURE, prepare, trust_problem
@@ -105,7 +106,7 @@ def parse_problem(body: bytes | Mapping[str, Any]) -> Problem:
     """Read the body of an error, whatever it is; never raises."""
     if isinstance(body, bytes):
         try:
-            body = json.loads(body)
+            body = json.loads(whole_pairs(body).decode(errors="replace"))
         except (ValueError, RecursionError):  # HTML, nothing, half of something, an abyss
             return Problem()
     if not isinstance(body, Mapping):
@@ -143,7 +144,7 @@ def error_messages(error: Mapping[str, Any], *, depth: int = 3) -> tuple[str, ..
         )
     details = error.get("details")
     if isinstance(details, list) and details:
-        return tuple(str(detail) for detail in details)
+        return tuple(str(detail) for detail in details if isinstance(detail, str | int | float))
     message = error.get("message")
     return (str(message),) if message else ()
 
@@ -362,15 +363,17 @@ class Api:
         """Return what X last said about the rate limit of `GET` *path*; None if it did not."""
         return self._quotas.get(("GET", path))
 
-    def get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def get(self, path: str, params: Mapping[str, Any] | None = None, *, exact: bool = False) -> dict[str, Any]:
         """
         Return the JSON object that X answers; a token from a key pair is fetched again once if X refuses it.
+
+        Half of a surrogate pair in its texts is U+FFFD, if not *exact*: logs and requests cannot be written with it.
 
         Raises:
             AnswerTooLong: it has more bytes than such an answer of X, or takes too long.
             ConnectorError: what the answer means, by the table; `ConnectionLost` if there is none.
         """
-        return self._call("GET", path, params=params)
+        return self._call("GET", path, params=params, exact=exact)
 
     def post(self, path: str, json: object = None, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """As `get`."""
@@ -411,7 +414,9 @@ class Api:
         token = self.token()
         return self._request(method, path, f"Bearer {token}", hide=token, **request)
 
-    def _request(self, method: str, path: str, authorization: str, *, hide: str, **request: Any) -> dict[str, Any]:
+    def _request(
+        self, method: str, path: str, authorization: str, *, hide: str, exact: bool = False, **request: Any
+    ) -> dict[str, Any]:
         max_bytes = LIST_BYTES if path in LISTS else ANSWER_BYTES
         with self._wire.within(self._answer_secs):
             try:
@@ -451,7 +456,7 @@ class Api:
             )
         if not body and (response.status_code == HTTP_NO_CONTENT or response.headers.get("content-length") == "0"):
             return {}
-        return _object(body, f"{method} {path}", response.status_code)
+        return _object(body, f"{method} {path}", response.status_code, exact=exact)
 
 
 def _body(raw: HTTPResponse, limit: int) -> bytes | None:
@@ -474,11 +479,15 @@ def error_body(raw: HTTPResponse) -> bytes:
         return b""
 
 
-def _object(body: bytes, what: str, status: int) -> dict[str, Any]:
+def _object(body: bytes, what: str, status: int, *, exact: bool) -> dict[str, Any]:
     try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
+        answer = json.loads(body if exact else whole_pairs(body).decode())
+    except ValueError:
         answer = None
+    except RecursionError:
+        raise ServiceUnavailable(
+            f"X answered {what} with JSON of more levels than can be read: it will be tried again", status=status
+        ) from None
     if not isinstance(answer, dict):
         raise ServiceUnavailable(f"X answered {what} with {status} and no JSON: is x.api.url right?", status=status)
     return answer

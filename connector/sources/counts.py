@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from connector.backoff import reset_secs
 from connector.errors import ConnectorError, RateLimited, RetriableError
+from connector.posts import MAX_DIGITS
 from connector.snowflake import created_ms, from_iso, to_iso
 from connector.sources.api import Api
 from connector.sources.queries import Unsearchable, queries_of
@@ -172,7 +173,7 @@ def _seconds(ms: int) -> str:
 
 def _acts_from_ms(rule: Rule) -> int:
     """Return the first whole minute in which X surely delivered for *rule*: its id tells when it was made."""
-    acts_ms = created_ms(int(rule.id)) + ACTIVE_MS if rule.id.isdecimal() else 0
+    acts_ms = created_ms(int(rule.id)) + ACTIVE_MS if rule.id.isdecimal() and len(rule.id) <= MAX_DIGITS else 0
     return -(-acts_ms // MINUTE_MS) * MINUTE_MS
 
 

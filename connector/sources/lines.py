@@ -5,16 +5,19 @@ A body arrives in pieces that end anywhere, inside a `\\r\\n` and inside a UTF-8
 without their end; an empty line is a keep-alive (docs.x.com: consuming-streaming-data).
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import msgspec
+
+from connector.scanner import members, whole_pairs
 
 POST_PREFIX = b'{"data":{'
 """How nearly every line begins, so that it need not be parsed here."""
 
-NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are no JSON, no UTF-8, or nested too deep."""
-
+_REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no JSON, no UTF-8, or JSON that it does not take."""
 
 FIRST_ERROR_STATUS = 400
 
@@ -129,8 +132,8 @@ def is_error(line: bytes) -> bool:
         return False
     try:
         kind = _kind.decode(line)
-    except NOT_JSON:
-        return False
+    except _REFUSED:
+        return _is_error_by_grammar(line)
     if kind.data is not msgspec.UNSET and bytes(kind.data) != b"null":
         return False
     # a problem may also stand alone, as in the body of an HTTP error
@@ -138,11 +141,25 @@ def is_error(line: bytes) -> bool:
     return kind.errors is not msgspec.UNSET or "/problems/" in (kind.type or "") or is_alone
 
 
+def _is_error_by_grammar(line: bytes) -> bool:
+    try:
+        found = members(line)
+    except ValueError:
+        return False
+    if found.get("data", b"null") != b"null":
+        return False
+    return "errors" in found or b"/problems/" in found.get("type", b"") or {"status", "title"} <= found.keys()
+
+
 def has_data(line: bytes) -> bool:
     """Tell whether *line* has what makes a post; one that is no JSON may have it."""
     try:
         return line.startswith(POST_PREFIX) or _kind.decode(line).data is not msgspec.UNSET
-    except NOT_JSON:
+    except _REFUSED:
+        pass
+    try:
+        return "data" in members(line)
+    except ValueError:
         return True
 
 
@@ -153,17 +170,28 @@ def ends_stream(line: bytes) -> bool:
     One about a resource (a post that was not found, a field that is not for this account) says neither; nor does one
     that says nothing, and should X close after it, that is the end.
     """
-    try:
-        error = msgspec.json.decode(line)
-    except NOT_JSON:
-        return False
-    if not isinstance(error, dict):
-        return False
+    error = _error_in(line)
     status = error.get("status")
     if isinstance(status, int) and status >= FIRST_ERROR_STATUS:  # the body of an HTTP error
         return True
     listed = error.get("errors")
     return any(_is_end(one) for one in (error, *(listed if isinstance(listed, list) else ())) if isinstance(one, dict))
+
+
+def _error_in(line: bytes) -> dict[str, Any]:
+    """Return what *line* holds, as far as a parser can read it."""
+    try:
+        error = msgspec.json.decode(line)
+    except _REFUSED:
+        error = {}
+        try:
+            found = members(line)
+        except ValueError:
+            return {}
+        for name, value in found.items():
+            with contextlib.suppress(*_REFUSED):
+                error[name] = msgspec.json.decode(whole_pairs(value))
+    return error if isinstance(error, dict) else {}
 
 
 def _is_end(error: dict[str, object]) -> bool:
@@ -172,7 +200,11 @@ def _is_end(error: dict[str, object]) -> bool:
     kind, title, code = error.get("type"), error.get("title"), error.get("code")
     suffix = kind.rstrip("/").rpartition("/")[2] if isinstance(kind, str) else ""
     # what v1.1 answered instead of a stream had a number
-    return suffix in ENDING_TYPES or title in ENDING_TITLES or (isinstance(code, int) and not suffix)
+    return (
+        suffix in ENDING_TYPES
+        or (isinstance(title, str) and title in ENDING_TITLES)
+        or (isinstance(code, int) and not suffix)
+    )
 
 
 def sort(
@@ -202,6 +234,7 @@ def sort(
 def is_whole(rest: bytes) -> bool:
     """Tell whether *rest* is a complete JSON object that only lacks its line end."""
     try:
-        return isinstance(msgspec.json.decode(rest), dict)
-    except NOT_JSON:
+        members(rest)
+    except ValueError:
         return False
+    return True

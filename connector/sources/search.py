@@ -198,7 +198,7 @@ class RecentSearch:
             )
         self._requests += 1
         try:
-            answer = self._api.get(SEARCH_PATH, self._page_of(query))
+            answer = self._api.get(SEARCH_PATH, self._page_of(query), exact=True)
         except InvalidRequest as error:
             if query.token:
                 # the token, or the query: asked without the token, X will say

@@ -1,18 +1,41 @@
 """What is there compiled and in Python is tested in both forms."""
 
+import contextlib
+import shutil
+from collections.abc import Iterator
+from types import ModuleType
+from unittest import mock
+
 import pytest
 
-from connector import native
+from connector import native, posts
+from connector.kafka import encoder, partitioner
 
-NO_COMPILER = "the compiled form was not built: it needs a C compiler"
+NOT_BUILT = (
+    "the compiled form was not built here: pip install -e ."
+    if shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    else "the compiled form was not built: it needs a C compiler"
+)
 
 FORMS = pytest.mark.parametrize(
     "compiled",
     [
         pytest.param(None, id="python"),
         pytest.param(
-            native.compiled, id="compiled", marks=pytest.mark.skipif(native.compiled is None, reason=NO_COMPILER)
+            native.compiled, id="compiled", marks=pytest.mark.skipif(native.compiled is None, reason=NOT_BUILT)
         ),
     ],
 )
 """Gives *compiled*, the module or None, to be put in its place."""
+
+COMPILED_TOO = pytest.mark.skipif(native.compiled is None, reason=NOT_BUILT)
+"""For what compares the two."""
+
+
+@contextlib.contextmanager
+def form(compiled: ModuleType | None) -> Iterator[None]:
+    """Put *compiled* in its place wherever it is used."""
+    with contextlib.ExitStack() as stack:
+        for module in (posts, partitioner, encoder):
+            stack.enter_context(mock.patch.object(module, "compiled", compiled))
+        yield

@@ -163,6 +163,17 @@ def test_retweets_stay_out(references: tuple[str, ...], text: str, *, has_refere
     assert ({NOON: 1} if counts else {}) == tallied(post, has_references=has_references).found[0]
 
 
+def test_posts_that_parsers_refuse_are_counted() -> None:
+    """Half of a surrogate pair and a thousand levels are in the topic as X sent them."""
+    texts = [(rb"cut \ud83d", b"1"), (b"deep", b"[" * 1_500 + b"]" * 1_500), (b"large", b"1e999")]
+    line = b'{"data":{"id":"1","text":"%b"},"matching_rules":[{"id":"1"}],"x":%b}'
+    posts = [(b"%d" % (first_id(NOON) + number), line % each) for number, each in enumerate(texts)]
+    found = tallied(*posts, (b"9" * 5_000, b"{}"))
+
+    assert {NOON: 3} == found.found[0]
+    assert 0 == found.strange
+
+
 def test_what_is_no_post_is_told() -> None:
     """Tombstones and strange keys are nothing; a record of that time that is no line is said to be there."""
     key = b"%d" % first_id(NOON)

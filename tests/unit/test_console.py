@@ -62,7 +62,6 @@ ODD = [
     {"data": {"id": "1"}, "includes": {"users": None}},
     {"data": {"id": "1"}, "includes": {"users": [{"id": 7}]}},
     b'{"data":{"id":"1","text":"\xff"}}',
-    b'{"data":{"id":"1","text":"\\ud800"}}',
 ]
 
 
@@ -70,6 +69,21 @@ ODD = [
 def test_unusual_shape_is_shown_by_its_id(value):
     """A post that we cannot read is printed by its id; it is delivered all the same."""
     assert f"{TIME}  post {key_of(0).decode()}" == line_of(record(value))
+
+
+@pytest.mark.parametrize("rest", [b"", b',"x":' + b"[" * 1_500 + b"]" * 1_500])
+def test_what_parsers_refuse_is_shown(rest):
+    """Half of a surrogate pair is shown as U+FFFD, and a thousand levels beside the text hide nothing."""
+    value = rb'{"data":{"id":"1","text":"cut \ud83d","author_id":"42"%b},%b}'
+    users = b'"includes":{"users":[{"id":"42","username":"flock"}]}'
+
+    assert f"{TIME}  @flock  cut \ufffd" == line_of(record(value % (rest, users)))
+
+
+def test_what_is_no_json_at_all_is_shown_by_its_id():
+    """A console never ends the delivery, whatever it is given."""
+    for value in (b"", b"{", b"[" * 100_000, b'{"data":' * 100_000):
+        assert f"{TIME}  post {key_of(0).decode()}" == line_of(record(value))
 
 
 HOSTILE = [

@@ -1,22 +1,33 @@
 """The compiled form takes for a post only what the form in Python takes, with the same id; and it takes real ones."""
 
+import json
+import logging
+import runpy
+import shutil
 import subprocess
 import sys
+import sysconfig
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from types import SimpleNamespace
 
 import orjson
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from connector import native, posts
+from connector import native, posts, worker
+from connector.config import load
 from connector.errors import BadRecord
+from connector.events import CompiledFormBroken
 from connector.posts import MAX_ID, head_of
 from tests.unit.fakes import id_of, post
-from tests.unit.forms import FORMS, NO_COMPILER
+from tests.unit.forms import FORMS, NOT_BUILT
 
-pytestmark = pytest.mark.skipif(native.compiled is None, reason=NO_COMPILER)
+pytestmark = pytest.mark.skipif(native.compiled is None, reason=NOT_BUILT)
+ROOT = Path(__file__).parent.parent.parent
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+TEXTS = st.text(max_size=20)
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters='"\\'), max_size=20)
 """X writes no others; a name with an escape in it gets a closer look."""
 VALUES = st.recursive(
@@ -38,6 +49,14 @@ SMALL = b'{"data":{"id":"1"}}'
 ALPHABET = b'{}[]:,"\\ \t\n\r\x00\x1f\x7f\x80\xbf\xc2\xe2\xed\xf0\xf4\xff\xa0\x90\x8f\x9f0123456789-+.eEuabcdfnrtlsid/'
 
 
+def encoded(line, *, spaced=False):
+    """*line* as JSON in UTF-8; texts with half of a surrogate pair need escapes."""
+    try:
+        return orjson.dumps(line, option=orjson.OPT_INDENT_2 if spaced else None)
+    except orjson.JSONEncodeError:
+        return json.dumps(line, indent=1 if spaced else None).encode()
+
+
 def heads(*lines):
     return native.compiled.heads(lines)
 
@@ -45,7 +64,7 @@ def heads(*lines):
 @given(LINES, st.booleans())
 def test_proper_lines(line, spaced):
     """Whatever X may send in a post, however it is spaced, its id is found."""
-    raw = orjson.dumps(line, option=orjson.OPT_INDENT_2 if spaced else None)
+    raw = encoded(line, spaced=spaced)
 
     assert ([int(line["data"]["id"])], [line["data"]["id"].encode()]) == heads(raw)
 
@@ -53,7 +72,7 @@ def test_proper_lines(line, spaced):
 @given(LINES, st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 3), st.binary(max_size=3)), max_size=3))
 def test_damaged_lines(line, cuts):
     """Of a line that is cut, or has bytes put in, nothing is taken that Python would not take as it is."""
-    raw = orjson.dumps(line)
+    raw = encoded(line)
     for anywhere, removed, inserted in cuts:
         at = anywhere % (len(raw) + 1)
         raw = raw[:at] + inserted + raw[at + removed :]
@@ -153,7 +172,6 @@ CLOSER_LOOK = [
     b'{"data":{"id":"1"},}',
     b'{"data":{"id":"1"},"a":[1,]}',
     b'{"data":{"id":"1"},"a":[1}]',
-    b'{"data":{"id":"1"},"a":' + b"[" * 70 + b"]" * 70 + b"}",
 ]
 
 
@@ -212,3 +230,59 @@ def test_left_out():
     ).stdout
 
     assert "None ([7], [b'7'])" == said.strip()
+
+
+def package(folder, compiled=None):
+    """As much of an installation as it takes to load the compiled form, which has the content *compiled*."""
+    source = Path(native.__file__).parent
+    (folder / "connector").mkdir()
+    for name in ("__init__.py", "native.py"):
+        shutil.copy(source / name, folder / "connector" / name)
+    if compiled is not None:
+        (folder / "connector" / f"_native{EXTENSION_SUFFIXES[-1]}").write_bytes(compiled)
+    code = "from connector import native; print([native.compiled, native.broken])"
+    return subprocess.run(  # noqa: S603  # our own command
+        [sys.executable, "-S", "-c", code], cwd=folder, env={}, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_not_built(tmp_path):
+    """Where it was not built nothing is wrong."""
+    assert "[None, '']" == package(tmp_path).strip()
+
+
+def test_built_and_broken(tmp_path):
+    """A file that is there and cannot be loaded is told of; the form in Python is used."""
+    said = package(tmp_path, b"built for another machine")
+
+    assert said.startswith("[None, '")
+    assert "_native" in said
+
+
+def test_broken_is_a_warning(monkeypatch, tmp_path):
+    """The log says what was found, what it costs, and what to do."""
+    monkeypatch.setattr(worker, "broken", "wrong ELF class")
+    told = []
+    worker._announce(load({}, tmp_path), told.append)
+
+    (event,) = (each for each in told if isinstance(each, CompiledFormBroken))
+    assert (logging.WARNING, "wrong ELF class") == (event.level, event.fields()["reason"])
+    assert "install" in event.fields()["cure"]
+
+
+@pytest.mark.parametrize("free_threaded", [False, True])
+def test_installation(free_threaded, monkeypatch):
+    """There is no limited API in free-threaded builds of Python: there nothing is compiled, and nothing fails."""
+    given = {}
+    setuptools = SimpleNamespace(Extension=lambda name, *_, **_how: name, setup=given.update)
+    monkeypatch.setitem(sys.modules, "setuptools", setuptools)
+    found = sysconfig.get_config_var
+    monkeypatch.setattr(
+        sysconfig, "get_config_var", lambda name: free_threaded if name == "Py_GIL_DISABLED" else found(name)
+    )
+    runpy.run_path(str(ROOT / "setup.py"))
+
+    assert ({} if free_threaded else {"ext_modules": ["connector._native"]}) == {
+        key: value for key, value in given.items() if key == "ext_modules"
+    }
+    assert ("options" in given) is not free_threaded

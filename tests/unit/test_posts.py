@@ -3,7 +3,9 @@ from datetime import UTC, datetime
 
 import orjson
 import pytest
+from faust.exceptions import ValueDecodeError
 from faust.serializers.codecs import get_codec
+from faust.serializers.registry import Registry
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,3 +144,31 @@ def test_every_format_has_a_codec():
     """What `value.format` may name, Faust knows."""
     assert {"json"} == set(FORMATS)
     assert all(json.loads(get_codec(codec_name(name)).dumps(b"{}")) == {} for name in FORMATS)
+
+
+READ_ANYWAY = [
+    # half of a surrogate pair: no character, and nobody could print or encode a text with it
+    (rb'{"data":{"id":"%d","text":"cut \ud83d"}}', "cut \ufffd"),
+    (rb'{"data":{"id":"%d","text":"\ud83d\udc26 \\ud83d"}}', "\U0001f426 \\ud83d"),
+    (rb'{"data":{"id":"%d","text":"note","\ud800":1},"\udc00":"\ud800"}', "note"),
+    # more levels, and larger numbers, than parsers take, where nobody looks
+    (b'{"data":{"id":"%d","text":"deep"},"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "deep"),
+    (b'{"data":{"id":"%d","text":"deep","x":' + b'{"a":' * 1_500 + b"1" + b"}" * 1_500 + b"}}", "deep"),
+    (b'{"data":{"id":"%d","text":"large","x":1e999}}', "large"),
+]
+
+
+@pytest.mark.parametrize(("line", "text"), READ_ANYWAY, ids=range(len(READ_ANYWAY)))
+def test_what_parsers_refuse_is_read(line, text):
+    """Whatever is in the topic can be read as a `Post`, and written anywhere."""
+    post = Post.from_data(get_codec("post_json").loads(line % id_of(0)))
+
+    assert (str(id_of(0)), text) == (post.id, post.text)
+    assert post.text.encode()
+
+
+@pytest.mark.parametrize("value", [b"", b"no JSON", b"[" * 100_000, b'{"data":' * 100_000, b'{"data":{"id":"\xff"}}'])
+def test_what_is_no_line_is_an_error_that_faust_knows(value):
+    """Faust wraps it, and goes by its own rules for values that cannot be decoded."""
+    with pytest.raises(ValueDecodeError):
+        Registry().loads_value(Post, value, serializer="post_json")

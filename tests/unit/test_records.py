@@ -24,7 +24,7 @@ def batch_of(arrivals):
     for each in arrivals:
         converter.convert((each,), result)
     batch = Batch(records=result.records.done(), dead_letters=(), offsets=())
-    encoded = [list(record_batches(records, STYLE)) for records in split(batch.records, 4)]
+    encoded = [list(record_batches(records, STYLE)) for _, records in split(batch.records, 4)]
     return batch, encoded, result.waits
 
 

@@ -75,8 +75,26 @@ some_records = st.lists(st.builds(SourceRecord, st.binary(max_size=40), st.binar
 @given(some_records, st.integers(1, 40))
 def test_split(compiled, records, count):
     """Each record is with its partition, in order, whole."""
-    expected = [[each for each in records if number == partition_of(each.key, count)] for number in range(count)]
+    expected = [
+        (number, share)
+        for number in range(count)
+        if (share := [each for each in records if number == partition_of(each.key, count)])
+    ]
     with mock.patch.object(partitioner, "compiled", compiled):
         found = partitioner.split(Records.of(records), count)
 
-    assert expected == [list(each) for each in found]
+    assert expected == [(number, list(share)) for number, share in found]
+
+
+@FORMS
+def test_split_among_very_many(compiled):
+    """What a partition without records costs is next to nothing, however many there are."""
+    records = Records.of([SourceRecord(b"%d" % number, b"value", number) for number in range(3)])
+    with mock.patch.object(partitioner, "compiled", compiled):
+        found = partitioner.split(records, 100_000)
+
+    assert sorted((partition_of(each.key, 100_000), [each]) for each in records) == [
+        (number, list(share)) for number, share in found
+    ]
+    with mock.patch.object(partitioner, "compiled", compiled), pytest.raises(ValueError, match="partition"):
+        partitioner.split(records, 0)

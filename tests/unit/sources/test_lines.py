@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.sources.lines import LineSplitter, LineTooLong, is_error, is_whole, sort
+from tests.unit.hostile import POSTS
 
 POST = '{"data":{"id":"1","text":"caf\u00e9 \u9ce5"}}'.encode()
 ERROR = b'{"errors":[{"title":"operational-disconnect"}]}'
@@ -111,6 +112,22 @@ def test_a_line_without_data_that_has_errors_is_an_error(line):
 @pytest.mark.parametrize(
     "line",
     [
+        rb'{"errors":[{"detail":"cut \ud83d","title":"operational-disconnect"}]}',
+        b'{"errors":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+        b'{"data":null,"errors":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+        rb'{"type":"https://api.x.com/2/problems/operational-disconnect","detail":"\udc00"}',
+    ],
+    ids=range(4),
+)
+def test_an_error_that_parsers_refuse_is_one(line):
+    """Half of a surrogate pair, or a thousand levels, do not make a post of it."""
+    assert is_error(line)
+    assert not is_error(line[:-1] + b',"data":{"id":"1"}}')
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
         POST,
         b'{"data":{"id":"1"},"errors":[{"title":"Not Found Error"}]}',
         # keys in any order
@@ -137,7 +154,9 @@ def test_posts_come_before_the_error():
 
 @pytest.mark.parametrize(
     ("rest", "whole"),
-    [(POST, True), (POST[:-1], False), (b"", False), (b"1", False), (POST[:27], False), (b"[" * 100_000, False)],
+    [(POST, True), (POST[:-1], False), (b"", False), (b"1", False), (POST[:27], False), (b"[" * 100_000, False)]
+    + [(line, True) for line in POSTS]
+    + [(line[:-1], False) for line in POSTS if line.endswith(b"}")],
 )
 def test_only_a_complete_object_is_whole(rest, whole):
     """What is cut is never taken for a post."""
