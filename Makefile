@@ -10,13 +10,14 @@ PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit chaos late lint bench bench-quick docs clean
+.PHONY: help demo test test-unit sanitize chaos late lint bench bench-quick docs clean
 
 help:
 	@echo "make demo       a broker, a simulated X API and a worker; Ctrl-C ends it"
 	@echo "                (BROKER=kafka://host:9092: exactly once, on that broker; ARGS='--rate 50' and others)"
 	@echo "make test       lint, types and all tests that this machine can run; says what it skipped"
 	@echo "make test-unit  the tests that need nothing, in less than a minute"
+	@echo "make sanitize   the part in C under gcc's AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make chaos      10 minutes of faults for each way of repair, then the topic against the truth"
 	@echo "                (CONNECTOR_CHAOS_MINUTES, CONNECTOR_CHAOS_SEED; ARGS='-k search' for one way)"
 	@echo "make late       200 late requests of each kind to Kafka, at several rates: nothing twice, nothing lost"
@@ -48,6 +49,20 @@ test: $(VENV)/.dev
 # processes, for what its tests share.  ARGS="-n0 --pdb" for a debugger.
 test-unit: $(VENV)/.dev
 	$(BIN)/python -m pytest -n2 --dist=loadfile $(ARGS)
+
+# In a copy, as the compiled part lies beside the others.  Python's own allocator would hide what is beyond a block.
+SANITIZED := tests/unit/test_native.py tests/unit/test_hostile_lines.py tests/unit/kafka/test_kafka_partitioner.py \
+	tests/unit/kafka/test_kafka_encoder.py
+
+sanitize: $(VENV)/.dev
+	@rm -rf build/sanitized && mkdir -p build/sanitized
+	@cp -r connector tests pyproject.toml setup.py build/sanitized/ && rm -f build/sanitized/connector/*.so
+	@gcc -g -O1 -shared -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
+	  -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Werror \
+	  -I"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')" \
+	  connector/_native.c -o build/sanitized/connector/_native.abi3.so
+	@cd build/sanitized && LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+	  $(abspath $(BIN))/python -m pytest -q -p no:cacheprovider $(SANITIZED) $(ARGS)
 
 chaos: $(VENV)/.dev
 	@CONNECTOR_CHAOS_MINUTES="$${CONNECTOR_CHAOS_MINUTES:-10}" $(BIN)/python -m pytest -m e2e tests/e2e/test_chaos.py $(ARGS)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import NamedTuple, Self
 
+from connector.native import compiled
+
 SourcePartition = Mapping[str, str]
 """Which feed: `{"stream": "filtered"}`, or with `"partition": "3"`."""
 
@@ -19,7 +21,10 @@ class TaskId(NamedTuple):
         return f"{self.connector}-{self.number}"
 
 
-POST_BYTES = 200
+COMPILED_POST_BYTES = 200
+PYTHON_POST_BYTES = 240
+"""Eight places more: there a record waits in pieces (`kafka/encoder`)."""
+POST_BYTES = PYTHON_POST_BYTES if compiled is None else COMPILED_POST_BYTES
 """What a post takes beside its line until Kafka has it: objects for line, key and time, their places in the columns."""
 ARRIVAL_BYTES = 200
 """What an arrival takes: it and its time, and then what is told when Kafka has its posts."""

@@ -76,7 +76,7 @@ def _outage(coverage: Coverage, silent: float, settle_ms: int, reason: str) -> G
 
 def _listed(closed: Any) -> list[Any]:
     if not isinstance(closed, list):
-        raise ValueError(f"{closed!r:.200} is no list of closed gaps")  # noqa: TRY004  # it is a value, out of a topic
+        raise ValueError("the offsets topic has a list of closed gaps that is no list")  # noqa: TRY004  # it is a value, out of a topic
     return closed
 
 
@@ -84,7 +84,7 @@ def _closed(fields: Any) -> Gap:
     try:
         return Gap.of(fields)
     except (AttributeError, KeyError, OverflowError, TypeError) as exc:
-        raise ValueError(f"{fields!r:.200} is no closed gap: {exc}") from exc
+        raise ValueError(f"the offsets topic has a closed gap that cannot be read: {exc}") from exc
 
 
 def _shown(gap: Gap, partition: str | None) -> dict[str, Any]:

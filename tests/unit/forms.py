@@ -1,6 +1,7 @@
 """What is there compiled and in Python is tested in both forms."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from types import ModuleType
@@ -8,14 +9,15 @@ from unittest import mock
 
 import pytest
 
-from connector import native, posts
+from connector import native, posts, records
 from connector.kafka import encoder, partitioner
 
-NOT_BUILT = (
-    "the compiled form was not built here: pip install -e ."
-    if shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    else "the compiled form was not built: it needs a C compiler"
-)
+if os.environ.get(native.PURE_PYTHON):
+    NOT_BUILT = f"the compiled form is left out by {native.PURE_PYTHON}"
+elif shutil.which("cc") or shutil.which("gcc") or shutil.which("clang"):
+    NOT_BUILT = "the compiled form was not built here: pip install -e ."
+else:
+    NOT_BUILT = "the compiled form was not built: it needs a C compiler"
 
 FORMS = pytest.mark.parametrize(
     "compiled",
@@ -38,4 +40,6 @@ def form(compiled: ModuleType | None) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for module in (posts, partitioner, encoder):
             stack.enter_context(mock.patch.object(module, "compiled", compiled))
+        post_bytes = records.PYTHON_POST_BYTES if compiled is None else records.COMPILED_POST_BYTES
+        stack.enter_context(mock.patch.object(records, "POST_BYTES", post_bytes))
         yield
