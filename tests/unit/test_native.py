@@ -263,7 +263,8 @@ def test_broken_is_a_warning(monkeypatch, tmp_path):
     """The log says what was found, what it costs, and what to do."""
     monkeypatch.setattr(worker, "broken", "wrong ELF class")
     told = []
-    worker._announce(load({}, tmp_path), told.append)
+    app = SimpleNamespace(conf=SimpleNamespace(web_enabled=False))
+    worker._announce(app, load({}, tmp_path), told.append)
 
     (event,) = (each for each in told if isinstance(each, CompiledFormBroken))
     assert (logging.WARNING, "wrong ELF class") == (event.level, event.fields()["reason"])
