@@ -66,6 +66,10 @@ class Wire:
         self._is_cut = self._is_late = False
         self._timer: threading.Timer | None = None
 
+    def __del__(self) -> None:
+        # as urllib3's pools do with theirs: an `Api` that nobody closed leaves no socket open
+        self._let_go()
+
     @property
     def is_cut(self) -> bool:
         """Whether somebody wants an end.  Any thread."""
@@ -94,6 +98,8 @@ class Wire:
         timer = threading.Timer(secs, lambda: self._expire(timer))
         timer.daemon = True
         with self._lock:
+            if self._timer:
+                self._timer.cancel()
             self._timer, self._is_late = timer, False
         timer.start()
 

@@ -136,6 +136,17 @@ async def test_stopped_before_it_is_proven():
     assert (0, 0) == (source.prepared, source.connects)
 
 
+@pytest.mark.parametrize(("secs", "first"), [(-30.0, 1), (1e12, 961)])
+async def test_rate_limits_in_a_row_are_not_hammered(secs, first):
+    """Whatever the header says, in the past or in years: the first wait is short, and bounded; the next ones grow."""
+    limited = RateLimited("429", reset_at=5.0, reset_secs=secs)
+    async with Reading(ScriptedSource(*[[limited]] * 4, [])) as reading:
+        await until(lambda: 4 == len(reading.waits))
+
+    grown = [max(wait, first if secs > 0 else 0) for wait in (60, 120, 240)]
+    assert pytest.approx([first, *grown], rel=0.1) == reading.waits
+
+
 async def test_connects_keep_the_floor(monkeypatch):
     """A stream that closes at once is connected ten times in a burst, and then the window has to be over."""
     monkeypatch.setattr(backoff, "CONNECT_WINDOW_SECS", 600.0)

@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import itertools
+import socket
 import threading
 import time
 import zlib
@@ -247,6 +248,17 @@ def test_sockets_do_not_pile_up():
 
         assert wire._socket is None
     assert 5 == server.connections
+
+
+def test_a_wire_that_nobody_hangs_up_leaves_no_socket():
+    """As urllib3's pools close theirs when nobody holds them any more."""
+    wire = Wire()
+    with socket.socket() as sock:
+        wire.attach(sock)
+    kept = wire._socket
+    del wire
+
+    assert -1 == kept.fileno()
 
 
 def test_cookies_are_neither_kept_nor_sent():
