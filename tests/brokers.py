@@ -114,7 +114,8 @@ class KafkaBroker:
     One broker on a folder of its own; `kill` and `start` again keep the data.  As a context manager it runs.
 
     *properties* are added to its `server.properties`, or replace what stands there; *format_arguments* go to Kafka's
-    StorageTool (SCRAM users are made there); *classes* is a folder of compiled classes for the broker's class path.
+    StorageTool (SCRAM users are made there); *classes* is a folder of compiled classes for the broker's class path;
+    *memory* are Java's options for its heap.
     """
 
     def __init__(
@@ -125,10 +126,11 @@ class KafkaBroker:
         properties: Mapping[str, str] = MappingProxyType({}),
         format_arguments: Sequence[str] = (),
         classes: Path | None = None,
+        memory: Sequence[str] = ("-Xmx1g",),
     ) -> None:
         self.port = port or free_port()
         self.folder = folder
-        self._classes = classes
+        self._classes, self._memory = classes, memory
         self._frozen = False
         self._process: subprocess.Popen[bytes] | None = None
         fetch_jars()
@@ -164,7 +166,7 @@ class KafkaBroker:
     def _java(self, *arguments: str) -> list[str]:
         quiet = f"-Dlog4j2.configurationFile={HERE / 'kafka' / 'log4j2.yaml'}"
         path = f"{JARS}/*" if self._classes is None else f"{JARS}/*{os.pathsep}{self._classes}"
-        return ["java", "-Xmx1g", quiet, "-cp", path, *arguments]
+        return ["java", *self._memory, quiet, "-cp", path, *arguments]
 
     @property
     def address(self) -> str:
@@ -176,10 +178,18 @@ class KafkaBroker:
 
     def start(self) -> None:
         """Start the broker and wait until it answers."""
-        log = self.folder / "broker.log"
-        with log.open("ab") as out:
+        self.launch()
+        self.wait_up()
+
+    def launch(self) -> None:
+        """Start the process."""
+        with (self.folder / "broker.log").open("ab") as out:
             command = self._java("kafka.Kafka", str(self._properties))
             self._process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)  # noqa: S603  # likewise
+
+    def wait_up(self) -> None:
+        """Wait until the broker answers."""
+        log = self.folder / "broker.log"
         end = time.monotonic() + START_SECS
         while time.monotonic() < end:
             if self._process.poll() is not None:
@@ -210,6 +220,13 @@ class KafkaBroker:
         self._process = None
         self._frozen = False
 
+    def shut_down(self) -> None:
+        """SIGTERM: the broker hands its partitions over to the others, and ends; `start` brings it back."""
+        self._signal(signal.SIGTERM)
+        self._process.wait(timeout=60)
+        self._process = None
+        self._frozen = False
+
     def stop(self) -> None:
         """End it, in whatever state it is; nobody needs its data any more."""
         if self._process is not None:
@@ -224,6 +241,63 @@ class KafkaBroker:
 
     def _signal(self, number: signal.Signals) -> None:
         os.kill(self._process.pid, number)
+
+
+class KafkaBrokers:
+    """
+    Three brokers of one cluster, each a controller too; a topic has three replicas, of which two must be in sync.
+
+    As a context manager they run.  *session_secs* after its last sign of life a broker counts as dead.
+    """
+
+    COUNT = 3
+
+    def __init__(self, folder: Path, *, session_secs: float = 6.0) -> None:
+        controllers = [free_port() for _ in range(self.COUNT)]
+        voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(controllers, 1))
+        self.all = [self._one(folder, number, port, voters, session_secs) for number, port in enumerate(controllers, 1)]
+
+    @staticmethod
+    def _one(folder: Path, number: int, controller: int, voters: str, session_secs: float) -> KafkaBroker:
+        port = free_port()
+        replicated = {name: "3" if name.endswith("factor") else "2" for name in SINGLE}
+        own = {
+            "node.id": str(number),
+            "controller.quorum.voters": voters,
+            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
+            "default.replication.factor": "3",
+            "min.insync.replicas": "2",
+            **replicated,
+            "offsets.topic.num.partitions": "8",
+            "transaction.state.log.num.partitions": "8",
+            "broker.session.timeout.ms": str(int(session_secs * 1000)),
+        }
+        memory = ("-Xmx400m", "-XX:+UseSerialGC")
+        return KafkaBroker(folder / str(number), port, properties=own, memory=memory)
+
+    def __enter__(self) -> Self:
+        for broker in self.all:
+            broker.launch()
+        for broker in self.all:
+            broker.wait_up()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for broker in self.all:
+            broker.stop()
+
+    @property
+    def address(self) -> str:
+        return ",".join(broker.address for broker in self.all)
+
+    @property
+    def url(self) -> str:
+        return ";".join(broker.url for broker in self.all)
+
+    def recover(self) -> None:
+        """Let all of them run again, whatever was done to them."""
+        for broker in self.all:
+            broker.recover()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Kafka is not there yet, goes away, comes back, or stays away: what does the worker do, and how does it stop?"""
 
+import os
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,10 @@ STOP_SECS = 6
 AWAY_SECS = 12.0
 """Longer than a session, so that the broker expels the worker meanwhile."""
 
+BEYOND_TIMEOUT_SECS = (31.0, 45.0)
+"""Longer than aiokafka waits for an answer: what it asked may still be carried out when the broker wakes."""
+
+FREEZES = int(os.environ.get("CONNECTOR_FREEZES", "1"))
 LINES_A_SEC = 3
 OFFSET_KEY = '["posts",{"stream":"filtered"}]'
 
@@ -98,6 +104,36 @@ def test_away_later(
     found = topics.contents(frail_broker, fresh)
     assert not found.doubled
     assert set(written) == found.places.keys()
+    assert found.records == topics.offsets(frail_broker, fresh)[OFFSET_KEY]["posts"]
+
+
+@pytest.mark.timeout(240 + 100 * FREEZES)
+@pytest.mark.parametrize("rate", [1000])
+def test_frozen_beyond_the_request_timeout(
+    frail_broker: KafkaBroker, simulate: Callable[..., SimulatorThread], workers: Workers, fresh: str, rate: int
+) -> None:
+    """
+    A request that was given up may take effect when the broker wakes; no post is lost for it, and none is doubled.
+
+    CONNECTOR_FREEZES says how often, once without it.
+    """
+    simulator = simulate(rate=rate)
+    worker = workers.start(environment(frail_broker, simulator.url, fresh)).wait_ready()
+    worker.wait_delivered(rate)
+    for _ in range(FREEZES):
+        frail_broker.freeze()
+        time.sleep(random.uniform(*BEYOND_TIMEOUT_SECS))
+        frail_broker.thaw()
+        wait_for(lambda: worker.ready, "the worker is ready", 120)
+        worker.wait_delivered(worker.delivered() + rate)
+    simulator.rate = 0
+    wait_for(lambda: all_delivered(simulator, worker), "all posts are delivered", 120)
+
+    assert 1 == len(worker.events("stream.connected"))
+    assert 0 == worker.stop()
+    found = topics.contents(frail_broker, fresh)
+    assert not found.doubled
+    assert set(simulator.emissions.complete_ids()) == found.places.keys()
     assert found.records == topics.offsets(frail_broker, fresh)[OFFSET_KEY]["posts"]
 
 
