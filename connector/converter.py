@@ -16,6 +16,7 @@ from connector.records import Arrival, DeadLetter, RecordList, SourceRecord
 from connector.snowflake import EPOCH_MS, SEQUENCE_BITS, created_ms, to_iso
 
 _MAX_HEADER_CHARACTERS = 1000
+_WHOLE = "value.bytes"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,7 +45,7 @@ class Converter:
     """Converts the arrivals of one task, and remembers what it has let through."""
 
     def __init__(self, *, connector: str, dead_letters: bool) -> None:
-        self._connector, self._dead_letters = connector, dead_letters
+        self._connector, self.dead_letters = connector, dead_letters
         self.ledger = Ledger()
         self.max_record_bytes = 0
         """The largest key and value together that the output topic takes."""
@@ -111,7 +112,7 @@ class Converter:
                         f"raise max.message.bytes of the topic"
                     )
             except BadRecord as exc:
-                if not self._dead_letters:
+                if not self.dead_letters:
                     result.error = exc
                     break
                 self._bury(line, exc, arrival.at, result)
@@ -129,14 +130,24 @@ class Converter:
             result.waits.append((arrival.at, made_ms / 1000, posts))
 
     def _bury(self, line: bytes, error: BadRecord, at: float, result: Converted) -> None:
-        headers = [
+        result.dead_letters.append(self.letter(line, error, at))
+        result.dropped.append((error.name, str(error), len(line)))
+
+    def letter(self, line: bytes, error: BadRecord, at: float) -> DeadLetter:
+        """Return the dead letter of *line*, read at *at* (`clock.now`), which is bad because of *error*."""
+        headers = (
             ("error.class", error.name.encode()),
             ("error.message", str(error)[:_MAX_HEADER_CHARACTERS].encode()),
             ("connector", self._connector.encode()),
             ("received_at", to_iso(int(at * 1000)).encode()),
-        ]
-        value = line[: self.max_dead_letter_bytes]
-        if len(value) < len(line):
-            headers.append(("value.bytes", str(len(line)).encode()))
-        result.dead_letters.append(DeadLetter(value, tuple(headers)))
-        result.dropped.append((error.name, str(error), len(line)))
+        )
+        return self.fitting(DeadLetter(line, headers))
+
+    def fitting(self, letter: DeadLetter) -> DeadLetter:
+        """Return *letter*, cut to what the dead letter topic takes."""
+        length = len(letter.value)
+        if length <= self.max_dead_letter_bytes:
+            return letter
+        headers = dict(letter.headers)
+        headers.setdefault(_WHOLE, str(length).encode())
+        return DeadLetter(letter.value[: self.max_dead_letter_bytes], tuple(headers.items()))

@@ -24,13 +24,14 @@ Everything that can go wrong, sorted by what to do about it.
     └── DeliveryFailed             Kafka: the outcome is unknown, the committed offset is the truth
         ├── BrokerAway             Kafka cannot be reached; trying again costs nothing
         ├── RightMissing           Kafka does not let this user do it; over once somebody allows it
-        └── Fenced                 another owner has this task's transactional id
+        ├── Fenced                 another owner has this task's transactional id
+        └── RecordsRefused         Kafka does not take some records: those are bad records, the others go on
 
 `Superseded`: another owner has delivered since; the task is over here.
 No message holds a token, key or password.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 RESET_SECS_MAX = 960.0
@@ -173,6 +174,18 @@ class RightMissing(DeliveryFailed):
 
 class Fenced(DeliveryFailed):
     """A newer owner has initialised this task's transactional id."""
+
+
+class RecordsRefused(DeliveryFailed):
+    """
+    Kafka answered that it does not take some records of the output topic; their batch is not committed.
+
+    *partitions* of the topic have such records; what went to the others was acknowledged.
+    """
+
+    def __init__(self, message: str, *, partitions: Collection[int] = (), **words: str | int | None) -> None:
+        super().__init__(message, **words)  # type: ignore[arg-type]  # title, detail and status pass through
+        self.partitions = frozenset(partitions)
 
 
 class Superseded(ConnectorError):

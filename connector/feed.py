@@ -31,6 +31,9 @@ DEDUPE_MS = 360_000
 GAP_EDGE_MS = 60_000
 """So much around a gap that is being repaired, beside the gap itself."""
 
+AHEAD_MS = 60_000
+"""A post that is made so far ahead of this host's clock has a wrong id; clocks differ by less."""
+
 KEPT_GAPS = 100
 """Closed gaps that are remembered."""
 
@@ -205,6 +208,26 @@ class Feed:
         """Count what is about to be delivered."""
         self.ahead = self.ahead or bool(result.records or result.dead_letters)
         self.coverage = self.coverage.delivered(posts=len(result.records), dead_letters=len(result.dead_letters))
+
+    def refused(self, posts: int) -> None:
+        """Count that so many *posts* that were about to be delivered have become dead letters."""
+        self.coverage = self.coverage.delivered(posts=-posts, dead_letters=posts)
+
+    def without_claims(self, committed: Coverage, dropped: int) -> Coverage:
+        """
+        Return the offset of a task that ends: what is *committed* with the posts delivered since, and no more covered.
+
+        *dropped* posts that were about to be delivered are not.
+        """
+        now = self.coverage
+        return replace(
+            committed,
+            posts=now.posts - dropped,
+            dead_letters=now.dead_letters,
+            spent=now.spent,
+            run=now.run,
+            batch=now.batch + 1,
+        )
 
     def _claim(self, arrival: Arrival, newest_id: int) -> None:
         """
@@ -399,10 +422,18 @@ def _wanted_from_ms(coverage: Coverage) -> int | None:
 
 
 def ledger_write(ids: Sequence[int], source: Way | None) -> LedgerWrite:
-    """Return the record of the ledger for *ids*, which are not none."""
+    """
+    Return the record of the ledger for *ids*, which are not none.
+
+    Its time is the newest one's.  An id that lies ahead of all clocks does not count for that: Kafka might refuse the
+    record, would keep it for ever, and whoever reads up to some time would stop there.
+    """
+    newest_ms, now_ms = created_ms(max(ids)), int(clock.now() * 1000)
+    if newest_ms > now_ms + AHEAD_MS:
+        newest_ms = max((ms for ms in map(created_ms, ids) if ms <= now_ms + AHEAD_MS), default=now_ms)
     return LedgerWrite(
         value=encode_ids(ids),
-        timestamp_ms=created_ms(max(ids)),
+        timestamp_ms=newest_ms,
         source=None if source is None else source.encode(),
     )
 

@@ -8,13 +8,14 @@ What the source partitions of a task have for Kafka becomes a batch.
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from connector import clock
 from connector.converter import Converted, Converter
 from connector.coverage import Coverage, Way
-from connector.errors import BadRecord, ToleranceExceeded
+from connector.errors import BadRecord, DeliveryFailed, ToleranceExceeded
 from connector.events import DuplicatesDropped, Event, RecordDropped
 from connector.feed import Feed, ledger_write
 from connector.filler import Filler
@@ -99,10 +100,10 @@ class Gatherer:
 
         With *prove* each offset is written, with *quiet* also one that says only that time has passed.
         """
-        self._converter.max_record_bytes = self._sink.max_record_bytes
-        self._converter.max_dead_letter_bytes = self._sink.max_dead_letter_bytes
+        self._measure()
         taken = _Taken()
         for partition in partitions:
+            before = len(taken.records)
             live = await self._take_arrivals(partition)
             taken.add(live, None)
             if live.records:
@@ -113,6 +114,7 @@ class Gatherer:
                 partition.feed.delivered(found)
                 partition.filler.took_page()
                 taken.add(found, page.way)
+            taken.parts.append(len(taken.records) - before)
         feeds = [partition.feed for partition in partitions]
         over = time.monotonic() - self._offsets_at >= self._settings.offset_interval_secs
         due = over or quiet or bool(taken.letters) or taken.error is not None
@@ -164,13 +166,52 @@ class Gatherer:
             feed.billed = 0
         return Pending(
             batch=batch,
-            encoded=await self._sink.encode(batch),
+            encoded=await self._encoded(batch),
+            parts=tuple(taken.parts),
             waits=tuple(taken.waits),
             readers=tuple(taken.readers),
             since=time.monotonic(),
             size_bytes=batch.held_bytes(arrivals=len(taken.waits)),
             mills=billed * self._settings.mills_each,
         )
+
+    def _measure(self) -> None:
+        """Let the converter know what the topics take, as far as the sink has heard."""
+        self._converter.max_record_bytes = self._sink.max_record_bytes
+        self._converter.max_dead_letter_bytes = self._sink.max_dead_letter_bytes
+
+    def letters_of(self, pending: Pending, refused: Mapping[int, str]) -> dict[int, DeadLetter]:
+        """Return dead letters of the records of *pending* at the places of *refused*, which says why; all are told."""
+        self._measure()
+        at = min((came for came, _, _ in pending.waits), default=clock.now())
+        told = Converted()
+        letters = {}
+        for place, reason in refused.items():
+            line, error = pending.batch.records.values[place], BadRecord(reason)
+            letters[place] = self._converter.letter(line, error, at)
+            told.dropped.append((error.name, reason, len(line)))
+        self._tell(told, None)
+        return letters
+
+    def fitting(self, letters: Iterable[DeadLetter]) -> tuple[DeadLetter, ...]:
+        """Return *letters*, cut to what the dead letter topic takes by now."""
+        self._measure()
+        return tuple(map(self._converter.fitting, letters))
+
+    async def _encoded(self, batch: Batch) -> Any:
+        try:
+            return await self._sink.encode(batch)
+        except DeliveryFailed:  # it is out of the buffers: the outbox keeps it, and meets the error when it delivers
+            return None
+
+    def disown(self, ids: Collection[int]) -> None:
+        """Let *ids* go, which were handed over and are not in the topic."""
+        self._owed_ids = [post_id for post_id in self._owed_ids if post_id not in ids]
+
+    @property
+    def owed_ids(self) -> Sequence[int]:
+        """Ids that were handed over and are in no record of the ledger yet."""
+        return self._owed_ids
 
     def _ledger_of(self, found: Sequence[tuple[Sequence[int], Way]]) -> Iterator[LedgerWrite]:
         if self._owed_ids:
@@ -181,7 +222,7 @@ class Gatherer:
 
     @staticmethod
     def _intolerable(error: BadRecord | None) -> ToleranceExceeded | None:
-        return None if error is None else ToleranceExceeded(f"{error}; errors.tolerance=all would keep it aside")
+        return None if error is None else intolerable(str(error))
 
     def _forget_ids(self, feeds: Sequence[Feed]) -> None:
         now = time.monotonic()
@@ -203,6 +244,11 @@ class Gatherer:
             )
         if result.again:
             self._emit(DuplicatesDropped(of=self._settings.task, posts=len(result.again), source=source))
+
+
+def intolerable(reason: str) -> ToleranceExceeded:
+    """Return what ends a task that tolerates no bad record."""
+    return ToleranceExceeded(f"{reason}; errors.tolerance=all would keep it aside")
 
 
 def _together(drained: Sequence[Arrival | Connected]) -> Iterator[Sequence[Arrival] | Connected]:
@@ -237,6 +283,7 @@ class _Taken:
         self.live_ids: list[int] = []
         self.found: list[tuple[Sequence[int], Way]] = []
         self.readers: list[Reader] = []
+        self.parts: list[int] = []
         self.error: BadRecord | None = None
 
     def add(self, result: Converted, source: Way | None) -> None:

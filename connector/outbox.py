@@ -14,9 +14,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from connector.errors import Superseded
+from connector.errors import RecordsRefused, Superseded
 from connector.reader import Reader
-from connector.records import Batch, SourcePartition
+from connector.records import Batch, Sifted, SourcePartition
 
 DELAYED_SECS = 5.0
 """A delivery that takes longer is said, and said again as often."""
@@ -72,7 +72,12 @@ class Sink(Protocol):
         """
 
     async def encode(self, batch: Batch) -> Any:
-        """Build what goes over the wire for *batch*; nothing is sent yet."""
+        """
+        Build what goes over the wire for *batch*; nothing is sent yet.
+
+        Raises:
+            BrokerAway: Kafka does not tell what it takes to build it.
+        """
 
     async def deliver(self, batch: Batch, encoded: Any) -> None:
         """
@@ -80,6 +85,18 @@ class Sink(Protocol):
 
         Raises:
             DeliveryFailed: the outcome is unknown.
+            RecordsRefused: the topic does not take some of the records; nothing of *batch* is committed.
+            FatalError: a topic of our own does not take what has to be written there.
+        """
+
+    async def sift(self, batch: Batch, refused: RecordsRefused) -> Sifted:
+        """
+        Return which records of *batch* the topic refuses, of which Kafka has *refused* some.
+
+        Call it when the sink has just opened.
+
+        Raises:
+            DeliveryFailed: it could not be found out.
         """
 
     async def close(self) -> None:
@@ -92,6 +109,7 @@ class Pending:
 
     batch: Batch
     encoded: Any
+    """What `Sink.encode` made of it; None as long as it could not."""
     waits: tuple[tuple[float, float, int], ...]
     """For each arrival: when it came (local UNIX seconds), when a post of it was made (X's), and how many posts."""
     readers: tuple[Reader, ...]
@@ -100,6 +118,8 @@ class Pending:
     """When it was built (monotonic seconds)."""
     size_bytes: int = 0
     """That it takes in memory."""
+    parts: tuple[int, ...] = ()
+    """How many records are of each source partition, which follow each other in the batch."""
     mills: int = 0
     """What X charges for what was read since the batch before, in thousandths of a dollar."""
 
@@ -191,6 +211,15 @@ class Outbox:
             if latest != value and not self._ours(key, latest):
                 raise Superseded("Another owner has delivered since")
 
+    async def sift(self, refused: RecordsRefused) -> Sifted:
+        """
+        Find out which records of the first batch the topic refuses; call it after `open`.
+
+        Raises:
+            DeliveryFailed: it could not be found out.
+        """
+        return await self.sink.sift(self.pending[0].batch, refused)
+
     async def deliver_again(self) -> None:
         """
         Deliver what a producer left that failed.
@@ -253,6 +282,8 @@ class Outbox:
         return commit
 
     async def _deliver(self, pending: Pending) -> None:
+        if pending.encoded is None:
+            pending.encoded = await self.sink.encode(pending.batch)
         await self.sink.deliver(pending.batch, pending.encoded)
         self._confirm(pending)
         self._listener.on_delivered(pending)

@@ -206,3 +206,16 @@ class Batch:
     def held_bytes(self, arrivals: int) -> int:
         """Return how much memory it takes, whose posts came in so many *arrivals*."""
         return held_bytes([*self.records.values, *(letter.value for letter in self.dead_letters)], arrivals)
+
+
+@dataclass(slots=True, kw_only=True)
+class Sifted:
+    """
+    What became of the records of a batch, by their place in it.
+
+    *refused* has the reason of each, as a sentence.  *taken* says that all others are in the topic by now, else they
+    have to be delivered by a new producer.
+    """
+
+    refused: dict[int, str] = field(default_factory=dict)
+    taken: bool = False

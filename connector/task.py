@@ -14,7 +14,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from secrets import token_hex
 from typing import Any
 
@@ -34,6 +34,7 @@ from connector.errors import (
     FatalError,
     Fenced,
     OutOfCredit,
+    RecordsRefused,
     RightMissing,
     Superseded,
     ToleranceExceeded,
@@ -53,12 +54,13 @@ from connector.events import (
 )
 from connector.feed import OFFSET, REPAIRED, RULES, Feed, FeedSettings
 from connector.filler import Filler, Finder, Workshop, remember
-from connector.gatherer import Gatherer, GathererSettings, Partition
+from connector.gatherer import Gatherer, GathererSettings, Partition, intolerable
 from connector.orders import Requests
 from connector.outbox import CommittedOffsets, Outbox, Pending, Sink
 from connector.reader import Owner, Reader, Source
-from connector.records import TaskId
+from connector.records import OffsetWrite, Records, TaskId
 from connector.recovery import Policy
+from connector.refusal import Judge, cut_before, put_aside
 from connector.snowflake import to_iso
 from connector.spend import MILLS, Budget, Spend
 from connector.status import Handle, State, TaskStatus
@@ -146,6 +148,9 @@ class SourceTask(Service):
         self._loop_of_turns = asyncio.get_running_loop()
         self._run_word = token_hex(4)
         self._restarting: DeliveryFailed | None = None
+        self._refused: RecordsRefused | None = None
+        self._judge = Judge()
+        self._sifted = 0
         self._wake = asyncio.Event()
         self._outbox = Outbox(sink, self, self._wake, ours=self._is_ours)
         self._gatherer = Gatherer(
@@ -206,14 +211,14 @@ class SourceTask(Service):
     async def _live(self) -> None:
         failures, patience = 0, Backoff()
         while True:
-            commits = self._outbox.commits
+            progress = self._progress
             try:
                 await self._open()
                 await self._work()
             except DeliveryFailed as exc:
                 if self._stopping and isinstance(exc, Fenced):
                     raise
-                if self._outbox.commits > commits:
+                if self._progress > progress:
                     failures = 0
                     patience.reset()
                 failures += not isinstance(exc, BrokerAway | RightMissing)
@@ -232,8 +237,10 @@ class SourceTask(Service):
             _, pause_secs = patience.wait(exc, now=time.time())
         self._emit(TaskRestarting(of=self.settings.task, error=exc.name, reason=str(exc), retry_in_secs=pause_secs))
         self._restarting = exc
+        self._refused = exc if isinstance(exc, RecordsRefused) else None
         await to_the_end(self._outbox.discard())
-        await asyncio.sleep(RESTART_PAUSE_SECS)
+        if self._refused is None or not self._is_proven:  # an answer to this epoch, just after a commit in it
+            await asyncio.sleep(RESTART_PAUSE_SECS)
         if self._stopping and isinstance(exc, Fenced):
             raise exc  # to go on would fence its rightful owner
         if isinstance(exc, RightMissing):
@@ -329,9 +336,54 @@ class SourceTask(Service):
         committed = await self._outbox.open()
         if not self.partitions:
             await self._start_reading(committed)
+        if self._refused is not None and self._outbox.pending:
+            await self._sift(self._refused)
         self._tell_held()
         if not self._outbox.pending:
             self._settle()
+
+    async def _sift(self, refused: RecordsRefused) -> None:
+        """
+        Find the posts that the topic refuses, and make them dead letters, or the end of this task.
+
+        Raises:
+            BrokerUnsuitable: the topic refuses them all.
+            DeliveryFailed: it could not be found out.
+        """
+        self._refused = None
+        first = self._outbox.pending[0]
+        records = first.batch.records
+        sifted = await self._outbox.sift(refused)
+        self._judge.hear(records, sifted)
+        if sifted.refused and self._converter.dead_letters:
+            letters = self._gatherer.letters_of(first, sifted.refused)
+            keys = [self._sink.offset_key(feed.partition) for feed in self.feeds]
+            for number, posts in put_aside(self._outbox.pending, letters, keys):
+                self.feeds[number].refused(posts)
+            self._gatherer.disown({int(records.keys[place]) for place in sifted.refused})
+        elif sifted.refused:
+            place, reason = min(sifted.refused.items())
+            self._fatal = intolerable(reason)
+            dropped = sifted.refused if sifted.taken else range(place, len(records))
+            first.batch = cut_before(self._outbox.pending, dropped, self._gatherer.owed_ids, self._unclaimed)
+            del self._outbox.pending[1:]
+        else:
+            first.batch = replace(first.batch, dead_letters=self._gatherer.fitting(first.batch.dead_letters))
+        self._sifted += bool(sifted.refused)
+        if sifted.taken:
+            first.encoded = await self._sink.encode(replace(first.batch, records=Records()))
+        else:
+            await to_the_end(self._outbox.discard())
+            await self._outbox.open()
+
+    def _unclaimed(self, number: int, dropped: int) -> OffsetWrite:
+        feed = self.feeds[number]
+        coverage = feed.without_claims(self._committed(feed), dropped)
+        return OffsetWrite(key=self._sink.offset_key(feed.partition), value=coverage.encode())
+
+    @property
+    def _progress(self) -> int:
+        return self._outbox.commits + self._sifted
 
     async def _start_reading(self, committed: CommittedOffsets) -> None:
         feeds = [self._feed_of(source, committed) for source, _ in self._sources]
@@ -502,6 +554,7 @@ class SourceTask(Service):
         """Kafka has it."""
         self._settle()
         self._proof_wanted = False
+        self._judge.hear_taken(pending.batch.records)
         self._tell_status()
         for reader in pending.readers:
             reader.delivered()

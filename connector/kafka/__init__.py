@@ -6,6 +6,8 @@ The Kafka end; beside `worker`, `cluster/` and `web/` the only place that knows 
 `topics`      declaring topics and checking their settings
 `producer`    Faust's producer with a transactional id of its task
 `topic`       the typed channel, which writes batches
+`rejects`     what Kafka says of records that it does not take
+`sieve`       which records of a batch those are
 `delivery`    one task's way into Kafka: fence, read the offset, write transactions
 `offsets`     source offsets in Connect's format
 `ledger`      which posts were delivered, read back

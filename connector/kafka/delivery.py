@@ -22,21 +22,25 @@ from aiokafka.errors import (
 )
 from faust.exceptions import NotReady
 
-from connector.errors import BrokerAway, DeliveryFailed, Fenced
+from connector.errors import BrokerAway, DeliveryFailed, Fenced, RecordsRefused
 from connector.events import DeliveryFellBack, Event, ProducerNotClosed, ShortWayUnused
 from connector.kafka import ledger, offsets
 from connector.kafka.cluster import KafkaCluster
 from connector.kafka.express import Fallback
 from connector.kafka.producer import TaskProducer
 from connector.kafka.refusals import ConnectionRefused
+from connector.kafka.rejects import refusal_of
 from connector.kafka.rights import READ, WRITE, refused
+from connector.kafka.sieve import Sieve
 from connector.kafka.topic import RECORD_OVERHEAD_BYTES, Destination, Encoded, PostsTopic
 from connector.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES, settings_of
-from connector.records import Batch, SourcePartition, TaskId
+from connector.records import Batch, Sifted, SourcePartition, TaskId
 
 OPEN_TIMEOUT_SECS = 60.0
 BATCH_BYTES = 1024 * 1024
 """Record batches of this size carry the most posts a second in transactions."""
+LETTER_HEADER_BYTES = 4_600
+"""At most what the headers of a dead letter take, with a thousand characters of reason."""
 MAX_REQUEST_BYTES = 32 * 1024 * 1024
 FALLBACKS_TOLD = 100
 """So many small batches in a row without the short way are no moment any more: somebody should know."""
@@ -95,7 +99,8 @@ class TopicSink:
     async def _open(self) -> offsets.CommittedOffsets:
         await self._measure_topics()
         producer = self._producer = self._new_producer()
-        producer.max_batch_size = min(BATCH_BYTES, self.max_record_bytes)
+        letters = (self.max_dead_letter_bytes + LETTER_HEADER_BYTES,) if self.max_dead_letter_bytes else ()
+        producer.max_batch_size = min(BATCH_BYTES, self.max_record_bytes, *letters)
         producer.max_request_size = MAX_REQUEST_BYTES
         await producer.start()
         where = self._destination
@@ -165,7 +170,8 @@ class TopicSink:
             await admin.start()
             self.max_record_bytes = await _max_bytes(admin, self._posts.name, self.max_record_bytes)
             if letters is not None:
-                self.max_dead_letter_bytes = await _max_bytes(admin, letters, self.max_dead_letter_bytes)
+                known = self.max_dead_letter_bytes and self.max_dead_letter_bytes + LETTER_HEADER_BYTES
+                self.max_dead_letter_bytes = max(await _max_bytes(admin, letters, known) - LETTER_HEADER_BYTES, 0)
         finally:
             await admin.close()
 
@@ -179,11 +185,27 @@ class TopicSink:
 
         Raises:
             DeliveryFailed: the outcome is unknown.
+            RecordsRefused: the topic does not take some of the records.
+            BrokerUnsuitable: a topic of our own does not take what has to be written there.
         """
         try:
             await self._posts.write(self._client, encoded, batch, self._destination)
         except (KafkaError, NotReady, OSError, TimeoutError, AssertionError) as exc:
-            raise self._failure(self._client.refusal or exc, WRITE) from exc
+            letters = self._destination.dead_letter_topic
+            refusal = refusal_of(self._client.refused, self._posts.name, () if letters is None else (letters,))
+            raise refusal or self._failure(self._client.refusal or exc, WRITE) from exc
+
+    async def sift(self, batch: Batch, refused: RecordsRefused) -> Sifted:
+        """
+        Return which records of *batch* the topic refuses, of which Kafka has *refused* some.
+
+        Raises:
+            DeliveryFailed: it could not be found out.
+        """
+        try:
+            return await Sieve(self._client, self._posts.name).sift(batch.records, refused.partitions)
+        except (KafkaError, NotReady, OSError, TimeoutError, AssertionError) as exc:
+            raise self._failure(exc, WRITE) from exc
 
     def _count_fallback(self, reason: Fallback | None) -> None:
         if reason is None:

@@ -12,10 +12,11 @@ from aiokafka.errors import KafkaError
 from aiokafka.producer import sender
 from faust.transport.drivers.aiokafka import Producer
 
-from connector.errors import FatalError
+from connector.errors import BrokerAway, FatalError
 from connector.kafka.encoder import BatchStyle, copy_once
 from connector.kafka.express import NEXT_TRANSACTION_SECS, Express, Fallback
 from connector.kafka.once import send_once
+from connector.kafka.rejects import Places, note
 from connector.kafka.rights import REFUSALS
 from connector.kafka.sender import pipeline
 
@@ -57,6 +58,8 @@ class TaskProducer(Producer):
         super().__init__(app.transport, **kwargs)
         self.express: Express | None = None
         """The short way for small batches, once started."""
+        self.refused: Places = {}
+        """Topics and partitions that do not take the records that were sent last."""
         self._told, self._unclosed = told, unclosed
 
     def _settings_extra(self) -> Mapping[str, Any]:
@@ -69,6 +72,7 @@ class TaskProducer(Producer):
         producer = super()._new_producer(transactional_id or self.transactional_id)
         _check(producer)
         copy_once(producer.client)
+        self.refused = note(producer.client)
         if producer._txn_manager is not None and self.transactional_id is not None:  # noqa: SLF001
             send_once(producer)
         pipeline(producer)
@@ -121,8 +125,16 @@ class TaskProducer(Producer):
         return error if isinstance(error, REFUSALS) else None
 
     def partitions(self, topic: str) -> int:
-        """Return the number of partitions of *topic*, 0 while unknown."""
-        return len(self.client.client.cluster.partitions_for_topic(topic) or ())
+        """
+        Return the number of partitions of *topic*.
+
+        Raises:
+            BrokerAway: Kafka does not tell of any now.
+        """
+        known = self.client.client.cluster.partitions_for_topic(topic)
+        if not known:
+            raise BrokerAway(f"Kafka knows no partition of the topic {topic} at the moment")
+        return len(known)
 
 
 def _check(producer: AIOKafkaProducer) -> None:

@@ -138,7 +138,7 @@ class PostsTopic(faust.Topic):
             topic = destination.dead_letter_topic
             if topic is None:
                 raise RuntimeError("A dead letter, but no topic for it")
-            chosen = zlib.crc32(letter.value) % max(producer.partitions(topic), 1)
+            chosen = zlib.crc32(letter.value) % producer.partitions(topic)
             acks.append(await client.send(topic, letter.value, headers=list(letter.headers), partition=chosen))
 
 

@@ -17,9 +17,9 @@ from enum import Enum
 import orjson
 
 from connector import clock
-from connector.errors import BrokerAway, DeliveryFailed, Fenced, RightMissing
+from connector.errors import BrokerAway, DeliveryFailed, Fenced, RecordsRefused, RightMissing
 from connector.ledger import decode_ids
-from connector.records import Arrival, Connected, HeldRule, TaskId, held_bytes
+from connector.records import Arrival, Connected, HeldRule, Sifted, TaskId, held_bytes
 from connector.recovery import Policy
 from connector.snowflake import first_id
 from connector.spend import POST_MILLS, Budget
@@ -332,6 +332,9 @@ class MemoryKafka:
         return ids
 
 
+REFUSED_WORDS = "Kafka refuses the post {} for the topic posts: InvalidTimestamp; check message.timestamp.after.max.ms"
+
+
 class MemorySink:
     """
     A sink whose deliveries end as *outcomes* say, and all later ones well; *opens* and *reads* of the ledger likewise.
@@ -344,7 +347,22 @@ class MemorySink:
     max_record_bytes = 10_000
     max_dead_letter_bytes = 10_000
 
-    def __init__(self, kafka, outcomes=(), *, opens=(), reads=(), owner="connector-posts-0", every=False):
+    def __init__(
+        self,
+        kafka,
+        outcomes=(),
+        *,
+        opens=(),
+        reads=(),
+        sifts=(),
+        encodes=(),
+        owner="connector-posts-0",
+        every=False,
+        refuses=(),
+    ):
+        self.refuses = {key_of(number) for number in refuses}
+        """The keys of posts that the topic does not take."""
+        self.sifts, self.encodes = deque(sifts), deque(encodes)
         self.outcomes, self.opens, self.reads = deque(outcomes), deque(opens), deque(reads)
         self.ledger_reads = []
         self.attempts, self.closed, self.opened = [], 0, 0
@@ -367,6 +385,8 @@ class MemorySink:
         return self._kafka.delivered_ids(from_ms, to_ms, late=late)
 
     async def encode(self, batch):
+        if batch.records:
+            _raise_for(self.encodes.popleft() if self.encodes else CONFIRMED)
         return self._epoch, batch
 
     async def deliver(self, batch, encoded):
@@ -382,9 +402,17 @@ class MemorySink:
         await asyncio.sleep(0)
         if self._kafka.epochs[self._owner] != self._epoch:
             raise Fenced("ProducerFenced")
+        if self.refuses.intersection(batch.records.keys):
+            raise RecordsRefused("Kafka refuses records for the topic posts: InvalidTimestamp", partitions=[0])
         if outcome in (CONFIRMED, DOUBTFUL):
             self._kafka.commit(batch)
         _raise_for(outcome)
+
+    async def sift(self, batch, refused):
+        await asyncio.sleep(0)
+        _raise_for(self.sifts.popleft() if self.sifts else CONFIRMED)
+        keys = enumerate(batch.records.keys)
+        return Sifted(refused={place: REFUSED_WORDS.format(key.decode()) for place, key in keys if key in self.refuses})
 
     async def close(self):
         self._epoch = None

@@ -701,6 +701,16 @@ async def test_task_that_never_connects_is_not_finished(kafka):
     assert not running.task.finished
 
 
+async def test_a_topic_without_metadata_loses_nothing(kafka):
+    """Posts that left the buffer and cannot be built, as Kafka does not tell of the topic, are delivered later."""
+    source = ScriptedSource([(post(1), post(2)), post(3)])
+    async with Running([source], MemorySink(kafka, encodes=[AWAY, AWAY])) as running:
+        await until(lambda: len(kafka.records) == 3)
+
+    assert [post(1), post(2), post(3)] == kafka.values
+    assert [] == running.said(TaskFailed)
+
+
 # -- bad records
 
 
