@@ -630,6 +630,24 @@ class TopicFollowed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TopicMissing(Event):
+    """A topic that this worker uses is not there any more; *reason* says what that means."""
+
+    name = "topic.missing"
+    level = logging.ERROR
+    topic: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicBack(Event):
+    """Somebody has made it again."""
+
+    name = "topic.back"
+    topic: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Noticed(Event):
     """Something about the configuration that an operator should know, said once."""
 

@@ -386,6 +386,11 @@ class Feed:
         """Whether the offset has something new to say, and be it only that nothing came."""
         return self.coverage != self._said
 
+    def forget_written(self) -> None:
+        """Let all of it be written again: the topic has lost it."""
+        self.written = {}
+        self.changed = True
+
     def writes(self, key_of: Callable[[SourcePartition, str | None], bytes]) -> list[OffsetWrite]:
         """Return what the offsets topic has to say from now on: the offset always, the rest where it has changed."""
         self.changed = self.ahead = False

@@ -19,7 +19,7 @@ from connector.errors import BadRecord, DeliveryFailed, ToleranceExceeded
 from connector.events import DuplicatesDropped, Event, RecordDropped
 from connector.feed import Feed, ledger_write
 from connector.filler import Filler
-from connector.outbox import Pending, Sink
+from connector.outbox import NOT_BUILT, Pending, Sink
 from connector.reader import Reader
 from connector.records import Arrival, Batch, Connected, DeadLetter, LedgerWrite, OffsetWrite, RecordList, TaskId
 
@@ -202,7 +202,7 @@ class Gatherer:
         try:
             return await self._sink.encode(batch)
         except DeliveryFailed:  # it is out of the buffers: the outbox keeps it, and meets the error when it delivers
-            return None
+            return NOT_BUILT
 
     def disown(self, ids: Collection[int]) -> None:
         """Let *ids* go, which were handed over and are not in the topic."""

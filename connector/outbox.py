@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from connector.errors import RecordsRefused, Superseded
+from connector.ledger import decode_ids
 from connector.reader import Reader
 from connector.records import Batch, Sifted, SourcePartition
 
@@ -23,6 +24,8 @@ DELAYED_SECS = 5.0
 
 CANCEL_SECS = 1.0
 """How long a delivery that was cancelled may take until it is cancelled again."""
+
+NOT_BUILT = object()
 
 COPIED_BYTES = 4 * 1024 * 1024
 """About so much of the batch under way is copied: a request and its message, 2 MB each; the socket has the others."""
@@ -109,7 +112,7 @@ class Pending:
 
     batch: Batch
     encoded: Any
-    """What `Sink.encode` made of it; None as long as it could not."""
+    """What `Sink.encode` made of it; `NOT_BUILT` as long as it could not."""
     waits: tuple[tuple[float, float, int], ...]
     """For each arrival: when it came (local UNIX seconds), when a post of it was made (X's), and how many posts."""
     readers: tuple[Reader, ...]
@@ -165,6 +168,8 @@ class Outbox:
         self.committed: dict[bytes, bytes | None] = {}
         self.committed_at = time.monotonic()
         self.commits = 0
+        self.emptied = False
+        """Whether the offsets topic had lost, at the last `open`, what was known to be in it."""
         self.delayed_since: float | None = None
         self._listener, self._wake = listener, wake
         self._commit: asyncio.Task[None] | None = None
@@ -191,10 +196,26 @@ class Outbox:
         """
         committed = await self.sink.open()
         self.committed_at = time.monotonic()  # to initialise the transactional id is proof, too
-        self._resolve(committed)
+        self.emptied = not committed.seen and any(value is not None for value in self.committed.values())
+        if self.emptied:  # it was deleted: another owner would have left an offset of its own
+            self.committed = dict.fromkeys(self.committed)
+            await self._resolve_by_ledger()
+        else:
+            self._resolve(committed)
         for pending in self.pending:  # built for the producer that is gone
             pending.encoded = await self.sink.encode(pending.batch)
         return committed
+
+    async def _resolve_by_ledger(self) -> None:
+        """Drop what the ledger has: a transaction writes there too, and without one what is doubled has its key."""
+        while self.pending and (
+            ids := [post_id for write in self.pending[0].batch.ledger for post_id in decode_ids(write.value)]
+        ):
+            times = [write.timestamp_ms for write in self.pending[0].batch.ledger]
+            known = set(await self.sink.read_ledger(min(times), None))
+            if not known.issuperset(ids):
+                return
+            self._confirm(self.pending.pop(0))
 
     def _resolve(self, committed: CommittedOffsets) -> None:
         there = 0
@@ -282,7 +303,7 @@ class Outbox:
         return commit
 
     async def _deliver(self, pending: Pending) -> None:
-        if pending.encoded is None:
+        if pending.encoded is NOT_BUILT:
             pending.encoded = await self.sink.encode(pending.batch)
         await self.sink.deliver(pending.batch, pending.encoded)
         self._confirm(pending)

@@ -282,6 +282,12 @@ class SourceTask(Service):
                 partition.filler.stop()
             self._wake.set()
 
+    def rewrite_offsets(self) -> None:
+        """Write again what the offsets topic held of this task: it was deleted."""
+        for feed in self.feeds:
+            feed.forget_written()
+        self._wake.set()
+
     @property
     def readers(self) -> list[Reader]:
         """Those that read a source partition each."""
@@ -334,6 +340,8 @@ class SourceTask(Service):
 
     async def _open(self) -> None:
         committed = await self._outbox.open()
+        if self._outbox.emptied:
+            self.rewrite_offsets()
         if not self.partitions:
             await self._start_reading(committed)
         if self._refused is not None and self._outbox.pending:

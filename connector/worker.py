@@ -26,12 +26,14 @@ from connector.gauges import gauges_of
 from connector.kafka import connection, topics
 from connector.kafka.broker import BrokerGate
 from connector.kafka.cluster import KafkaCluster, cluster_of
-from connector.kafka.log import SILENCE_SECS, CompactedLog
+from connector.kafka.log import METADATA_MS, SILENCE_SECS, CompactedLog
 from connector.kafka.member import member
 from connector.kafka.membership import membership_of
+from connector.kafka.metadata import make_no_topics
 from connector.kafka.offsets import OffsetTable
-from connector.kafka.preparation import preparation
+from connector.kafka.preparation import preparation, topics_of
 from connector.kafka.refusals import Refusal
+from connector.kafka.watch import TopicWatch, meanings
 from connector.logs import Emitter
 from connector.metrics import Metrics
 from connector.native import broken, compiled
@@ -90,6 +92,7 @@ def _missing(directory: Path) -> tuple[str, ...]:
 def wire(loaded: Loaded) -> ConnectorApp:
     """Build the application that *loaded* describes; nothing is opened yet."""
     settings, config = loaded.worker, loaded.connector
+    make_no_topics()
     metrics = Metrics()
     emit = Emitter(metrics)
     slots = {} if config is None else {slot: TaskId(config.name, slot) for slot in range(config.tasks)}
@@ -105,10 +108,19 @@ def wire(loaded: Loaded) -> ConnectorApp:
     worker_id = _worker_id(settings.web_bind, settings.web_port)
     statuses = Statuses(app, f"{settings.group_id}-statuses", worker_id, emit, obstacles=obstacles, user=cluster.user)
     offsets = OffsetTable()
+    watch = TopicWatch(
+        cluster,
+        topics_of(settings, config),
+        meanings(settings.group_id),
+        emit,
+        on_made=lambda topic: _begin_anew(topic, logs, herder, offsets_topic=f"{settings.group_id}-offsets"),
+        create=settings.topic_allow_declare,
+    )
+    prepare = preparation(settings, config, cluster.user, emit, made=watch.made)
     gate = BrokerGate(
         cluster,
         settings.group_id,
-        preparation(settings, config, cluster.user, emit),
+        prepare,
         emit,
         obstacles=obstacles,
         refused=lambda: _refused(log.silent_secs for log in logs),
@@ -143,7 +155,7 @@ def wire(loaded: Loaded) -> ConnectorApp:
         emit=emit,
         over=lambda code: app.leave(code),  # noqa: PLW0108  # the worker sets `leave` later
     )
-    app.herder, app.before_kafka, app.after_producer = herder, (gate,), (*logs, statuses, herder)
+    app.herder, app.before_kafka, app.after_producer = herder, (gate,), (watch, *logs, statuses, herder)
 
     def pause_secs() -> float:
         # A broker that was silent may expel a worker for that, whose tasks run on and which is on its way back.
@@ -164,6 +176,7 @@ def wire(loaded: Loaded) -> ConnectorApp:
         settle_ms=0 if config is None else int(config.settle_secs * 1000),
         logs=logs,
         waiting=lambda: gate.waiting,
+        troubles=lambda: sorted(watch.troubles.values()),
         rebalancing=lambda: bool(app.rebalancing),
         obstacles=obstacles,
     )
@@ -192,6 +205,7 @@ def _faust_app(settings: WorkerSettings, cluster: KafkaCluster, assignor: type[S
         broker_heartbeat_interval=settings.broker_heartbeat_interval,
         broker_request_timeout=max(REQUEST_TIMEOUT_SECS, settings.broker_session_timeout + 5),
         broker_rebalance_timeout=max(REQUEST_TIMEOUT_SECS, settings.broker_session_timeout),
+        consumer_metadata_max_age_ms=METADATA_MS,  # so that it sees soon when the topic of the slots was made again
         producer_request_timeout=REQUEST_TIMEOUT_SECS,
         producer_compression_type=None if settings.compression == "none" else settings.compression,
         env_prefix="CONNECTOR_",
@@ -252,6 +266,15 @@ def _refused(silences_secs: Iterable[float]) -> Refusal | None:
 
 def _worker_id(bind: str, port: int | str) -> str:
     return netloc(bind if bind.startswith("127.") else socket.gethostname(), port)
+
+
+def _begin_anew(topic: str, logs: Collection[CompactedLog], herder: Herder, *, offsets_topic: str) -> None:
+    """Do what *topic* needs that was deleted and is made again, and empty."""
+    for log in logs:
+        if log.topic == topic:
+            log.follow_anew()
+    if topic == offsets_topic:
+        herder.rewrite_offsets()
 
 
 def _announce(app: ConnectorApp, loaded: Loaded, emit: Callable[[Event], None]) -> None:

@@ -95,6 +95,11 @@ class Herder(Service):
             )
         )
 
+    def rewrite_offsets(self) -> None:
+        """Let all tasks write again what the offsets topic held of them."""
+        for task in self.tasks.values():
+            task.rewrite_offsets()
+
     def begin_stop(self) -> None:
         """Stop reading everywhere, at once; what was read is still delivered."""
         self._leaving = True

@@ -1,6 +1,6 @@
 """What does this worker know of the group?  For the web and the command line, in Connect's words."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,8 @@ class Overview:
     requests: GapRequests
     settle_ms: int
     logs: tuple[CompactedLog, ...]
+    troubles: Callable[[], Sequence[str]]
+    """What is wrong with Kafka for all tasks, as sentences."""
     rebalancing: Callable[[], bool]
     obstacles: Obstacles
     waiting: Callable[[], Refusal | None] = lambda: None
@@ -71,8 +73,9 @@ class Overview:
             }
             if shared is not None and shared.status.trace:
                 entry["trace"] = shared.status.trace
-            if shared is not None and shared.status.detail:
-                entry["detail"] = shared.status.detail
+            details = [*self.troubles(), *filter(None, [None if shared is None else shared.status.detail])]
+            if details:
+                entry["detail"] = " ".join(details)
             elif waiting is not None:
                 entry["detail"] = waiting.sentence
             elif entry["state"] == State.UNASSIGNED and (waits := self.obstacles.reasons()):
@@ -118,6 +121,7 @@ class Overview:
         silent = [log.topic for log in self.logs if log.silent_secs > ANSWER_SECS]
         if silent and (waiting is None or waiting.away):
             reasons.append(f"Kafka has not answered for {max(log.silent_secs for log in self.logs):.0f} s")
+        reasons += self.troubles()
         if not self.herder.joined:
             reasons.append("the worker has not joined its group yet")
         elif self.rebalancing():

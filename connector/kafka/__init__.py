@@ -3,6 +3,10 @@ The Kafka end; beside `worker`, `cluster/` and `web/` the only place that knows 
 
 `cluster`     where Kafka is and how to log in
 `broker`      waiting for Kafka, and what the broker there can do
+`transactions` can the broker do them, and as long ones
+`advertised`  do the brokers say of themselves where they can be reached
+`metadata`    no request for metadata makes a topic
+`watch`       are the topics still there
 `topics`      declaring topics and checking their settings
 `producer`    Faust's producer with a transactional id of its task
 `topic`       the typed channel, which writes batches

@@ -15,8 +15,9 @@ from aiokafka.errors import ClusterAuthorizationFailedError, IncompatibleBrokerV
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from mode import Service
 
-from connector.errors import BrokerUnsuitable, RightMissing
+from connector.errors import BrokerAway, BrokerUnsuitable, RightMissing
 from connector.events import BrokerAwaited, BrokerReached, Event
+from connector.kafka.advertised import unreachable
 from connector.kafka.cluster import KafkaCluster
 from connector.kafka.refusals import ConnectionRefused, Refusal, words_of
 from connector.kafka.rights import refused
@@ -123,7 +124,7 @@ class BrokerGate(Service):
                 self._obstacles.meet("start", str(exc))
                 await self.sleep(RIGHT_RETRY_SECS)
                 continue
-            except (KafkaError, OSError, TimeoutError) as exc:
+            except (KafkaError, OSError, TimeoutError, BrokerAway) as exc:
                 self._held_up = exc.refusal if isinstance(exc, ConnectionRefused) else self._refusal(words_of(exc))
                 self._say(self._held_up)
             else:
@@ -161,9 +162,11 @@ class BrokerGate(Service):
             await asyncio.wait_for(admin.start(), REQUEST_TIMEOUT_MS / 1000)
             capabilities = await probe(admin, self._group_id)
             await self._prepare(admin, capabilities)
-        except KafkaError as exc:
+        except (KafkaError, OSError, TimeoutError) as exc:
             if missing := refused(exc, self._cluster.user, group_id=self._group_id):
                 raise missing from exc
+            if reason := await unreachable(admin._client):  # noqa: SLF001  # it knows what the brokers advertise
+                raise BrokerAway(reason) from exc
             raise
         finally:
             await admin.close()

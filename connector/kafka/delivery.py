@@ -15,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
     IllegalStateError,
     InvalidProducerEpoch,
+    InvalidTransactionTimeout,
     KafkaError,
     KafkaTimeoutError,
     ProducerFenced,
@@ -22,7 +23,7 @@ from aiokafka.errors import (
 )
 from faust.exceptions import NotReady
 
-from connector.errors import BrokerAway, DeliveryFailed, Fenced, RecordsRefused
+from connector.errors import BrokerAway, BrokerUnsuitable, DeliveryFailed, Fenced, RecordsRefused
 from connector.events import DeliveryFellBack, Event, ProducerNotClosed, ShortWayUnused
 from connector.kafka import ledger, offsets
 from connector.kafka.cluster import KafkaCluster
@@ -34,6 +35,7 @@ from connector.kafka.rights import READ, WRITE, refused
 from connector.kafka.sieve import Sieve
 from connector.kafka.topic import RECORD_OVERHEAD_BYTES, Destination, Encoded, PostsTopic
 from connector.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES, settings_of
+from connector.kafka.transactions import too_long
 from connector.records import Batch, Sifted, SourcePartition, TaskId
 
 OPEN_TIMEOUT_SECS = 60.0
@@ -89,10 +91,13 @@ class TopicSink:
 
         Raises:
             DeliveryFailed: Kafka does not answer, or does not let us.
+            BrokerUnsuitable: it does not allow as long transactions.
         """
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_SECS):  # `wait_for` of Python 3.11 may swallow what cancels it
                 return await self._open()
+        except InvalidTransactionTimeout as exc:
+            raise BrokerUnsuitable(too_long(self._settings.transaction_timeout_secs, None)) from exc
         except (KafkaError, NotReady, OSError, TimeoutError) as exc:
             raise self._failure(exc, READ) from exc
 

@@ -26,6 +26,9 @@ How long Kafka may hold a fetch for which it has nothing; a record ends the wait
 Each answer costs half a millisecond of CPU, and tells that Kafka is there.
 """
 
+METADATA_MS = 10_000
+"""How long a topic that was deleted and made again may go unnoticed; aiokafka's default is five minutes."""
+
 GATHER_BYTES = 1024 * 1024
 """Kafka gathers as much, or as long, where nobody waits for each record."""
 
@@ -68,6 +71,7 @@ class CompactedLog(Service):
         """The class of the error for which the topic cannot be read; None while it is read."""
         self._lost_said_at = -math.inf
         self._consumer: AIOKafkaConsumer | None = None
+        self._anew = False
         self._fetched_ms = 0
         self._answered_at = time.monotonic()
         self._back_at = -math.inf
@@ -85,9 +89,14 @@ class CompactedLog(Service):
         self._look_for_answer()
         return time.monotonic() - self._answered_at
 
+    def follow_anew(self) -> None:
+        """Read from the first record again: the topic is another one of the same name."""
+        self._anew = True
+
     @Service.task
     async def _follow(self) -> None:
         while not self.should_stop:
+            self._anew = False
             consumer = AIOKafkaConsumer(  # without a group it reads all partitions
                 self.topic,
                 **self._cluster.options(),
@@ -95,6 +104,7 @@ class CompactedLog(Service):
                 auto_offset_reset="earliest",
                 enable_auto_commit=False,
                 fetch_max_wait_ms=FOLLOW_MS,
+                metadata_max_age_ms=METADATA_MS,
                 consumer_timeout_ms=FOLLOW_MS,  # by default it goes through its partitions 5 times a second
             )
             try:
@@ -121,7 +131,7 @@ class CompactedLog(Service):
         wait_ms, quiet = CATCH_UP_MS, 0
         if self.caught_up.is_set():
             wait_ms = self._take_time(consumer)
-        while not self.should_stop:
+        while not self.should_stop and not self._anew and consumer.assignment().issuperset(partitions):
             rounds = await consumer.getmany(*partitions, timeout_ms=wait_ms)
             self._look_for_answer()
             for records in rounds.values():
@@ -172,6 +182,6 @@ class CompactedLog(Service):
             self._emit(TopicFollowed(topic=self.topic))
 
     async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
-        while not (assigned := consumer.assignment()) and not self.should_stop:
+        while not (assigned := consumer.assignment()) and not self.should_stop and not self._anew:
             await self.sleep(RETRY_SECS / 10)
         return sorted(assigned)

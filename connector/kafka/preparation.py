@@ -1,14 +1,16 @@
 """Which topics and rights does a worker need, and are they there?  What the gate asks before anything starts."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from aiokafka.admin import AIOKafkaAdminClient
 
 from connector.config import ConnectorConfig
 from connector.errors import RightMissing
-from connector.events import Event, RightUseful
+from connector.events import Event, RightUseful, TopicCreated, TopicMissing
 from connector.kafka import rights, topics
 from connector.kafka.broker import Capabilities
+from connector.kafka.transactions import check_transactions
+from connector.kafka.watch import meanings
 from connector.records import TaskId
 from connector.settings import WorkerSettings
 
@@ -46,9 +48,18 @@ def transactional_id(group_id: str, task: TaskId) -> str:
 
 
 def preparation(
-    settings: WorkerSettings, config: ConnectorConfig | None, user: str | None, emit: Callable[[Event], None]
+    settings: WorkerSettings,
+    config: ConnectorConfig | None,
+    user: str | None,
+    emit: Callable[[Event], None],
+    *,
+    made: set[str],
 ) -> Callable[[AIOKafkaAdminClient, Capabilities], Awaitable[None]]:
-    """Return what prepares Kafka for a worker that logs in as *user*; it may be called again and again."""
+    """
+    Return what prepares Kafka for a worker that logs in as *user*; it may be called again and again.
+
+    The names of topics that it creates go into *made*.
+    """
     specs, wanted = topics_of(settings, config), needs_of(settings, config)
     told: set[str] = set()
 
@@ -62,7 +73,7 @@ def preparation(
             capabilities.check(config.delivery)
         absent: Sequence[rights.Right] = ()
         try:
-            await topics.declare(admin, specs, emit, user=user, create=settings.topic_allow_declare)
+            await topics.declare(admin, specs, _noting(made, emit), user=user, create=settings.topic_allow_declare)
         except RightMissing as exc:
             absent = exc.rights
         required, useful = await rights.lacking(admin, wanted)
@@ -73,8 +84,34 @@ def preparation(
         if config is not None and config.delivery == "at_least_once" and capabilities.idempotence_refused:
             right = rights.Right(rights.IDEMPOTENT_WRITE, rights.CLUSTER, "")
             tell(rights.right_missing([right], user), "Kafka may store a batch twice that it has not acknowledged")
+        await _check_transactions(admin, settings, config)
+        _tell_lost(settings.group_id, made, emit)
 
     return prepare
+
+
+def _noting(made: set[str], emit: Callable[[Event], None]) -> Callable[[Event], None]:
+    def note(event: Event) -> None:
+        emit(event)
+        if isinstance(event, TopicCreated):
+            made.add(event.topic)
+
+    return note
+
+
+async def _check_transactions(
+    admin: AIOKafkaAdminClient, settings: WorkerSettings, config: ConnectorConfig | None
+) -> None:
+    if config is not None and config.delivery == "exactly_once":
+        await check_transactions(admin, settings.group_id, settings.transaction_timeout_secs)
+
+
+def _tell_lost(group_id: str, made: Collection[str], emit: Callable[[Event], None]) -> None:
+    """Say which topics of a group that is not new have just been *made*, and what that means."""
+    own = meanings(group_id)
+    if not own.keys() <= set(made):
+        for name in sorted(own.keys() & set(made)):
+            emit(TopicMissing(topic=name, reason=f"The topic {name} was not there, and is made anew: {own[name]}"))
 
 
 def _together(

@@ -5,6 +5,7 @@ import threading
 import time
 from itertools import pairwise
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,6 +44,7 @@ from tests.unit.fakes import (
     KEY,
     LOST,
     MADE_MS,
+    RULE,
     Gate,
     Held,
     MemoryKafka,
@@ -1212,3 +1214,54 @@ async def test_abandoned_while_it_changes_its_producer(kafka):
         await running.ended()
 
     assert 2 == sink.closed  # that one, and the none that the end of the task finds
+
+
+# -- the offsets topic is deleted
+
+
+async def test_offsets_are_written_again(kafka):
+    """A task writes from memory what the deleted topic held, all kinds of it, and is not taken for superseded."""
+    gate, later = Gate(), Gate()
+    source = ScriptedSource([post(1), gate, post(2), later, post(3)], rules=[RULE])
+    async with Running([source], MemorySink(kafka, [CONFIRMED, LOST])) as running:
+        await until(lambda: len(kafka.records) == 1)
+        covered_from = kafka.offset(0)["covered_from"]
+        kafka.offsets.clear()
+        gate.set()
+        await until(lambda: len(kafka.records) == 2 and kafka.offsets)
+        later.set()
+        await until(lambda: len(kafka.records) == 3)
+
+    assert [post(1), post(2), post(3)] == kafka.values
+    assert [] == running.said(TaskFenced, TaskFailed)
+    offset = Coverage.decode(kafka.latest[KEY])
+    assert 3 == offset.posts
+    assert covered_from == orjson.loads(kafka.latest[KEY])["covered_from"]
+    assert {2, 3} <= {len(orjson.loads(key)) for key in kafka.latest}
+
+
+async def test_the_ledger_tells_of_a_doubtful_commit_where_the_offsets_are_gone(kafka):
+    """A transaction writes there too: what it has is in the topic, and is not delivered twice."""
+    gate = Gate()
+    held = Held(DOUBTFUL)
+    source = ScriptedSource([post(1), gate, post(2)])
+    async with Running([source], MemorySink(kafka, [CONFIRMED, held])) as running:
+        await until(lambda: len(kafka.records) == 1)
+        gate.set()
+        async with asyncio.timeout(5):
+            await held.begun.wait()
+        commit = kafka.commit
+
+        def commit_and_lose(batch):
+            commit(batch)
+            kafka.offsets.clear()
+
+        kafka.commit = commit_and_lose
+        held.released.set()
+        await until(lambda: running.said(TaskRestarting))
+        kafka.commit = commit
+        await until(lambda: kafka.latest)
+
+    assert [post(1), post(2)] == kafka.values
+    assert [] == running.said(TaskFenced, TaskFailed)
+    assert 2 == Coverage.decode(kafka.latest[KEY]).posts

@@ -21,6 +21,7 @@ class FakeAdmin:
     """aiokafka's admin client: *starts* are errors of the first starts, *codes* answer InitProducerId."""
 
     made = ()
+    _client = SimpleNamespace(cluster=SimpleNamespace(brokers=tuple))
 
     def __init__(self, codes=(0, 0), starts=()):
         self.codes, self.starts = list(codes), list(starts)

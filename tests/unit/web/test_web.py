@@ -29,7 +29,7 @@ class Web:
 
     def __init__(self, app, client):
         self.app, self.client = app, client
-        self.herder, (*self.logs, self.statuses, _) = app.herder, app.after_producer
+        self.herder, (_, *self.logs, self.statuses, _) = app.herder, app.after_producer
 
     async def get(self, path, **kwargs):
         """Status, headers and body of an answer."""

@@ -1,0 +1,100 @@
+"""
+Can the broker do transactions now, and as long ones as are asked for?
+
+`InitProducerId` needs the transaction log, which Kafka makes at the first request for it.  A cluster with fewer brokers
+than `transaction.state.log.replication.factor` cannot, and answers "not yet" for ever.
+"""
+
+import asyncio
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.client import CoordinationType
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.coordination import FindCoordinatorRequest
+from aiokafka.protocol.transaction import InitProducerIdRequest
+
+from connector.errors import BrokerAway, BrokerUnsuitable
+
+MAKING_SECS = 5.0
+"""The first request of all makes the log, which takes a moment."""
+POLL_SECS = 0.2
+_LOADING, _NOT_AVAILABLE, _NOT_COORDINATOR, _CONCURRENT, _BAD_TIMEOUT = 14, 15, 16, 51, 50
+_LATER = frozenset({_LOADING, _NOT_AVAILABLE, _NOT_COORDINATOR, _CONCURRENT})
+_LOG_SETTINGS = ("transaction.state.log.replication.factor", "transaction.state.log.min.isr")
+_MAX_TIMEOUT = "transaction.max.timeout.ms"
+
+
+async def check_transactions(admin: AIOKafkaAdminClient, group_id: str, timeout_secs: float) -> None:
+    """
+    Begin to be a transactional producer, with transactions of up to *timeout_secs*.
+
+    Raises:
+        BrokerUnsuitable: the broker does not allow so long ones.
+        BrokerAway: it has no transaction log.
+        KafkaError: it cannot be asked now.
+    """
+    name = f"{group_id}-probe"
+    until = asyncio.get_running_loop().time() + MAKING_SECS
+    while (code := await _ask(admin, name, round(timeout_secs * 1000))) in _LATER:
+        if asyncio.get_running_loop().time() > until:
+            raise BrokerAway(await _no_log(admin))
+        await asyncio.sleep(POLL_SECS)
+    if code == _BAD_TIMEOUT:
+        raise BrokerUnsuitable(too_long(timeout_secs, (await _broker_settings(admin)).get(_MAX_TIMEOUT)))
+
+
+def too_long(timeout_secs: float, limit_ms: str | None) -> str:
+    """Return what is wrong with transactions of *timeout_secs* where the broker allows *limit_ms*, if that is known."""
+    limit = _MAX_TIMEOUT if limit_ms is None else f"{_MAX_TIMEOUT}={limit_ms}"
+    lower = "" if limit_ms is None else f" to {int(limit_ms) // 1000}"
+    return (
+        f"CONNECTOR_TRANSACTION_TIMEOUT_SECS={timeout_secs:g} is more than the broker's {limit} allows: "
+        f"lower it{lower}, or raise the broker's limit."
+    )
+
+
+async def _ask(admin: AIOKafkaAdminClient, name: str, timeout_ms: int) -> int:
+    """Return the number of the error, 0 for none."""
+    found = await admin._send_request(FindCoordinatorRequest(name, CoordinationType.TRANSACTION))  # noqa: SLF001  # the public client has no such calls
+    if found.error_code:
+        return int(found.error_code)
+    client, node = admin._client, found.coordinator_id  # noqa: SLF001
+    if not await client.ready(node):
+        return _NOT_AVAILABLE
+    answer = await client.send(node, InitProducerIdRequest(name, timeout_ms))
+    return int(answer.error_code)
+
+
+async def _no_log(admin: AIOKafkaAdminClient) -> str:
+    settings = await _broker_settings(admin)
+    brokers = len(admin._client.cluster.brokers())  # noqa: SLF001
+    known = " and ".join(
+        f"{setting}={settings[setting]}" if setting in settings else setting for setting in _LOG_SETTINGS
+    )
+    count = "1 broker" if brokers == 1 else f"{brokers} brokers"
+    return (
+        f"Kafka cannot make or reach its transaction log, which exactly-once needs, with {count}: {known} must not be "
+        "more than there are. Lower both on the brokers, start the missing brokers, or set "
+        "CONNECTOR_DELIVERY=at_least_once"
+    )
+
+
+async def _broker_settings(admin: AIOKafkaAdminClient) -> dict[str, str]:
+    """Return settings of one broker; none where it does not tell."""
+    nodes = [broker.nodeId for broker in admin._client.cluster.brokers()]  # noqa: SLF001
+    if not nodes:
+        return {}
+    wanted = dict.fromkeys((*_LOG_SETTINGS, _MAX_TIMEOUT))
+    try:
+        (response,) = await admin.describe_configs(
+            [ConfigResource(ConfigResourceType.BROKER, str(nodes[0]), configs=wanted)]
+        )
+    except (KafkaError, OSError, TimeoutError):  # a sentence without the values is one, too
+        return {}
+    return {
+        entry["config_names"]: entry["config_value"]
+        for resource in response.to_object()["resources"]
+        for entry in resource["config_entries"]
+        if entry["config_value"] is not None
+    }
