@@ -15,7 +15,7 @@ from connector.errors import BrokerUnsuitable, RightMissing
 from connector.events import Event, RightUseful
 from connector.kafka.broker import probe
 from connector.kafka.cluster import KafkaCluster, cluster_of
-from connector.kafka.delivery import DeliverySettings, TopicSink
+from connector.kafka.delivery import LETTER_HEADER_BYTES, DeliverySettings, TopicSink
 from connector.kafka.preparation import MAX_DEAD_LETTER_BYTES, needs_of, preparation, topics_of
 from connector.kafka.rights import DESCRIBE_CONFIGS, READ, TOPIC, WRITE, Need, Right
 from connector.kafka.topic import RECORD_OVERHEAD_BYTES, Destination, PostsTopic
@@ -54,7 +54,7 @@ class Case:
         self.topics = topics_of(self.loaded.worker, self.loaded.connector)
         self.cluster: KafkaCluster = cluster_of(self.loaded.worker)
         self.events: list[Event] = []
-        self._prepare = preparation(self.loaded.worker, self.loaded.connector, USER, self.events.append)
+        self._prepare = preparation(self.loaded.worker, self.loaded.connector, USER, self.events.append, made=set())
 
     async def ask(self) -> str:
         """Return which rights are missing, in words; nothing if all is well."""
@@ -197,8 +197,9 @@ async def test_size_of_records_without_the_settings(guarded: GuardedBroker, fres
     await first.open()
     await first.close()
 
-    assert MAX_DEAD_LETTER_BYTES - RECORD_OVERHEAD_BYTES == known == first.max_dead_letter_bytes
-    assert DEFAULT_MAX_MESSAGE_BYTES - RECORD_OVERHEAD_BYTES == second.max_dead_letter_bytes == second.max_record_bytes
+    least = DEFAULT_MAX_MESSAGE_BYTES - RECORD_OVERHEAD_BYTES
+    assert MAX_DEAD_LETTER_BYTES - RECORD_OVERHEAD_BYTES - LETTER_HEADER_BYTES == known == first.max_dead_letter_bytes
+    assert (least, least - LETTER_HEADER_BYTES) == (second.max_record_bytes, second.max_dead_letter_bytes)
 
 
 @pytest.fixture
