@@ -1,14 +1,15 @@
 """
 The states of all tasks of the group, in a compacted topic that each worker follows (Connect's `status.storage.topic`).
 
-Key: `status-task-<connector>-<number>`; value: Connect's JSON with three fields more, `detail`, `connections`
-and `outages`.
+Key: `status-task-<connector>-<number>`; value: Connect's JSON with four fields more, `detail`, `connections`,
+`outages` and `process`.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from secrets import token_hex
 
 import faust
 import orjson
@@ -33,10 +34,21 @@ MAX_UNTOLD = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedStatus:
-    """What a worker told of a task; *worker_id* is `host:port` of its web interface."""
+    """
+    What a worker told of a task.
+
+    *worker_id* is `host:port` of its web interface, which workers of several hosts may have in common (`127.0.0.1`);
+    *process* is a word of that run of that worker alone, None in records of older versions.
+    """
 
     status: TaskStatus
     worker_id: str
+    process: str | None = field(default=None, compare=False)
+
+    @property
+    def teller(self) -> str:
+        """Who told it, and nobody else has this name."""
+        return self.process or self.worker_id
 
 
 class Statuses(Service):
@@ -56,7 +68,7 @@ class Statuses(Service):
     ) -> None:
         super().__init__()
         self._obstacles, self._user = obstacles or Obstacles(emit), user
-        self.worker_id = worker_id
+        self.worker_id, self.process = worker_id, token_hex(8)
         self.known: dict[bytes, SharedStatus] = {}
         self._app, self._topic, self._emit = app, topic, emit
         self._log: CompactedLog | None = None
@@ -90,8 +102,8 @@ class Statuses(Service):
     def _take(self, key: bytes, shared: SharedStatus) -> None:
         # An owner that was fenced ends its task after its heir has begun: that is no news of the task.
         known = self.known.get(key)
-        if shared.status.state is State.UNASSIGNED and known and known.worker_id != shared.worker_id:
-            if known.worker_id == self.worker_id:  # in the topic it has replaced what we said
+        if shared.status.state is State.UNASSIGNED and known and known.teller != shared.teller:
+            if known.process == self.process:  # in the topic it has replaced what we said
                 self._tell(key, known.status)
             return
         self.known[key] = shared
@@ -102,7 +114,7 @@ class Statuses(Service):
 
     def publish(self, task: TaskId, status: TaskStatus) -> None:
         """Tell the group; returns at once, and what this worker knows of itself is never behind."""
-        self.known[_key(task)] = SharedStatus(status=status, worker_id=self.worker_id)
+        self.known[_key(task)] = SharedStatus(status=status, worker_id=self.worker_id, process=self.process)
         self._tell(_key(task), status)
 
     def _tell(self, key: bytes, status: TaskStatus) -> None:
@@ -144,14 +156,14 @@ class Statuses(Service):
         refused_before, self._refused = self._refused, set()
         for key in refused_before:
             known = self.known.get(key)
-            if known is not None and known.worker_id == self.worker_id:  # else its new owner has told of it
+            if known is not None and known.process == self.process:  # else its new owner has told of it
                 self._tell(key, known.status)
 
     async def _send(self, key: bytes, value: bytes) -> None:
         await (await self._app.producer.send(self._topic, key, value, None, None, None))
 
     def _encode(self, status: TaskStatus) -> bytes:
-        fields = {"state": status.state, "trace": status.trace, "worker_id": self.worker_id}
+        fields = {"state": status.state, "trace": status.trace, "worker_id": self.worker_id, "process": self.process}
         own = {"detail": status.detail, "connections": status.connections, "outages": status.outages}
         return orjson.dumps(fields | own)
 
@@ -172,7 +184,10 @@ def decode_status(value: bytes) -> SharedStatus:
             connections=tuple(map(_handle, fields.get("connections", ()))),
             outages=tuple((str(partition), str(why)) for partition, why in fields.get("outages", ())),
         )
-        return SharedStatus(status=status, worker_id=fields["worker_id"])
+        process = fields.get("process")
+        return SharedStatus(
+            status=status, worker_id=fields["worker_id"], process=process if isinstance(process, str) else None
+        )
     except (KeyError, TypeError, AttributeError) as exc:
         raise ValueError(f"{value[:200]!r} is no status") from exc
 

@@ -252,7 +252,11 @@ def test_what_cannot_be_audited(x: X, broker: Broker, fresh: str, tmp_path: Path
     no_kafka = audit(environment(_Nowhere(), x.simulator.url, fresh), tmp_path, *arguments)
     no_token = audit({**settings, "CONNECTOR_X_BEARER_TOKEN": "wrong"}, tmp_path, *arguments)
 
-    for done, said in ((no_topic, f"no topic {fresh}"), (no_kafka, "Nothing listens at 127.0.0.1:9"), (no_token, "token")):
+    for done, said in (
+        (no_topic, f"no topic {fresh}"),
+        (no_kafka, "Nothing listens at 127.0.0.1:9"),
+        (no_token, "token"),
+    ):
         assert (69, "") == (done.returncode, done.stdout)
         assert done.stderr.splitlines()[-1].startswith("No audit: ")
         assert said in done.stderr.splitlines()[-1]

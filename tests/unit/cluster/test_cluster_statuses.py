@@ -40,7 +40,7 @@ WORDS = st.none() | st.text(st.characters(exclude_categories=["Cs"]))
 
 
 async def test_published_in_order():
-    """Each state is told in Connect's words with two fields more, in the order it came."""
+    """Each state is told in Connect's words with four fields more, in the order it came."""
     producer = FakeProducer()
     async with statuses(producer=producer) as publishing:
         publishing.publish(TASK, RUNNING)
@@ -56,6 +56,7 @@ async def test_published_in_order():
             "detail": "waiting",
             "connections": ["a", 1793536496.0],
             "outages": [],
+            "process": publishing.process,
         },
         {
             "state": "FAILED",
@@ -64,6 +65,7 @@ async def test_published_in_order():
             "detail": None,
             "connections": [],
             "outages": [],
+            "process": publishing.process,
         },
     ] == [orjson.loads(sent[2]) for sent in producer.sent]
 
@@ -171,20 +173,34 @@ async def test_catches_up_with_the_log():
 ENDED = TaskStatus(state=State.UNASSIGNED)
 
 
-def told_by(worker_id, status):
-    return b"status-task-posts-0", statuses(worker_id)._encode(status)
+def told_by(worker, status):
+    return b"status-task-posts-0", worker._encode(status)
 
 
-async def test_fenced_owner_does_not_speak_for_its_heir():
-    """One that wakes up and ends its task has the last word in the topic, but not on the task."""
-    here = statuses()
-    here.apply(*told_by("old:1", RUNNING))
-    here.apply(*told_by("heir:1", RUNNING))
-    here.apply(*told_by("old:1", ENDED))
+@pytest.mark.parametrize("address", ["old:1", "heir:1"])
+async def test_fenced_owner_does_not_speak_for_its_heir(address):
+    """
+    One that wakes up and ends its task has the last word in the topic, but not on the task.
+
+    Also where both have one address: each serves its web interface on the loopback address of its own host.
+    """
+    here, old, heir = statuses(), statuses(address), statuses("heir:1")
+    here.apply(*told_by(old, RUNNING))
+    here.apply(*told_by(heir, RUNNING))
+    here.apply(*told_by(old, ENDED))
     assert SharedStatus(status=RUNNING, worker_id="heir:1") == here.of(TASK)
-    here.apply(*told_by("heir:1", ENDED))
+    here.apply(*told_by(heir, ENDED))
 
     assert SharedStatus(status=ENDED, worker_id="heir:1") == here.of(TASK)
+
+
+async def test_states_of_older_versions_are_told_apart_by_their_address():
+    """During an upgrade some workers do not say in which process they told a state."""
+    here = statuses()
+    for worker, state in (("old:1", "RUNNING"), ("heir:1", "RUNNING"), ("old:1", "UNASSIGNED")):
+        here.apply(b"status-task-posts-0", b'{"state":"%s","worker_id":"%s"}' % (state.encode(), worker.encode()))
+
+    assert SharedStatus(status=TaskStatus(state=State.RUNNING), worker_id="heir:1") == here.of(TASK)
 
 
 async def test_heir_says_again_what_was_overwritten():
@@ -192,7 +208,7 @@ async def test_heir_says_again_what_was_overwritten():
     producer = FakeProducer()
     async with statuses(producer=producer) as here:
         here.publish(TASK, RUNNING)
-        here.apply(*told_by("old:1", ENDED))
+        here.apply(*told_by(statuses("old:1"), ENDED))
         await asyncio.wait_for(here.flush(), 5)
 
     assert SharedStatus(status=RUNNING, worker_id="here:8083") == here.of(TASK)
@@ -202,8 +218,8 @@ async def test_heir_says_again_what_was_overwritten():
 async def test_heir_that_ends_before_it_began_leaves_the_ghosts():
     """What the dead owner told of its connections is still true."""
     here = statuses()
-    here.apply(*told_by("dead:1", RUNNING))
-    here.apply(*told_by("heir:1", ENDED))
+    here.apply(*told_by(statuses("dead:1"), RUNNING))
+    here.apply(*told_by(statuses("heir:1"), ENDED))
 
     assert SharedStatus(status=RUNNING, worker_id="dead:1") == here.of(TASK)
 
