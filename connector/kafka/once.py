@@ -15,7 +15,7 @@ A request that was not sent may be sent again, and so may one that was answered 
 Produce requests may be repeated: sequence numbers make Kafka ignore the second copy.
 
 Names of aiokafka's that are private, as of 0.14: the producer's `_txn_manager` and `_message_accumulator`, the
-accumulator's `_batches` and their `_drain_waiter`.  pyproject.toml bounds its version for that.
+accumulator's `_batches` and `_pending_batches`, and their `_drain_waiter`.  pyproject.toml bounds its version for that.
 """
 
 import asyncio
@@ -71,18 +71,35 @@ def send_once(producer: AIOKafkaProducer) -> None:
             raise NodeNotReadyError(str(exc)) from exc
 
     client.send, client.coordinator_lookup = send_or_give_up, look_up_again
+    _look_at_errors(producer)
 
 
 def _give_up(producer: AIOKafkaProducer, error: Unanswered) -> None:
     """Let all that waits for *producer* fail, and all that comes."""
+    manager = producer._txn_manager  # noqa: SLF001
+    if not manager.is_fatal_error():
+        manager.fatal_error(error)
+        producer._message_accumulator.fail_all(error)  # noqa: SLF001
+
+
+def _look_at_errors(producer: AIOKafkaProducer) -> None:
+    """Look at the futures that a fatal error of *producer* ends: asyncio logs a traceback for each that nobody sees."""
     manager, accumulator = producer._txn_manager, producer._message_accumulator  # noqa: SLF001
-    if manager.is_fatal_error():
-        return
-    manager.fatal_error(error)
-    accumulator.fail_all(error)
-    # asyncio complains of errors that nobody looks at, and perhaps nobody waits
-    unread = [manager.wait_for_transaction_end()]
-    unread += [batch._drain_waiter for batches in accumulator._batches.values() for batch in batches]  # noqa: SLF001
-    for future in unread:
-        if future.done() and not future.cancelled():
-            future.exception()
+    fatal_error, fail_all = manager.fatal_error, accumulator.fail_all
+
+    def fatal_error_seen(exc: BaseException) -> None:
+        fatal_error(exc)
+        _look(manager.wait_for_transaction_end())
+
+    def fail_all_seen(exc: BaseException) -> None:
+        waiting = [batch for batches in accumulator._batches.values() for batch in batches]  # noqa: SLF001
+        fail_all(exc)
+        for batch in (*waiting, *accumulator._pending_batches):  # noqa: SLF001
+            _look(batch._drain_waiter)  # noqa: SLF001
+
+    manager.fatal_error, accumulator.fail_all = fatal_error_seen, fail_all_seen
+
+
+def _look(future: "asyncio.Future[Any]") -> None:
+    if future.done() and not future.cancelled():
+        future.exception()

@@ -1,12 +1,13 @@
 """Requests of a transaction on aiokafka's own sender, whose network is a script."""
 
 import asyncio
+import gc
 from types import SimpleNamespace
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.client import CoordinationType
-from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, RequestTimedOutError
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, ProducerFenced, RequestTimedOutError
 from aiokafka.producer.message_accumulator import MessageAccumulator
 from aiokafka.producer.sender import Sender
 from aiokafka.producer.transaction_manager import TransactionManager, TransactionState
@@ -17,7 +18,7 @@ from connector.kafka.delivery import failure_of
 from connector.kafka.once import Unanswered, send_once
 
 ADD, END = 24, 26
-NOT_COORDINATOR = 16
+NOT_COORDINATOR, INVALID_EPOCH = 16, 47
 POSTS = TopicPartition("posts", 3)
 
 
@@ -169,3 +170,24 @@ async def test_the_coordinator_is_looked_for_again(produce):
 
     assert 2 == len(producer.client.lookups)
     assert [ADD, END] == producer.client.asked
+
+
+async def test_a_refusal_is_told_once(produce):
+    """A producer that another one has fenced leaves no traceback for each batch that was waiting."""
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
+    producer = await produce(INVALID_EPOCH)
+    manager, accumulator = producer._txn_manager, producer._message_accumulator
+    manager.begin_transaction()
+    manager.maybe_add_partition_to_txn(POSTS)
+    builder = accumulator.create_builder()
+    builder.append(key=b"key", value=b"value", timestamp=1)
+    delivered = await accumulator.add_batch(builder, POSTS, 1)
+    with pytest.raises(ProducerFenced):
+        await asyncio.wait_for(delivered, 5)
+    accumulator._batches.clear()
+    manager._transaction_waiter = None
+    del delivered
+    gc.collect()
+
+    assert [] == complaints
