@@ -320,7 +320,12 @@ class Outbox:
         self._listener.on_confirmed(pending)
 
     def _say_delayed(self) -> None:
-        if self._commit is None or self._commit.done():
+        if self._commit is not None and not self._commit.done():
+            self.say_delayed()
+
+    def say_delayed(self) -> None:
+        """Tell the listener that Kafka does not confirm what is held here, if that lasts and was not told just now."""
+        if not self.pending:
             return
         now, since = time.monotonic(), max(self.pending[0].since, self.committed_at)  # an idle stream is no delay
         if now - max(self._said_at, since) < DELAYED_SECS:

@@ -237,6 +237,7 @@ class SourceTask(Service):
             _, pause_secs = patience.wait(exc, now=time.time())
         self._emit(TaskRestarting(of=self.settings.task, error=exc.name, reason=str(exc), retry_in_secs=pause_secs))
         self._restarting = exc
+        self._outbox.say_delayed()
         self._refused = exc if isinstance(exc, RecordsRefused) else None
         await to_the_end(self._outbox.discard())
         if self._refused is None or not self._is_proven:  # an answer to this epoch, just after a commit in it
