@@ -16,7 +16,7 @@ help:
 	@echo "make demo       a broker, a simulated X API and a worker; Ctrl-C ends it"
 	@echo "                (BROKER=kafka://host:9092: exactly once, on that broker; ARGS='--rate 50' and others)"
 	@echo "make test       lint, types and all tests that this machine can run; says what it skipped"
-	@echo "make test-unit  the tests that need nothing, in less than a minute"
+	@echo "make test-unit  the tests that need nothing, in one to two minutes"
 	@echo "make sanitize   the part in C under gcc's AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make chaos      10 minutes of faults for each way of repair, then the topic against the truth"
 	@echo "                (CONNECTOR_CHAOS_MINUTES, CONNECTOR_CHAOS_SEED; ARGS='-k search' for one way)"
