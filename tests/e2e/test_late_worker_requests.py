@@ -47,5 +47,7 @@ def test_nothing_twice(tmp_path: Path, simulate: Callable[..., SimulatorThread],
         assert 0 == worker.stop()
         assert sorted(written) == sorted(topics.ids(topics.read(broker, fresh)))
         assert 4 <= len(restarts)
-        assert {"BrokerAway"} == {event["error"] for event in restarts}
+        # Kafka 4.1 may refuse the batch behind a late Produce for its number, once (docs/decisions/0008).
+        others = [event["reason"] for event in restarts if event["error"] != "BrokerAway"]
+        assert others == [reason for reason in others if "OutOfOrderSequenceNumber" in reason][:1]
         assert [] == worker.events("task.failed") + worker.events("task.fenced")
