@@ -76,9 +76,10 @@ def why_not() -> str | None:
     return None
 
 
-def require() -> None:
-    """Skip the test where no broker can be started; with CI=true that is a failure."""
-    if reason := why_not():
+def require(*programs: str) -> None:
+    """Skip the test where no broker can be started or one of *programs* is missing; with CI=true that is a failure."""
+    absent = [f"no `{program}` on the PATH" for program in programs if shutil.which(program) is None]
+    if reason := why_not() or ", ".join(absent):
         if os.environ.get("CI") == "true":
             pytest.fail(f"CI runs every test, but: {reason}", pytrace=False)
         pytest.skip(reason)

@@ -30,8 +30,7 @@ pytestmark = pytest.mark.broker
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]:
-    if reason := brokers.why_not():
-        pytest.skip(reason)
+    brokers.require()
     with GuardedBroker(tmp_path_factory.mktemp("guarded")) as broker:
         yield broker
 

@@ -17,8 +17,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module")
 def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
-    if reason := brokers.why_not():
-        pytest.skip(reason)
+    brokers.require("javac")
     brokers.fetch_jars()
     classes = tmp_path_factory.mktemp("classes")
     source = HERE / "kafka" / "HostedPolicy.java"

@@ -18,7 +18,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from connector.simulator import SimulatorThread
 from tests import topics
-from tests.brokers import KafkaBroker, KafkaBrokers
+from tests.brokers import KafkaBroker, KafkaBrokers, require
 from tests.workers import Worker, Workers, all_delivered, environment, wait_for
 
 ROUNDS = int(os.environ.get("CONNECTOR_BROKER_ROUNDS", "1"))
@@ -41,6 +41,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400 + 400 * ROUNDS)]
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBrokers]:
+    require()
     with KafkaBrokers(tmp_path_factory.mktemp("brokers")) as started:
         yield started
 
