@@ -111,7 +111,12 @@ def _is_fetch(request: object) -> bool:
 
 
 async def _bootstrap(self: client.AIOKafkaClient) -> None:
-    """Do what aiokafka's `bootstrap` does, and raise why no broker let us in: it logs that and raises another."""
+    """
+    Do what aiokafka's `bootstrap` does, and raise why no broker let us in: it logs that and raises another.
+
+    A broker that was frozen or cut off answers, and names no broker, until its controller lets it in again.  aiokafka
+    begins with that all the same, and fails with an AssertionError when it looks for a coordinator.
+    """
     try:
         await _aiokafka_bootstrap(self)
     except KafkaConnectionError as exc:
@@ -127,6 +132,15 @@ async def _bootstrap(self: client.AIOKafkaClient) -> None:
         raise ConnectionRefused(
             Refusal(address=first.address, sentence=" ".join(sentences), login=first.login, away=first.away)
         ) from exc
+    if not self.cluster.brokers():
+        await self.close()
+        raise ConnectionRefused(_nobody_named(self))
+
+
+def _nobody_named(kafka: client.AIOKafkaClient) -> Refusal:
+    address = ", ".join(address_of(host, port) for host, port, _ in kafka.hosts)
+    sentence = f"Kafka at {address} answers and names no broker: the one that answers is not in its cluster (again)."
+    return Refusal(address=address, sentence=sentence, away=True)
 
 
 def _hidden(self: object) -> str:

@@ -2,13 +2,16 @@ import asyncio
 import logging
 import socket
 import ssl
+from types import SimpleNamespace
 
 import pytest
 from aiokafka import client, conn
 from aiokafka.errors import KafkaConnectionError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
 from aiokafka.protocol.admin import SaslAuthenticateRequest_v0, SaslAuthenticateRequest_v1, SaslAuthenticateResponse_v1
 
+from connector.errors import BrokerAway
 from connector.kafka import connection
+from connector.kafka.delivery import failure_of
 from connector.kafka.refusals import (
     LOGIN_RETRY_SECS_MAX,
     Attempt,
@@ -261,3 +264,36 @@ async def test_bootstrap_raises_all_reasons(monkeypatch, caplog, refusals):
 
     assert "Wrong password. Nothing listens." == str(caught.value)
     assert (True, False) == (caught.value.refusal.login, caught.value.refusal.away)
+
+
+class Lonely:
+    """A connection to a broker that was frozen: it answers, and its controller has not let it in again."""
+
+    closed = False
+
+    async def send(self, request):
+        return SimpleNamespace(brokers=[], topics=[], API_VERSION=1, controller_id=-1)
+
+    def close(self, reason=None):
+        self.closed = True
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+
+async def test_a_broker_that_names_no_broker_is_away(monkeypatch):
+    """aiokafka would start, and end with `AssertionError: Did we not perform bootstrap?` at its first coordinator."""
+    lonely = Lonely()
+
+    async def open_it(host, port, **_):
+        return lonely
+
+    monkeypatch.setattr(client, "create_conn", open_it)
+    kafka = client.AIOKafkaClient(bootstrap_servers="kafka:9092")
+    with pytest.raises(ConnectionRefused, match=r"^Kafka at kafka:9092 answers and names no broker: ") as caught:
+        await kafka.bootstrap()
+
+    assert caught.value.refusal.away
+    assert lonely.closed
+    assert isinstance(failure_of(caught.value), BrokerAway)
+    await kafka.close()
