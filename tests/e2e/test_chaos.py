@@ -48,7 +48,7 @@ SEED = int(os.environ.get("CONNECTOR_CHAOS_SEED", "1"))
 TIMES = REAL if os.environ.get("CONNECTOR_CHAOS_REAL_TIMES") == "1" else COMPRESSED
 LONGEST_SECS = MINUTES * 60 + 2 * (TIMES.down + TIMES.unreachable) + TIMES.closing + 900
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LONGEST_SECS)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(LONGEST_SECS)]
 
 EARLY_SECS = 10.0
 """A gap begins at most so long, and the time to settle, before its fault: what was not committed yet is not claimed."""

@@ -36,7 +36,7 @@ PATIENT_SECS = 300.0
 
 COORDINATORS = "__transaction_state"
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400 + 400 * ROUNDS)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(400 + 400 * ROUNDS)]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What CI says last, of two runs of pytest."""
+"""What CI says last, of several runs of pytest."""
 
 import importlib.util
 from pathlib import Path
