@@ -10,7 +10,7 @@ PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit sanitize chaos late lint bench bench-quick docs clean
+.PHONY: help demo test test-unit sanitize chaos late lint bench bench-quick bench-versions docs clean
 
 help:
 	@echo "make demo       a broker, a simulated X API and a worker; Ctrl-C ends it"
@@ -25,6 +25,8 @@ help:
 	@echo "make bench      speed, latency, memory beside the bare scripts and Kafka Connect: about 25 minutes,"
 	@echo "                written to docs/benchmarks.md (ARGS='--only latency --seconds 60' and others)"
 	@echo "make bench-quick  the contenders alone in less than 3 minutes; writes nothing"
+	@echo "make bench-versions BEFORE=REV  this tree beside the git revision REV, in one run of about 12 minutes,"
+	@echo "                written to docs/benchmarks.md (ARGS='--rounds 2 --print' and others)"
 	@echo "make docs       docs/configuration.md, from the declarations"
 	@echo "make clean      removes $(VENV), build/, dist/ and caches"
 
@@ -82,6 +84,10 @@ bench: $(VENV)/.bench
 
 bench-quick: $(VENV)/.bench
 	@$(BIN)/python -m benchmarks --quick $(ARGS)
+
+bench-versions: $(VENV)/.bench
+	@$(if $(BEFORE),,$(error Say which revision to compare with: make bench-versions BEFORE=REV))\
+	$(BIN)/python -m benchmarks --only versions --before "$(BEFORE)" $(ARGS)
 
 docs: $(VENV)/.demo
 	@mkdir -p build

@@ -4,6 +4,7 @@ Measure, say each number as it comes, and write the tables into docs/benchmarks.
     python -m benchmarks                                  all scenarios, as long as each takes
     python -m benchmarks --only contenders --rounds 9     one of them, longer
     python -m benchmarks --quick                          the contenders, shortly; writes nothing
+    python -m benchmarks --only versions --before REV     this tree beside an earlier revision of it
 """
 
 import argparse
@@ -15,12 +16,14 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import endurance, growth, latency, report, throughput
+from benchmarks import endurance, growth, latency, report, revisions, throughput, versions
 from benchmarks.contenders import CONTENDERS
+from benchmarks.revisions import BEFORE, NEW, Unavailable, Version
 from benchmarks.rig import ROOT, Failure, rig
 from benchmarks.scenario import Effort, Scenario
 from tests.brokers import JARS, JarsMissing, fetch_jars, why_not
 
+VERSIONS = "versions"
 PAGE = ROOT / "docs" / "benchmarks.md"
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -54,10 +57,18 @@ SCENARIOS: Mapping[str, Scenario] = {
             effort=Effort(rounds=1, seconds=20, warmup=3, minutes=2),
             about="over time, and with Kafka frozen",
         ),
+        Scenario(
+            name=VERSIONS,
+            title="Beside an earlier revision",
+            run=versions.versions,
+            effort=Effort(rounds=5, seconds=5, warmup=2),
+            about="this tree and the revision --before, in rounds; only if it is asked for",
+        ),
     )
 }
 
-PARTS = [*(contender.name for contender in CONTENDERS), *latency.PARTS, *growth.PARTS, *endurance.PARTS]
+_OF_OTHERS = (*latency.PARTS, *growth.PARTS, *endurance.PARTS, *versions.PARTS)
+PARTS = [*dict.fromkeys([*(contender.name for contender in CONTENDERS), *_OF_OTHERS])]
 
 QUICK = Effort(rounds=2, seconds=2, warmup=1, connect_rounds=1)
 
@@ -79,10 +90,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="length of a window")
     parser.add_argument("--warmup", type=float, help="seconds before a window")
     parser.add_argument("--minutes", type=float, help="how long memory is watched")
+    parser.add_argument("--before", metavar="REV", help=f"the git revision that {VERSIONS} compares this tree with")
     parser.add_argument("--quick", action="store_true", help="the contenders alone, shortly; writes nothing")
     parser.add_argument("--output", type=Path, help="the page that has the markers (docs/benchmarks.md)")
     parser.add_argument("--print", action="store_true", help="write nothing")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if (VERSIONS in (options.only or ())) != bool(options.before):
+        parser.error(f"--only {VERSIONS} and --before REV go together")
+    return options
 
 
 def _command(arguments: Sequence[str] | None) -> str:
@@ -94,10 +109,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     try:
         _prepare()
-    except (JarsMissing, Failure) as error:
+        compared = _install(options.before) if options.before else ()
+    except (JarsMissing, Failure, Unavailable) as error:
         sys.exit(str(error))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave through the `with`s, which end the processes
-    chosen = ["contenders"] if options.quick else options.only or [*SCENARIOS]
+    chosen = ["contenders"] if options.quick else options.only or [name for name in SCENARIOS if name != VERSIONS]
     failed = False
     for name in chosen:
         scenario = SCENARIOS[name]
@@ -107,6 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             warmup=options.warmup,
             minutes=options.minutes,
             only=tuple(options.part or ()),
+            versions=compared,
         )
         failed = not _run(scenario, effort, options, _command(arguments)) or failed
     sys.exit(failed)
@@ -121,11 +138,21 @@ def _prepare() -> None:
         fetch_jars()
 
 
+def _install(before: str) -> tuple[Version, Version]:
+    """Have both versions ready."""
+    new, earlier = revisions.revisions(before)
+    report.say(
+        f"Installing {new.said} and {earlier.said} into {revisions.FOLDER.relative_to(ROOT)}, unless they are ..."
+    )
+    revisions.keep_only(new, earlier)
+    return revisions.install(NEW, new), revisions.install(BEFORE, earlier)
+
+
 def _run(scenario: Scenario, effort: Effort, options: argparse.Namespace, command: str) -> bool:
     """Run one scenario with a Kafka of its own; whatever it fails of, the next one has its turn."""
     report.say(f"{scenario.title}: {scenario.about}")
     facts, begin = report.machine(), time.monotonic()
-    texts: list[report.Text] = []
+    texts: list[str] = []
     error: Exception | None = None
     try:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder, rig(Path(folder)) as bench:

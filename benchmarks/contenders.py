@@ -28,7 +28,7 @@ from typing import Protocol
 import orjson
 
 from benchmarks import connect
-from benchmarks.rig import RULE, TOKEN, Process, Rig, Running, Simulator
+from benchmarks.rig import ROOT, RULE, TOKEN, Process, Rig, Running, Simulator
 from tests.brokers import free_port
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -70,7 +70,9 @@ class Ours:
     name: str = ""
     settings: Mapping[str, object] = field(default_factory=dict)
     workers: int = 1
-    module: Sequence[str] = ("connector", "worker")
+    command: Sequence[str] = (sys.executable, "-m", "connector", "worker")
+    python_path: str = str(ROOT)
+    """Where that finds the connector, if it is not installed."""
     keyed: bool = True
     warmup_factor: float = 1.0
 
@@ -84,9 +86,9 @@ class Ours:
         environment = self._environment(bench, simulator, topic)
         processes = [
             Process(
-                [sys.executable, "-m", *self.module],
+                self.command,
                 bench.log(topic, number),
-                environment | {"CONNECTOR_WEB_PORT": str(port)},
+                environment | {"CONNECTOR_WEB_PORT": str(port), "PYTHONPATH": self.python_path},
             )
             for number, port in enumerate(ports, start=1)
         ]

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from benchmarks.contenders import AT_LEAST_ONCE, EXACTLY_ONCE, Ours
-from benchmarks.report import NOTHING, Text, first_line, grid, say
+from benchmarks.report import first_line, say
 from benchmarks.rig import Failure, Rig, Running, Simulator
 from benchmarks.scenario import Effort
+from benchmarks.tables import NOTHING, Text, grid
 
 PARTS = ("flat", "frozen")
 KEEP_BYTES = 512 * 1024**2

@@ -19,12 +19,11 @@ from time import time
 from confluent_kafka import Producer
 
 from benchmarks.contenders import EXACTLY_ONCE, Contender, Ours, rules
-from benchmarks.report import Results, Text, table
+from benchmarks.report import Results, table
 from benchmarks.rig import LINE_BYTES, Rig, Running, Simulator
 from benchmarks.scenario import Effort
+from benchmarks.tables import Text
 from benchmarks.throughput import measure
-from connector.ledger import encode_ids
-from connector.snowflake import created_ms, first_id
 
 LINES = (512, LINE_BYTES, 10_240)
 RULES = (1, 1000)
@@ -63,6 +62,10 @@ class Remembering(Ours):
 
 
 def _remember(bench: Rig, ledger: str, count: int) -> None:
+    # here, as no version is loaded where two are compared
+    from connector.ledger import encode_ids
+    from connector.snowflake import created_ms, first_id
+
     end = int(time() * 1000)
     begin = first_id(int(end - WINDOW_SECS * 1000))
     step = (first_id(end) - begin) // count

@@ -17,6 +17,7 @@ The CPU of the contender's process is of the same window; an idle worker is meas
 
 import contextlib
 import math
+import sys
 import threading
 import time
 import urllib.request
@@ -29,19 +30,22 @@ import orjson
 from confluent_kafka import Consumer, TopicPartition
 
 from benchmarks.contenders import AT_LEAST_ONCE, EXACTLY_ONCE, Contender, Ours, Script
-from benchmarks.report import NOTHING, Text, first_line, grid, say
+from benchmarks.report import first_line, say
 from benchmarks.rig import PARTITIONS, SIMULATOR, Failure, Rig, Running, Simulator
 from benchmarks.scenario import Effort
+from benchmarks.tables import NOTHING, Text, grid
 
 RATES = (250, 2500)
 PERCENTILES = (50, 99, 99.9)
 GRACE_SECS = 3.0
 """So long after the window posts of it may still become visible."""
 
-FINE = ("benchmarks.fine_worker", "worker")
+FINE = ("-P", str(Path(__file__).parent / "fine_worker.py"), "worker")
+"""What Python is told, to run a worker that can be asked for percentiles."""
+
 WAYS: Sequence[Contender] = (
-    replace(EXACTLY_ONCE, module=FINE),
-    replace(AT_LEAST_ONCE, module=FINE),
+    replace(EXACTLY_ONCE, command=(sys.executable, *FINE)),
+    replace(AT_LEAST_ONCE, command=(sys.executable, *FINE)),
     Script(name="as written", file="confluent_timed.py"),
 )
 PARTS = ("250", "2500", "idle")
@@ -108,19 +112,18 @@ def _row(bench: Rig, simulator: Simulator, emissions: Path, way: Contender, rate
 
 
 def _percentiles(counts: Mapping[float, float]) -> list[str]:
-    ordered = sorted(counts.items())
-    total = sum(counts.values())
-    found = []
-    for percent in PERCENTILES:
-        left = total * percent / 100
-        for secs, posts in ordered:
-            left -= posts
-            if left <= 0:
-                found.append("never" if math.isinf(secs) else f"{secs * 1000:,.1f}")
-                break
-        else:
-            found.append(NOTHING)
-    return found
+    found = [percentile(counts, percent) for percent in PERCENTILES]
+    return [NOTHING if secs is None else "never" if math.isinf(secs) else f"{secs * 1000:,.1f}" for secs in found]
+
+
+def percentile(counts: Mapping[float, float], percent: float) -> float | None:
+    """The seconds within which *percent* of the posts were done; *counts* says how many took how long."""
+    left = sum(counts.values()) * percent / 100
+    for secs, posts in sorted(counts.items()):
+        left -= posts
+        if left <= 0:
+            return secs
+    return None
 
 
 def _measure(bench: Rig, simulator: Simulator, emissions: Path, way: Contender, effort: Effort, topic: str) -> Times:
@@ -130,10 +133,10 @@ def _measure(bench: Rig, simulator: Simulator, emissions: Path, way: Contender, 
         running.await_(lambda: simulator.connections == 1, "1 connection")
         bench.await_first_post(running)
         running.sleep(effort.warmup)
-        before, began, cpu = _commits(running), time.time(), running.cpu_secs
+        before, began, cpu = commits(running), time.time(), running.cpu_secs
         running.sleep(effort.seconds)
         ended, used = time.time(), running.cpu_secs - cpu
-        after = _commits(running)
+        after = commits(running)
         running.sleep(GRACE_SECS)
     finally:
         seen = watcher.stop()
@@ -154,7 +157,7 @@ def _measure(bench: Rig, simulator: Simulator, emissions: Path, way: Contender, 
     )
 
 
-def _commits(running: Running) -> dict[float, float]:
+def commits(running: Running) -> dict[float, float]:
     """Posts of our worker by the upper bound of the seconds that they took, so far."""
     counts: dict[float, float] = {}
     for url in running.urls:

@@ -13,13 +13,27 @@ from pathlib import Path
 import confluent_kafka
 
 from benchmarks.rig import Failure, Window
+from benchmarks.tables import NOTHING, Text, grid
 from tests.brokers import JARS
 
-Text = str
-"""Markdown: a table, a list or a paragraph."""
-
 HEAD = ("", "posts/s", "spread", "CPU s/M posts", "spread", "peak MB", "spread")
-NOTHING = "-"
+
+
+class Failures:
+    """What failed of what, and how often."""
+
+    def __init__(self) -> None:
+        self._failed: dict[tuple[str, str], int] = {}
+
+    def add(self, name: str, failure: Failure) -> None:
+        failed = name, first_line(failure)
+        self._failed[failed] = self._failed.get(failed, 0) + 1
+
+    @property
+    def said(self) -> list[Text]:
+        """A Markdown list, if anything did."""
+        lines = [f"- Not measured: {name}, {count} x: {why}" for (name, why), count in self._failed.items()]
+        return ["\n".join(lines)] if lines else []
 
 
 class Results:
@@ -27,7 +41,7 @@ class Results:
 
     def __init__(self) -> None:
         self.windows: dict[str, dict[int, Window]] = {}
-        self._failed: dict[tuple[str, str], int] = {}
+        self._failures = Failures()
 
     def add(self, name: str, number: int, outcome: Window | Failure) -> None:
         """Keep what came out of round *number*."""
@@ -35,8 +49,7 @@ class Results:
         if isinstance(outcome, Window):
             rounds[number] = outcome
         else:
-            failed = name, first_line(outcome)
-            self._failed[failed] = self._failed.get(failed, 0) + 1
+            self._failures.add(name, outcome)
 
     def in_order(self, names: Iterable[str]) -> Mapping[str, Mapping[int, Window]]:
         """The windows, by name as *names* has them."""
@@ -45,8 +58,7 @@ class Results:
     @property
     def failures(self) -> list[Text]:
         """What failed, as a Markdown list, if anything did."""
-        lines = [f"- Not measured: {name}, {count} x: {why}" for (name, why), count in self._failed.items()]
-        return ["\n".join(lines)] if lines else []
+        return self._failures.said
 
 
 def first_line(error: BaseException) -> str:
@@ -93,17 +105,6 @@ def _ratio(windows: Mapping[int, Window], baseline: Mapping[int, Window], what: 
     if not both:
         return NOTHING
     return f"{statistics.median(getattr(windows[n], what) / getattr(baseline[n], what) for n in both):.2f}"
-
-
-def grid(rows: Sequence[Sequence[str]]) -> Text:
-    """A Markdown table of *rows*, the first of which is the head; the first column is of words."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "| " + " | ".join(f"{cell:{'>' if number else '<'}{widths[number]}}" for number, cell in enumerate(row)) + " |"
-        for row in rows
-    ]
-    rule = "|" + "|".join("-" * (width + 1) + (":" if number else "-") for number, width in enumerate(widths)) + "|"
-    return "\n".join([lines[0], rule, *lines[1:]])
 
 
 def machine() -> Text:

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from benchmarks.report import Text
+from benchmarks.revisions import Version
 from benchmarks.rig import Rig
+from benchmarks.tables import Text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,8 @@ class Effort:
     """Rounds in which Kafka Connect, slow to start, takes part; all, if None."""
     only: Sequence[str] = field(default=())
     """The parts of the scenario to run; empty for all."""
+    versions: Sequence[Version] = field(default=())
+    """What is compared, where two versions are."""
 
     def __str__(self) -> str:
         rounds = "1 round" if self.rounds == 1 else f"{self.rounds} rounds"

@@ -14,9 +14,10 @@ import contextlib
 from collections.abc import Iterator
 
 from benchmarks.contenders import AS_WRITTEN, CONTENDERS, TUNED, Connect, Contender
-from benchmarks.report import Results, Text, say, table
+from benchmarks.report import Results, say, table
 from benchmarks.rig import PARTITIONS, Failure, Rig, Simulator, Window
 from benchmarks.scenario import Effort
+from benchmarks.tables import Text
 
 BASELINES = (AS_WRITTEN.name, TUNED.name)
 
