@@ -28,6 +28,7 @@ from connector.events import DeliveryFellBack, Event, ProducerNotClosed, ShortWa
 from connector.kafka import ledger, offsets
 from connector.kafka.cluster import KafkaCluster
 from connector.kafka.express import Fallback
+from connector.kafka.gone import PartitionGone
 from connector.kafka.producer import TaskProducer
 from connector.kafka.refusals import ConnectionRefused
 from connector.kafka.rejects import refusal_of
@@ -46,7 +47,7 @@ LETTER_HEADER_BYTES = 4_600
 MAX_REQUEST_BYTES = 32 * 1024 * 1024
 FALLBACKS_TOLD = 100
 """So many small batches in a row without the short way are no moment any more: somebody should know."""
-_AWAY = (OSError, TimeoutError, KafkaTimeoutError, IllegalStateError)
+_AWAY = (OSError, TimeoutError, KafkaTimeoutError, IllegalStateError, PartitionGone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

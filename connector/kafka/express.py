@@ -31,6 +31,7 @@ from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
 from aiokafka.producer.transaction_manager import TransactionState
 
+from connector.kafka.gone import PartitionGone
 from connector.kafka.once import NOT_SENT
 
 MAX_BYTES = 512 * 1024
@@ -253,6 +254,8 @@ class Express:
         """Return what the broker *node* answers, nothing when there is no answer."""
         try:
             answered: Errors = await self._client.send(node, request, group=ConnectionGroup.DEFAULT)
+        except PartitionGone:
+            raise
         except KafkaError as exc:  # likewise
             self._why = Fallback.NOT_ASKED if isinstance(exc, NOT_SENT) else Fallback.NOT_ANSWERED
             return {}

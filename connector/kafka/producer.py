@@ -15,6 +15,7 @@ from faust.transport.drivers.aiokafka import Producer
 from connector.errors import BrokerAway, FatalError
 from connector.kafka.encoder import BatchStyle, copy_once
 from connector.kafka.express import NEXT_TRANSACTION_SECS, Express, Fallback
+from connector.kafka.gone import fail_when_gone
 from connector.kafka.once import send_once
 from connector.kafka.rejects import Places, note
 from connector.kafka.rights import REFUSALS
@@ -26,10 +27,19 @@ CLOSE_SECS = 1.0
 
 _PARTS = {
     "_sender": ("_acks", "_coordinators", "_in_flight", "_request_timeout_ms"),
-    "_message_accumulator": ("_batches", "_closed", "_exception", "_pending_batches", "_waiter_future", "fail_all"),
+    "_message_accumulator": (
+        "_batches",
+        "_closed",
+        "_exception",
+        "_pending_batches",
+        "_waiter_future",
+        "drain_by_nodes",
+        "fail_all",
+        "reenqueue",
+    ),
     "client": ("cluster", "coordinator_lookup", "send"),
 }
-"""What `express`, `once`, `sender` and `encoder` use of aiokafka's producer, besides its transaction manager."""
+"""What `express`, `once`, `gone`, `sender` and `encoder` use of aiokafka's producer, beside its transaction manager."""
 
 
 class TaskProducer(Producer):
@@ -76,6 +86,7 @@ class TaskProducer(Producer):
         if producer._txn_manager is not None and self.transactional_id is not None:  # noqa: SLF001
             send_once(producer)
         pipeline(producer)
+        fail_when_gone(producer)
         sender.BACKOFF_OVERRIDE = NEXT_TRANSACTION_SECS  # no argument leads there
         return producer
 

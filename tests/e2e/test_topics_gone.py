@@ -95,10 +95,11 @@ def test_what_we_made_is_made_again(
         assert not found.doubled
 
 
+@pytest.mark.parametrize("count", [5, 2])
 def test_what_somebody_else_made_is_waited_for(
-    frail_broker: KafkaBroker, simulate: Callable[..., SimulatorThread], workers: Workers, fresh: str
+    frail_broker: KafkaBroker, simulate: Callable[..., SimulatorThread], workers: Workers, fresh: str, count: int
 ) -> None:
-    """It is not made with our settings: log, ready and status name it and the cure, and it goes on when it is there."""
+    """Not made with our settings: log, ready, status name it and the cure; it goes on with the partitions it gets."""
     asyncio.run(topics.create(frail_broker, fresh, partitions=5))
     simulator = simulate(rate=20)
     worker = workers.start(environment(frail_broker, simulator.url, fresh)).wait_ready()
@@ -107,7 +108,7 @@ def test_what_somebody_else_made_is_waited_for(
     lost = worker.wait_event("topic.missing", topic=fresh, secs=SAID_SECS)
     status, ready = worker.get("/ready")
     detail = worker.status()["tasks"][0]["detail"]
-    asyncio.run(topics.create(frail_broker, fresh, partitions=5))
+    asyncio.run(topics.create(frail_broker, fresh, partitions=count))
     worker.wait_event("topic.back", topic=fresh)
     simulator.rate = 0
     wait_for(lambda: worker.delivered() == len(simulator.emissions.complete_ids()), "all is delivered")
@@ -119,4 +120,4 @@ def test_what_somebody_else_made_is_waited_for(
     assert lost["reason"] in detail
     assert 0 == worker.stop()
     assert not topics.contents(frail_broker, fresh).doubled
-    assert 5 == partitions(frail_broker, fresh)
+    assert count == partitions(frail_broker, fresh)

@@ -1,0 +1,99 @@
+"""
+A producer whose partition is gone fails at once: its topic was deleted, or is there again with fewer partitions.
+
+aiokafka takes such a partition for one that comes any moment.  It asks for ever whether the transaction may have it,
+with the number of partitions that it once heard of, and without transactions it keeps the batch for 30 s.  A topic that
+was made again with fewer partitions never has it.  So the delivery fails as soon as Kafka's metadata does not have the
+partition: the task opens a producer, which asks for the partitions as they are, and sends the whole batch again, also
+what Kafka had acknowledged of it in the topic that is gone.
+
+That a broker does not know a partition is not enough: it may hear of a new topic later than the others.
+
+Names of aiokafka's that are private: the producer's `_txn_manager` and `_message_accumulator`, the accumulator's
+`_batches` and `_pending_batches`, and their `_drain_waiter`.  pyproject.toml bounds its version for that.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+
+_UNKNOWN = 3
+_PRODUCE, _ADD_PARTITIONS = 0, 24
+"""Kafka's numbers of the error, and of the requests that name partitions."""
+
+
+class PartitionGone(KafkaError):
+    """Kafka does not have a partition any more to which this producer was to write."""
+
+    @classmethod
+    def of(cls, partition: TopicPartition) -> "PartitionGone":
+        """Return the error for that partition."""
+        return cls(
+            f"Kafka has no partition {partition.partition} of the topic {partition.topic} any more: the topic was "
+            "deleted, or made again with fewer partitions"
+        )
+
+
+def fail_when_gone(producer: AIOKafkaProducer) -> None:
+    """Let *producer*, an aiokafka producer that was not started yet, fail for good when a partition is gone."""
+    client, accumulator = producer.client, producer._message_accumulator  # noqa: SLF001
+    send, drain, reenqueue = client.send, accumulator.drain_by_nodes, accumulator.reenqueue
+
+    def gone(partitions: Collection[TopicPartition]) -> PartitionGone | None:
+        # -1 is a partition without a leader
+        absent = (partition for partition in partitions if client.cluster.leader_for_partition(partition) is None)
+        first = next(absent, None)
+        return None if first is None else PartitionGone.of(first)
+
+    async def send_and_look(node_id: int, request: Any, **kwargs: Any) -> Any:
+        response = await send(node_id, request, **kwargs)
+        unknown = _unknown(request.API_KEY, response)
+        if unknown:
+            await client.force_metadata_update()
+            if error := gone(unknown):
+                _give_up(producer, error)
+                raise error
+        return response
+
+    def drain_unless_gone(*args: Any, **kwargs: Any) -> Any:
+        if error := gone(accumulator._batches):  # noqa: SLF001
+            _give_up(producer, error)
+        return drain(*args, **kwargs)
+
+    def reenqueue_what_waits(batch: Any) -> None:
+        if not batch.future.done():  # else it has failed with all others, and is off the list
+            reenqueue(batch)
+
+    client.send = send_and_look
+    accumulator.drain_by_nodes, accumulator.reenqueue = drain_unless_gone, reenqueue_what_waits
+
+
+def _unknown(api: int, response: Any) -> list[TopicPartition]:
+    """Return the partitions that a broker does not know, by its *response* to a request of that number."""
+    if response is None or api not in {_PRODUCE, _ADD_PARTITIONS}:
+        return []
+    if isinstance(response, dict):  # the short way's
+        return [TopicPartition(*place) for place, code in response.items() if code == _UNKNOWN]
+    topics = response.topics if api == _PRODUCE else response.errors
+    return [
+        TopicPartition(topic, partition)
+        for topic, partitions in topics
+        for partition, code, *_ in partitions
+        if code == _UNKNOWN
+    ]
+
+
+def _give_up(producer: AIOKafkaProducer, error: PartitionGone) -> None:
+    """Let all that waits for *producer* fail, and all that comes; nothing that waits is sent any more."""
+    manager, accumulator = producer._txn_manager, producer._message_accumulator  # noqa: SLF001
+    if manager is not None and manager.transactional_id is not None and not manager.is_fatal_error():
+        manager.fatal_error(error)
+    waiting = [batch for batches in accumulator._batches.values() for batch in batches]  # noqa: SLF001
+    accumulator.fail_all(error)
+    accumulator._batches.clear()  # noqa: SLF001
+    for batch in (*waiting, *accumulator._pending_batches):  # noqa: SLF001
+        waiter = batch._drain_waiter  # noqa: SLF001
+        if waiter.done() and not waiter.cancelled():
+            waiter.exception()  # asyncio logs a traceback for each that nobody looks at
