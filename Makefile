@@ -72,7 +72,7 @@ chaos: $(VENV)/.dev
 	@CONNECTOR_CHAOS_MINUTES="$${CONNECTOR_CHAOS_MINUTES:-10}" $(BIN)/python -m pytest -m e2e tests/e2e/test_chaos.py $(ARGS)
 
 late: $(VENV)/.dev
-	@CONNECTOR_LATE_REQUESTS="$${CONNECTOR_LATE_REQUESTS:-200}" $(BIN)/python -m pytest -m broker -s tests/broker/test_late_requests.py $(ARGS)
+	@CONNECTOR_LATE_REQUESTS="$${CONNECTOR_LATE_REQUESTS:-200}" $(BIN)/python -m pytest -m broker -s tests/broker/test_late_requests.py tests/broker/test_late_requests_of_three.py $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/python -m ruff check .

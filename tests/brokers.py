@@ -5,6 +5,7 @@ A real Apache Kafka broker (KRaft, one node) for tests, from Maven Central's jar
 """
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -248,18 +249,24 @@ class KafkaBrokers:
     """
     Three brokers of one cluster, each a controller too; a topic has three replicas, of which two must be in sync.
 
-    As a context manager they run.  *session_secs* after its last sign of life a broker counts as dead.
+    As a context manager they run.  *session_secs* after its last sign of life a broker counts as dead.  With *doors*,
+    two ports for each broker, it listens at the first as well, and tells who comes there that it is at the second.
     """
 
     COUNT = 3
 
-    def __init__(self, folder: Path, *, session_secs: float = 6.0) -> None:
+    def __init__(self, folder: Path, *, session_secs: float = 6.0, doors: Sequence[tuple[int, int]] = ()) -> None:
         controllers = [free_port() for _ in range(self.COUNT)]
         voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(controllers, 1))
-        self.all = [self._one(folder, number, port, voters, session_secs) for number, port in enumerate(controllers, 1)]
+        self.all = [
+            self._one(folder, number, controller, voters, session_secs, door)
+            for number, (controller, door) in enumerate(itertools.zip_longest(controllers, doors), 1)
+        ]
 
     @staticmethod
-    def _one(folder: Path, number: int, controller: int, voters: str, session_secs: float) -> KafkaBroker:
+    def _one(
+        folder: Path, number: int, controller: int, voters: str, session_secs: float, door: tuple[int, int] | None
+    ) -> KafkaBroker:
         port = free_port()
         replicated = {name: "3" if name.endswith("factor") else "2" for name in SINGLE}
         own = {
@@ -273,6 +280,14 @@ class KafkaBrokers:
             "transaction.state.log.num.partitions": "8",
             "broker.session.timeout.ms": str(int(session_secs * 1000)),
         }
+        if door is not None:
+            listens, says = door
+            own |= {
+                "listeners": f"{own['listeners']},PROXIED://127.0.0.1:{listens}",
+                "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{says}",
+                "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT",
+                "inter.broker.listener.name": "PLAINTEXT",
+            }
         memory = ("-Xmx400m", "-XX:+UseSerialGC")
         return KafkaBroker(folder / str(number), port, properties=own, memory=memory)
 

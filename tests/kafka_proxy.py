@@ -1,5 +1,5 @@
 """
-Between a client and one broker: a proxy that knows Kafka's frames and harms single requests, chosen by API key.
+Between a client and a broker: a proxy that knows Kafka's frames and harms single requests, chosen by API key.
 
 The broker advertises the proxy's port, so clients never meet the broker itself:
 
@@ -47,7 +47,7 @@ class Fault:
     What becomes of one request.
 
     *reset* resets the client's connection when the request comes; then the request waits until *delay_secs* are over
-    *reset* resets the client connection when the request comes; then the request waits until *delay_secs* are over
+    and *gate* is set, and is sent to the broker *copies* times.  Unless it is *answered*, the client's connection is
     reset instead of passing the answer on.  The first copy's answer, if it came, is in *answers*.
     """
 
@@ -89,14 +89,18 @@ def twice() -> Fault:
 
 
 class KafkaProxy:
-    """A proxy before the broker's listener at *target*; as a context manager it runs."""
+    """
+    A proxy before the broker's listener at *target*; as a context manager it runs.
 
-    def __init__(self, target: int) -> None:
-        self.port, self._target = free_port(), target
+    What is planned at one of several that are *beside* each other happens to the first such request at any of them.
+    """
+
+    def __init__(self, target: int, *, beside: "KafkaProxy | None" = None) -> None:
+        self.port, self.target = free_port(), target
         self.counts: Counter[int] = Counter()
         """Requests that came, by API key."""
-        self._plans: list[tuple[int, bytes, Fault]] = []
-        self._lock = threading.Lock()
+        self._plans: list[tuple[int, bytes, Fault]] = [] if beside is None else beside._plans
+        self._lock = threading.Lock() if beside is None else beside._lock
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="kafka proxy", daemon=True)
         self._serving: set[asyncio.Task[None]] = set()
@@ -155,7 +159,7 @@ class KafkaProxy:
         serving = asyncio.current_task()
         self._serving.add(serving)
         try:
-            await _Connection(self, reader, writer).run(self._target)
+            await _Connection(self, reader, writer).run(self.target)
         except (OSError, EOFError, asyncio.CancelledError):
             writer.transport.abort()
         finally:

@@ -104,13 +104,13 @@ def offsets(broker: Broker, group: str) -> dict[str, dict[str, Any]]:
     return latest
 
 
-async def create(broker: Broker, topic: str, *, partitions: int = 1, **settings: str) -> None:
+async def create(broker: Broker, topic: str, *, partitions: int = 1, replicas: int = 1, **settings: str) -> None:
     """Create *topic*; `cleanup_policy="compact"` is `cleanup.policy=compact`."""
     admin = AIOKafkaAdminClient(bootstrap_servers=broker.address)
     await admin.start()
     try:
         spelled = {key.replace("_", "."): value for key, value in settings.items()}
-        await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=spelled)])
+        await admin.create_topics([NewTopic(topic, partitions, replicas, topic_configs=spelled)])
         await known(admin, topic)
     finally:
         await admin.close()

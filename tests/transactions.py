@@ -23,7 +23,7 @@ from connector.ledger import decode_ids
 from connector.records import Arrival, Connected, TaskId, held_bytes
 from connector.snowflake import first_id
 from tests import topics
-from tests.brokers import Broker, KafkaBroker, free_port
+from tests.brokers import Broker, KafkaBroker, KafkaBrokers, free_port
 from tests.kafka_proxy import KafkaProxy
 from tests.topics import OFFSET_KEY_ELEMENTS
 from tests.unit.fakes import Running, ScriptedFinder, until
@@ -126,11 +126,11 @@ class Task(Running):
         return self.task._outbox.commits
 
 
-async def make_topics(broker: Broker, group: str, **offsets_settings: str) -> None:
+async def make_topics(broker: Broker, group: str, *, replicas: int = 1, **offsets_settings: str) -> None:
     """Create what a task of *group* needs; a worker's internal topics have 64 partitions, of which a task uses one."""
-    await topics.create(broker, f"{group}-offsets", cleanup_policy="compact", **offsets_settings)
-    await topics.create(broker, f"{group}-ledger", retention_ms="-1")
-    await topics.create(broker, group, partitions=PARTITIONS, retention_ms="-1")
+    await topics.create(broker, f"{group}-offsets", replicas=replicas, cleanup_policy="compact", **offsets_settings)
+    await topics.create(broker, f"{group}-ledger", replicas=replicas, retention_ms="-1")
+    await topics.create(broker, group, partitions=PARTITIONS, replicas=replicas, retention_ms="-1")
 
 
 def make_sink(
@@ -139,7 +139,7 @@ def make_sink(
     """Return the sink of task 0 of connector `posts` in *group*; *conf* are Faust's settings."""
     app = faust.App(
         group,
-        broker=f"kafka://{servers}",
+        broker=";".join(f"kafka://{server}" for server in servers.split(",")),
         loop=asyncio.get_running_loop(),
         topic_disable_leader=True,
         producer_max_request_size=32 * 1024 * 1024,
@@ -148,7 +148,7 @@ def make_sink(
     app.finalize()
     return TopicSink(
         app,
-        KafkaCluster(servers=(servers,)),
+        KafkaCluster(servers=tuple(servers.split(","))),
         PostsTopic(app, topic=group, value_format="json"),
         Destination(
             offsets_topic=f"{group}-offsets",
@@ -229,3 +229,10 @@ def behind_proxy(folder, **properties: str) -> tuple[KafkaBroker, KafkaProxy]:
     proxy = KafkaProxy(target)
     stated = properties_behind(proxy, target, direct) | properties
     return KafkaBroker(folder, direct, properties=stated), proxy
+
+
+def behind_proxies(folder) -> tuple[KafkaBrokers, list[KafkaProxy]]:
+    """Return three brokers with a proxy before each, which share what is planned; none of them runs yet."""
+    first = KafkaProxy(free_port())
+    proxies = [first, *(KafkaProxy(free_port(), beside=first) for _ in range(KafkaBrokers.COUNT - 1))]
+    return KafkaBrokers(folder, doors=[(proxy.target, proxy.port) for proxy in proxies]), proxies
