@@ -32,7 +32,7 @@ GAP_EDGE_MS = 60_000
 """So much around a gap that is being repaired, beside the gap itself."""
 
 AHEAD_MS = 60_000
-"""A post that is made so far ahead of this host's clock has a wrong id; clocks differ by less."""
+"""A post that is made so far ahead of X's clock has a wrong id; what we know of that clock is not off by more."""
 
 KEPT_GAPS = 100
 """Closed gaps that are remembered."""
@@ -426,14 +426,15 @@ def _wanted_from_ms(coverage: Coverage) -> int | None:
     return None if coverage.covered_to_ms is None else coverage.covered_to_ms - DEDUPE_MS
 
 
-def ledger_write(ids: Sequence[int], source: Way | None) -> LedgerWrite:
+def ledger_write(ids: Sequence[int], source: Way | None, *, now_ms: int) -> LedgerWrite:
     """
     Return the record of the ledger for *ids*, which are not none.
 
     Its time is the newest one's.  An id that lies ahead of all clocks does not count for that: Kafka might refuse the
-    record, would keep it for ever, and whoever reads up to some time would stop there.
+    record, would keep it for ever, and whoever reads up to some time would stop there.  *now_ms* is by X's clock: by
+    this host's, which may be slow, sane ids would lie ahead, and who reads from their time on would miss the record.
     """
-    newest_ms, now_ms = created_ms(max(ids)), int(clock.now() * 1000)
+    newest_ms = created_ms(max(ids))
     if newest_ms > now_ms + AHEAD_MS:
         newest_ms = max((ms for ms in map(created_ms, ids) if ms <= now_ms + AHEAD_MS), default=now_ms)
     return LedgerWrite(

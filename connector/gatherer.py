@@ -159,7 +159,7 @@ class Gatherer:
             records=taken.records.done(),
             dead_letters=tuple(taken.letters),
             offsets=tuple(taken.offsets),
-            ledger=tuple(self._ledger_of(taken.found)) if taken.offsets else (),
+            ledger=tuple(self._ledger_of(taken.found, max(feed.now_ms for feed in feeds))) if taken.offsets else (),
         )
         billed = sum(feed.billed for feed in feeds)
         for feed in feeds:
@@ -213,12 +213,12 @@ class Gatherer:
         """Ids that were handed over and are in no record of the ledger yet."""
         return self._owed_ids
 
-    def _ledger_of(self, found: Sequence[tuple[Sequence[int], Way]]) -> Iterator[LedgerWrite]:
+    def _ledger_of(self, found: Sequence[tuple[Sequence[int], Way]], now_ms: int) -> Iterator[LedgerWrite]:
         if self._owed_ids:
-            yield ledger_write(self._owed_ids, None)
+            yield ledger_write(self._owed_ids, None, now_ms=now_ms)
             self._owed_ids = []
         for ids, source in found:
-            yield ledger_write(ids, source)
+            yield ledger_write(ids, source, now_ms=now_ms)
 
     @staticmethod
     def _intolerable(error: BadRecord | None) -> ToleranceExceeded | None:

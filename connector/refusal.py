@@ -87,12 +87,14 @@ def cut_before(
     dropped: Collection[int],
     owed_ids: Iterable[int],
     offset_of: Callable[[int, int], OffsetWrite],
+    *,
+    now_ms: int,
 ) -> Batch:
     """
     Return what of the first *pending* batch is still delivered: all but the records at the *dropped* places.
 
     Nothing of the later batches is.  *owed_ids* are in the topic and in no ledger yet; *offset_of* makes the offset of
-    a source partition from its number and how many of its posts are dropped.
+    a source partition from its number and how many of its posts are dropped; *now_ms* is by X's clock.
     """
     first = pending[0]
     owners = list(_owners(first))
@@ -103,7 +105,7 @@ def cut_before(
     all_writes = [write for each in pending for write in each.batch.ledger]
     owed = sorted(owed_ids)
     if owed:
-        all_writes.append(ledger_write(owed, None))
+        all_writes.append(ledger_write(owed, None, now_ms=now_ms))
     return Batch(
         records=_without(first.batch.records, dropped),
         dead_letters=first.batch.dead_letters,

@@ -374,7 +374,8 @@ class SourceTask(Service):
             place, reason = min(sifted.refused.items())
             self._fatal = intolerable(reason)
             dropped = sifted.refused if sifted.taken else range(place, len(records))
-            first.batch = cut_before(self._outbox.pending, dropped, self._gatherer.owed_ids, self._unclaimed)
+            owed_ids, now_ms = self._gatherer.owed_ids, max(feed.now_ms for feed in self.feeds)
+            first.batch = cut_before(self._outbox.pending, dropped, owed_ids, self._unclaimed, now_ms=now_ms)
             del self._outbox.pending[1:]
         else:
             first.batch = replace(first.batch, dead_letters=self._gatherer.fitting(first.batch.dead_letters))

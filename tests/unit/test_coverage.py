@@ -580,13 +580,13 @@ class NothingLost(RuleBasedStateMachine):
         task.arrivals.clear()
         feed.delivered(live)
         if live.ids:
-            writes.append(ledger_write(live.ids, None))
+            writes.append(ledger_write(live.ids, None, now_ms=feed.now_ms))
         if task.page is not None:
             page, task.page = task.page, None
             feed.put_page(page, task.converter, found)
             feed.delivered(found)
             if found.ids:
-                writes.append(ledger_write(found.ids, page.way))
+                writes.append(ledger_write(found.ids, page.way, now_ms=feed.now_ms))
             self._go_on(page)
         offset = self.kafka.latest.get(key_of(None, OFFSET))
         task.converter.ledger.keep(feed.id_ranges(Coverage() if offset is None else Coverage.decode(offset)))
@@ -897,6 +897,17 @@ def test_gap_given_up_and_tried_again(story):
     told.repair([], whole=True)
 
     assert [] == states_of(told)
+
+
+def test_owner_whose_clock_is_slow(story):
+    """What it delivered is known to the next one, who would else find it in X's search and deliver it again."""
+    told = story(Way.SEARCH)
+    told.our_clock_was_set(-HOUR_MS)
+    told.crash(0)
+    told.connect(1, 1, 0)
+    told.outage([706], 60_000, asks=False, seed=0)
+    told.crash(0)
+    told.outage([1, 1], 60_000, asks=True, seed=0)
 
 
 @pytest.mark.parametrize("rules", ["a", "b"])

@@ -62,6 +62,7 @@ from tests.unit.fakes import (
 )
 
 HOUR_MS = 3_600_000
+NOW_MS = MADE_MS + HOUR_MS
 SEARCH = Policy(ways=frozenset({Way.SEARCH}), none_because="")
 BOTH = Policy(ways=frozenset({Way.SEARCH, Way.RECOVERY}), none_because="")
 REPLAY = Policy(ways=frozenset({Way.RECOVERY}), none_because="recovery=backfill allows no search")
@@ -196,7 +197,7 @@ async def test_found_posts_that_are_there_already():
     """What short connections delivered inside the gap is in the ledger, is not delivered again, and is counted."""
     world = World(gap(0, 1000))
     async with World.owner(world, ScriptedFinder([300]), policy=replace(SEARCH, ways=frozenset()), settle_secs=9.0):
-        world.kafka.ledger.append(ledger_write([id_of(200), id_of(400)], None))
+        world.kafka.ledger.append(ledger_write([id_of(200), id_of(400)], None, now_ms=NOW_MS))
         await until(lambda: world.kafka.commits)
     async with world.owner(ScriptedFinder([100, 200, 300, 400], size=9)) as running:
         await until(lambda: world.closed)
@@ -362,7 +363,7 @@ async def test_nothing_is_forgotten_while_a_search_waits(monkeypatch):
     monkeypatch.setattr(ledger, "YOUNG_IDS", 1)
     monkeypatch.setattr(ledger, "LEAF_IDS", 1)
     world = World(gap(0, 1000))
-    world.kafka.ledger.append(ledger_write([id_of(100)], None))
+    world.kafka.ledger.append(ledger_write([id_of(100)], None, now_ms=NOW_MS))
     limited = RateLimited("wait", reset_at=(MADE_MS + HOUR_MS + 60_000) / 1000)
     finder = ScriptedFinder([100, 200, 300], None, limited)
     async with world.owner(finder, post(HOUR_MS + 1), gate := Gate(), post(HOUR_MS + 2)) as running:
@@ -400,7 +401,7 @@ async def test_nothing_is_forgotten_while_another_gap_is_repaired(monkeypatch):
     monkeypatch.setattr(recovery, "FRESH_MS", 600_000)
     older = -48 * HOUR_MS
     world = World(gap(older, older + 1000), gap(HOUR_MS - 2000, HOUR_MS - 1000), covered_from=-72 * HOUR_MS)
-    world.kafka.ledger.append(ledger_write([id_of(older + 100)], None))
+    world.kafka.ledger.append(ledger_write([id_of(older + 100)], None, now_ms=NOW_MS))
     limited = RateLimited("wait", reset_at=(MADE_MS + HOUR_MS + 60_000) / 1000)
     numbers = [older + 100, older + 200, older + 300, HOUR_MS - 1500]
     finder = ScriptedFinder(numbers, None, limited)
@@ -610,8 +611,8 @@ async def test_next_owner_knows_the_pieces_behind_the_live_posts(until_id):
     """What a repair delivered stands in the ledger behind younger live posts, and is found there all the same."""
     world = World(gap(0, 1000, state=GapState.REPAIRING, way=Way.RECOVERY, posts=2, until_id=until_id))
     world.kafka.ledger += [
-        ledger_write([id_of(HOUR_MS // 2)], None),
-        ledger_write([id_of(100), id_of(200)], Way.RECOVERY),
+        ledger_write([id_of(HOUR_MS // 2)], None, now_ms=NOW_MS),
+        ledger_write([id_of(100), id_of(200)], Way.RECOVERY, now_ms=NOW_MS),
     ]
     async with world.owner(ScriptedFinder([100, 200, 300, 400]), policy=REPLAY):
         await until(lambda: world.closed)
@@ -625,7 +626,10 @@ async def test_next_owner_knows_the_pieces_behind_the_live_posts(until_id):
 async def test_retry_of_a_lost_gap():
     """It is searched again; what was found before is not delivered twice, and the request is taken out behind it."""
     world = World(gap(0, 1000, state=GapState.LOST, detail="sample:10: no operator of search", posts=2))
-    live, found = ledger_write([id_of(HOUR_MS // 2)], None), ledger_write([id_of(100), id_of(200)], Way.SEARCH)
+    live, found = (
+        ledger_write([id_of(HOUR_MS // 2)], None, now_ms=NOW_MS),
+        ledger_write([id_of(100), id_of(200)], Way.SEARCH, now_ms=NOW_MS),
+    )
     world.kafka.ledger += [live, found]
     finder = ScriptedFinder([100, 200, 300])
     async with world.owner(finder):

@@ -34,6 +34,7 @@ from connector.events import (
     TimeLimitReached,
 )
 from connector.records import OffsetWrite
+from connector.snowflake import first_id
 from connector.spend import Budget, Spend, day_of
 from connector.status import State
 from tests.unit.fakes import (
@@ -189,6 +190,16 @@ async def test_next_owner_goes_on_from_the_offset(kafka):
 
     assert 2 == second.said(TaskResumed)[0].posts
     assert 3 == kafka.offset()["posts"]
+
+
+async def test_ledger_is_dated_by_xs_clock(kafka):
+    """A host's clock that is an hour slow does not make posts of now seem to lie ahead."""
+    made_ms = int((time.time() + 3600) * 1000)
+    line = b'{"data":{"id":"%d"}}' % first_id(made_ms)
+    async with Running([ScriptedSource([line], skew_secs=3600.0)], MemorySink(kafka)):
+        await until(lambda: kafka.records)
+
+    assert [made_ms] == [write.timestamp_ms for write in kafka.ledger]
 
 
 # -- a commit whose outcome is unknown
@@ -1063,6 +1074,7 @@ async def _tell(scripts, outcomes, opens, stops, batch_max_records):
     sources = [partition(number, *script) for number, script in enumerate(scripts)]
     sink = MemorySink(kafka, outcomes, opens=opens, every=True)
     changed = {"batch_max_records": batch_max_records, "buffer_max_bytes": 300, "poll_interval_secs": 0.002}
+
     for posts in stops:
         async with Running(sources, sink, **changed):
             with contextlib.suppress(AssertionError):  # fewer are left
