@@ -23,6 +23,7 @@ import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -65,6 +66,7 @@ class Wire:
         self._socket: socket.socket | None = None
         self._is_cut = self._is_late = False
         self._timer: threading.Timer | None = None
+        self._until = 0.0
 
     def __del__(self) -> None:
         # as urllib3's pools do with theirs: an `Api` that nobody closed leaves no socket open
@@ -77,7 +79,10 @@ class Wire:
 
     @property
     def is_late(self) -> bool:
-        """Whether the time of the last `limit` was over before `unlimit`."""
+        """Whether the time of the last `limit` was over before `unlimit`.  Reader thread."""
+        with self._lock:
+            # a read may run into its own timeout at the same moment, and be here before the timer's thread is
+            self._is_late |= self._timer is not None and time.monotonic() >= self._until
         return self._is_late
 
     def attach(self, sock: socket.socket) -> None:
@@ -101,6 +106,7 @@ class Wire:
             if self._timer:
                 self._timer.cancel()
             self._timer, self._is_late = timer, False
+            self._until = time.monotonic() + secs
         timer.start()
 
     def unlimit(self) -> None:

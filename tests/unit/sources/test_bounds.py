@@ -128,18 +128,30 @@ def test_an_error_without_end_is_what_its_status_says(name, status):
     if status == 301:
         begin = begin.replace(b"\r\n", b"\r\nLocation: /\r\n", 1)
     kind = NotAuthorized if status == 403 else ServiceUnavailable
-    for run in (
+    ways = (
         lambda flood: call(flood, secs=HURRY),
         lambda flood: raise_end(read(flood, limits=Limits(silence_secs=20, head_secs=HURRY))),
-    ):
-        flood = Flood(begin, piece, pause_secs)
-        with pytest.raises(ConnectorError) as caught:
-            run(flood)
+    )
+    floods = [Flood(begin, piece, pause_secs) for _ in ways]
+    caught = {}
 
+    def run(way, flood):
+        with pytest.raises(ConnectorError) as error:
+            way(flood)
+        caught[way] = error.value
+
+    threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in zip(ways, floods, strict=True)]
+    for thread in threads:  # their waits pass together
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert {*ways} == caught.keys()
+    for way, flood in zip(ways, floods, strict=True):
         assert flood.over.wait(20)
         assert flood.sent < MAX_ERROR_BYTES + SOCKETS_BYTES
         # of one that never begins there is no status
-        assert type(caught.value) in ({AnswerTooLong, ConnectionLost} if name == "continue" else {kind})
+        assert type(caught[way]) in ({AnswerTooLong, ConnectionLost} if name == "continue" else {kind})
 
 
 def raise_end(reading):
@@ -201,13 +213,25 @@ def test_the_time_ends_with_the_answer():
     """A connection that is kept for the next call is not cut by the limit of the last."""
     with ScriptedServer([answer(200, {"data": 1})]) as server:
         wire = Wire()
-        with Api(server.url, BearerToken(TOKEN), answer_secs=0.2, wire=wire) as api:
-            for _ in range(3):
-                assert {"data": 1} == api.get("/2/things")
-                time.sleep(0.15)
+        with Api(server.url, BearerToken(TOKEN), answer_secs=HURRY, wire=wire) as api:
+            assert {"data": 1} == api.get("/2/things")
+            time.sleep(HURRY + 0.05)
+            assert {"data": 1} == api.get("/2/things")
 
     assert not wire.is_late
     assert 1 == server.connections
+
+
+def test_the_time_is_over_also_before_its_timer_says_so(monkeypatch):
+    """A read that ends at the same moment, by its own timeout, is told by the same name."""
+    wire = Wire()
+    monkeypatch.setattr(wire, "_expire", lambda _: None)
+    with wire.within(0.01):
+        time.sleep(0.02)
+        assert wire.is_late
+    assert wire.is_late
+    with wire.within(20):
+        assert not wire.is_late
 
 
 def test_a_kept_connection_holds_nothing_of_the_last_answer():

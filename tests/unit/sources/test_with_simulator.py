@@ -129,10 +129,10 @@ def test_every_post_arrives_once_whatever_the_framing(make_source, framing, gzip
             assert reader.connected.wait(5)
             emitted = simulator.emit(300)
             eventually(lambda: len(reader.lines) >= 300)
-            time.sleep(0.15)
+            eventually(lambda: reader.keep_alives > 0)
+            time.sleep(0.1)
             assert emitted == reader.ids
         assert None is reader.end
-        assert reader.keep_alives > 0
 
 
 @pytest.mark.parametrize(
