@@ -16,7 +16,7 @@ help:
 	@echo "make demo       a broker, a simulated X API and a worker; Ctrl-C ends it"
 	@echo "                (BROKER=kafka://host:9092: exactly once, on that broker; ARGS='--rate 50' and others)"
 	@echo "make test       lint, types and all tests that this machine can run; says what it skipped"
-	@echo "make test-unit  the tests that need nothing, in one to two minutes"
+	@echo "make test-unit  the tests that need nothing, in less than a minute"
 	@echo "make sanitize   the part in C under gcc's AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make chaos      10 minutes of faults for each way of repair, then the topic against the truth"
 	@echo "                (CONNECTOR_CHAOS_MINUTES, CONNECTOR_CHAOS_SEED; ARGS='-k search' for one way)"
@@ -43,16 +43,22 @@ demo: $(VENV)/.demo
 # pytest is that ARGS chose none of the tests of a run.
 test: $(VENV)/.dev
 	@linted=0; $(MAKE) --no-print-directory lint || linted=1; \
-	$(BIN)/python -m pytest -n2 --dist=loadfile $(ARGS); codes=$$?; \
+	$(BIN)/python -m pytest $(UNIT) $(ARGS); codes=$$?; \
 	$(BIN)/python -m pytest -n2 --dist=loadfile -m "(broker or e2e) and not alone" $(ARGS); codes="$$codes $$?"; \
 	$(BIN)/python -m pytest -m alone $(ARGS); codes="$$codes $$?"; \
 	case $$codes in "5 5 5"|*[!05\ ]*) exit 1 ;; esac; \
 	[ $$linted = 0 ] || { echo "The tests are fine; lint is not, see above."; exit 1; }
 
-# Two at once: half of the time is spent in waits, for a silence to last or a limit to end.  A file stays in one of the
-# processes, for what its tests share.  ARGS="-n0 --pdb" for a debugger.
+# Four at once, also on two cores: half of the time is spent in waits, for a silence to last or a limit to end.  A file stays
+# in one of the processes, for what its tests share.  ARGS="-n0 --pdb" for a debugger.
+UNIT := -n4 --dist=loadfile
+
+# Images of Python set this; each process that a test starts would then compile the connector anew, and each of pytest's
+# all tests, which is a third of the time.
+unexport PYTHONDONTWRITEBYTECODE
+
 test-unit: $(VENV)/.dev
-	$(BIN)/python -m pytest -n2 --dist=loadfile $(ARGS)
+	$(BIN)/python -m pytest $(UNIT) $(ARGS)
 
 # In a copy, as the compiled part lies beside the others.  Python's own allocator would hide what is beyond a block.
 SANITIZED := tests/unit/test_native.py tests/unit/test_hostile_lines.py tests/unit/kafka/test_kafka_partitioner.py \

@@ -1075,17 +1075,20 @@ async def _tell(scripts, outcomes, opens, stops, batch_max_records):
     sink = MemorySink(kafka, outcomes, opens=opens, every=True)
     changed = {"batch_max_records": batch_max_records, "buffer_max_bytes": 300, "poll_interval_secs": 0.002}
 
+    def all_are_delivered():
+        put = sum(len(source.put_lines) for source in sources)
+        return all(source.idle.is_set() for source in sources) and put == len(kafka.records)
+
     for posts in stops:
         async with Running(sources, sink, **changed):
-            with contextlib.suppress(AssertionError):  # fewer are left
-                await until(lambda posts=posts: posts <= len(kafka.records), secs=0.05)
+            with contextlib.suppress(AssertionError):  # Kafka is away
+                await until(lambda posts=posts: posts <= len(kafka.records) or all_are_delivered(), secs=0.05)
         assert sorted(line for source in sources for line in source.put_lines) == sorted(kafka.values)
         sources = [ScriptedSource.after(source) for source in sources]
         last, sink = sink, MemorySink(kafka, every=True)
         sink.outcomes, sink.opens = last.outcomes, last.opens
     async with Running(sources, sink, **changed) as running:
-        await until(lambda: all(source.idle.is_set() for source in sources))
-        await until(lambda: sum(len(source.put_lines) for source in sources) == len(kafka.records))
+        await until(all_are_delivered)
         assert State.RUNNING is running.task.status.state
     for source in sources:
         assert source.put_lines == [value for value in kafka.values if value in source.put_lines]
