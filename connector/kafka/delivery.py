@@ -237,7 +237,8 @@ class TopicSink:
 
 def failure_of(exc: BaseException) -> DeliveryFailed:
     """Sort what aiokafka raises: fenced, away, or something else whose outcome is unknown."""
-    words = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+    name, said = type(exc).__name__, str(exc)
+    words = said if said.startswith(name) else f"{name}: {said}" if said else name  # aiokafka's errors say their name
     if isinstance(exc, ConnectionRefused):
         words = str(exc)
     if isinstance(exc, ProducerFenced | InvalidProducerEpoch):

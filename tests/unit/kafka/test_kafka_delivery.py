@@ -1,9 +1,11 @@
 import pytest
 from aiokafka import errors as kafka
+from aiokafka.structs import TopicPartition
 from faust.exceptions import NotReady
 
 from connector.errors import BrokerAway, DeliveryFailed, Fenced
 from connector.kafka.delivery import failure_of
+from connector.kafka.gone import PartitionGone
 
 TABLE = [
     # another owner has the transactional id
@@ -21,6 +23,8 @@ TABLE = [
     (kafka.LeaderNotAvailableError(), BrokerAway),
     (kafka.GroupCoordinatorNotAvailableError(), BrokerAway),
     (kafka.NotEnoughReplicasError(), BrokerAway),
+    # the topic was deleted
+    (PartitionGone.of(TopicPartition("posts", 3)), BrokerAway),
     # the outcome is unknown
     (kafka.UnknownError(), DeliveryFailed),
     (kafka.TopicAuthorizationFailedError(), DeliveryFailed),
@@ -39,3 +43,4 @@ def test_what_kafka_raises(error, kind):
 
     assert kind is type(failure)
     assert str(failure).startswith(type(error).__name__)
+    assert not str(failure).startswith(f"{type(error).__name__}: {type(error).__name__}:")  # some say it themselves
