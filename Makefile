@@ -32,11 +32,11 @@ help:
 
 # A wrong option is told by $(error), so that its sentence is the last line and not make's own about an exit code.
 WRONG = $(if $(strip $(BROKER)$(ARGS)),$(shell $(BIN)/python -c \
-  'import os, sys, pathlib; from connector.cli.demo import wrong; print(wrong(sys.argv[1:], os.environ, pathlib.Path("/")))' \
+  'import os, sys, pathlib; from connector.cli.demo.command import wrong; print(wrong(sys.argv[1:], os.environ, pathlib.Path("/")))' \
   --broker "$(BROKER)" $(ARGS) 2>&1))
 
 demo: $(VENV)/.demo
-	@$(if $(WRONG),$(error $(WRONG)))exec $(BIN)/python -m connector.cli.demo --broker "$(BROKER)" $(ARGS)
+	@$(if $(WRONG),$(error $(WRONG)))exec $(BIN)/python -m connector.cli.demo.command --broker "$(BROKER)" $(ARGS)
 
 # All, whatever becomes of the first; each skip is listed with its reason.  Two at once where a test mostly waits; those
 # marked `alone` need three brokers, or repairs as fast as X's windows, and have the machine to themselves.  Exit code 5 of
@@ -66,11 +66,11 @@ SANITIZED := tests/unit/test_native.py tests/unit/test_hostile_lines.py tests/un
 
 sanitize: $(VENV)/.dev
 	@rm -rf build/sanitized && mkdir -p build/sanitized
-	@cp -r connector tests pyproject.toml setup.py build/sanitized/ && rm -f build/sanitized/connector/*.so
+	@cp -r connector tests pyproject.toml setup.py build/sanitized/ && rm -f build/sanitized/connector/records/*.so
 	@gcc -g -O1 -shared -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
 	  -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Werror \
 	  -I"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')" \
-	  connector/_native.c -o build/sanitized/connector/_native.abi3.so
+	  connector/records/_native.c -o build/sanitized/connector/records/_native.abi3.so
 	@cd build/sanitized && LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 	  $(abspath $(BIN))/python -m pytest -q -p no:cacheprovider $(SANITIZED) $(ARGS)
 
@@ -97,12 +97,12 @@ bench-versions: $(VENV)/.bench
 
 docs: $(VENV)/.demo
 	@mkdir -p build
-	$(BIN)/python -m connector.docs > build/configuration.md
+	$(BIN)/python -m connector.config.docs > build/configuration.md
 	mv build/configuration.md docs/configuration.md
 	$(BIN)/python -m connector.kafka.tables
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info connector/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info connector/records/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # -- installing; a stamp says what is done, so the second time takes no time
@@ -116,7 +116,7 @@ $(VENV)/.pip:
 	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	@touch $@
 
-$(VENV)/.demo: $(VENV)/.pip pyproject.toml setup.py connector/_native.c
+$(VENV)/.demo: $(VENV)/.pip pyproject.toml setup.py connector/records/_native.c
 	@echo "Installing into $(VENV), once ..."
 	@PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install --quiet --editable ".[embedded]"
 	@touch $@

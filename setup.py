@@ -11,8 +11,8 @@ else:
     setup(
         ext_modules=[
             Extension(
-                "connector._native",
-                ["connector/_native.c"],
+                "connector.records._native",
+                ["connector/records/_native.c"],
                 extra_compile_args=["-O3", "-Werror=implicit-function-declaration"],
                 py_limited_api=True,
                 optional=True,  # without a C compiler

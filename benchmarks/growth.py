@@ -63,8 +63,8 @@ class Remembering(Ours):
 
 def _remember(bench: Rig, ledger: str, count: int) -> None:
     # here, as no version is loaded where two are compared
-    from connector.ledger import encode_ids
-    from connector.snowflake import created_ms, first_id
+    from connector.coverage.ledger import encode_ids
+    from connector.records.snowflake import created_ms, first_id
 
     end = int(time() * 1000)
     begin = first_id(int(end - WINDOW_SECS * 1000))

@@ -29,9 +29,9 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> object:
     # `faust -A connector worker` looks up `connector.app`.  Building it on
-    # first use keeps `import connector.records` free of configuration.
+    # first use keeps `import connector.records.record` free of configuration.
     if name == "app":
-        from connector.worker import create_app
+        from connector.worker.wiring import create_app
 
         return globals().setdefault("app", create_app())
 

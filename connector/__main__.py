@@ -1,5 +1,5 @@
 """`python -m connector worker`, the same as `faust -A connector worker`."""
 
-from connector.worker import main
+from connector.worker.wiring import main
 
 main()

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from connector.kafka import connection
-from connector.kafka.refusals import Refusals
+from connector.kafka.login import connection
+from connector.kafka.login.refusals import Refusals
 from connector.simulator import SimulatorSettings, SimulatorThread
 from tests import brokers
 from tests.brokers import Broker, KafkaBroker, NamedBroker

@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 import faust
 import orjson
 
-from connector import clock
-from connector.builder import DELIVERY_PACE_SECS, OFFSET_INTERVAL_SECS, TRANSACTION_PACE_SECS
-from connector.kafka.cluster import KafkaCluster
-from connector.kafka.delivery import DeliverySettings, TopicSink
-from connector.kafka.topic import Destination, PostsTopic
-from connector.ledger import decode_ids
-from connector.records import Arrival, Connected, TaskId, held_bytes
-from connector.snowflake import first_id
+from connector.coverage.ledger import decode_ids
+from connector.kafka.brokers import KafkaCluster
+from connector.kafka.delivery.posts_topic import Destination, PostsTopic
+from connector.kafka.delivery.sink import DeliverySettings, TopicSink
+from connector.records import clock
+from connector.records.record import Arrival, Connected, TaskId, held_bytes
+from connector.records.snowflake import first_id
+from connector.worker.tasks import DELIVERY_PACE_SECS, OFFSET_INTERVAL_SECS, TRANSACTION_PACE_SECS
 from tests import topics
 from tests.brokers import Broker, KafkaBroker, KafkaBrokers, free_port
 from tests.kafka_proxy import KafkaProxy

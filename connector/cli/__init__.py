@@ -15,14 +15,21 @@ from faust.cli.base import cli as faust_cli
 from connector.cli import inherited
 
 if TYPE_CHECKING:
-    from connector.config import Loaded
-    from connector.process import ConnectorApp
+    from connector.config.connector import Loaded
+    from connector.worker.process import ConnectorApp
 
 COMMANDS = {
     "audit": "Compare the topic with what X counts, minute by minute; this costs money.",
     "coverage": "Show what is delivered and what is missing.",
     "demo": "Show the connector at work, with a simulated X API and an embedded broker.",
     "simulate": "Run a stand-in for the X API v2 on this machine.",
+}
+
+MODULES = {
+    "audit": "connector.cli.audit.command",
+    "coverage": "connector.cli.coverage",
+    "demo": "connector.cli.demo.command",
+    "simulate": "connector.cli.simulate",
 }
 
 
@@ -46,5 +53,5 @@ def register(app: "ConnectorApp", loaded: "Loaded") -> None:
 
 
 def _load(name: str, app: "ConnectorApp", loaded: "Loaded") -> click.Command:
-    import_module(f"connector.cli.{name}").register(app, loaded)  # which puts it into the place of the `_Later`
+    import_module(MODULES[name]).register(app, loaded)  # which puts it into the place of the `_Later`
     return faust_cli.commands[name]

@@ -31,22 +31,22 @@ from connector.cluster import requests
 from connector.cluster.coverage import coverage_of, known_gaps
 from connector.cluster.statuses import decode_status
 from connector.errors import ConfigError, ConnectorError
-from connector.kafka import partition as partitions
-from connector.kafka.broker import REQUEST_TIMEOUT_MS, probe
-from connector.kafka.cluster import KafkaCluster, cluster_of
-from connector.kafka.offsets import OffsetTable
-from connector.kafka.refusals import ConnectionRefused, words_of
+from connector.kafka.brokers import KafkaCluster, cluster_of
+from connector.kafka.gate.gate import REQUEST_TIMEOUT_MS, probe
+from connector.kafka.login.refusals import ConnectionRefused, words_of
 from connector.kafka.rights import READ, TOPIC, WRITE, Right, named, require
-from connector.process import EX_OK, EX_UNAVAILABLE, exit_misconfigured
-from connector.records import TaskId
-from connector.snowflake import from_iso, to_iso
+from connector.kafka.state import read_partition as partitions
+from connector.kafka.state.offsets import OffsetTable
+from connector.records.record import TaskId
+from connector.records.snowflake import from_iso, to_iso
+from connector.worker.process import EX_OK, EX_UNAVAILABLE, exit_misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from connector.config import ConnectorConfig, Loaded
-    from connector.process import ConnectorApp
-    from connector.settings import WorkerSettings
+    from connector.config.connector import ConnectorConfig, Loaded
+    from connector.config.worker import WorkerSettings
+    from connector.worker.process import ConnectorApp
 
 EX_USAGE = 2  # as click has it
 

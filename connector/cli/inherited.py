@@ -22,7 +22,7 @@ from mode.utils.imports import symbol_by_name
 from connector import __version__
 
 if TYPE_CHECKING:
-    from connector.process import ConnectorApp
+    from connector.worker.process import ConnectorApp
 
 EX_USAGE = 2  # as click has it
 
@@ -189,7 +189,7 @@ def _check_model(command: click.Command) -> None:
         try:
             symbol_by_name(str(values["name"]))
         except (ImportError, AttributeError, ValueError):
-            raise click.UsageError(f"There is no model {values['name']}: connector.posts.Post is one.") from None
+            raise click.UsageError(f"There is no model {values['name']}: connector.records.post.Post is one.") from None
         return show(**values)
 
     checked.checks = True  # type: ignore[attr-defined]

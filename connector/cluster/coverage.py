@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from connector.coverage import Coverage, Gap, GapState
-from connector.kafka.offsets import OffsetTable
-from connector.snowflake import to_iso
-from connector.spend import MILLS
+from connector.coverage.offset import Coverage, Gap, GapState
+from connector.coverage.spend import MILLS
+from connector.kafka.state.offsets import OffsetTable
+from connector.records.snowflake import to_iso
 
 SILENT_SECS = 45.0
 """Beyond `settle`, an offset that has not moved for so long tells of an outage: a keep-alive comes every 20 s, a commit

@@ -13,10 +13,10 @@ from typing import Protocol
 from mode import Service
 
 from connector.cluster.statuses import Statuses
-from connector.events import Event, GhostsUnknown, TasksAssigned
-from connector.records import TaskId
-from connector.status import Handle, State, TaskStatus
-from connector.task import RESTART_PAUSE_SECS, SourceTask
+from connector.records.record import TaskId
+from connector.task.status import Handle, State, TaskStatus
+from connector.task.task import RESTART_PAUSE_SECS, SourceTask
+from connector.telemetry.events import Event, GhostsUnknown, TasksAssigned
 
 REVOKED_STOP_SECS = 10.0
 """How long a task whose slot has moved may drain; its new owner fences it anyway."""

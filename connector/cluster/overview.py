@@ -8,13 +8,13 @@ from connector.cluster.coverage import coverage_of
 from connector.cluster.herder import Herder
 from connector.cluster.requests import GapRequests
 from connector.cluster.statuses import Statuses
-from connector.config import hide
-from connector.kafka.log import CompactedLog
-from connector.kafka.offsets import OffsetTable
-from connector.kafka.refusals import Refusal
-from connector.obstacles import Obstacles
-from connector.records import TaskId
-from connector.status import State
+from connector.config.connector import hide
+from connector.kafka.login.refusals import Refusal
+from connector.kafka.state.compacted_log import CompactedLog
+from connector.kafka.state.offsets import OffsetTable
+from connector.records.record import TaskId
+from connector.task.status import State
+from connector.telemetry.obstacles import Obstacles
 
 ANSWER_SECS = 15.0
 """Kafka counts as away when it has not answered this long."""

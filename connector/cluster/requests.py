@@ -16,9 +16,9 @@ from aiokafka.errors import KafkaError
 from faust.exceptions import NotReady, ProducerSendError
 
 from connector.cluster.statuses import PUBLISH_TIMEOUT_SECS
-from connector.kafka.delivery import failure_of
+from connector.kafka.delivery.sink import failure_of
 from connector.kafka.rights import WRITE, refused
-from connector.snowflake import from_iso, to_iso
+from connector.records.snowflake import from_iso, to_iso
 
 _log = getLogger(__name__)
 

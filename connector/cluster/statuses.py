@@ -17,12 +17,12 @@ from aiokafka.errors import KafkaError
 from faust.exceptions import NotReady, ProducerSendError
 from mode import Service
 
-from connector.events import Event, StatusNotPublished
-from connector.kafka.log import CompactedLog
 from connector.kafka.rights import WRITE, refused
-from connector.obstacles import Obstacles
-from connector.records import TaskId
-from connector.status import Handle, State, TaskStatus
+from connector.kafka.state.compacted_log import CompactedLog
+from connector.records.record import TaskId
+from connector.task.status import Handle, State, TaskStatus
+from connector.telemetry.events import Event, StatusNotPublished
+from connector.telemetry.obstacles import Obstacles
 
 PUBLISH_TIMEOUT_SECS = 10.0
 REFUSED_RETRY_SECS = 5.0

@@ -5,8 +5,8 @@ from typing import Any
 import orjson
 from faust.serializers.codecs import Codec
 
-from connector.posts import to_fields, to_line
-from connector.scanner import lean
+from connector.records.post import to_fields, to_line
+from connector.records.scanner import lean
 
 _READ = ("id", "text", "created_at", "author_id", "lang", "note_tweet")
 """What `to_fields` reads of a line's `data`; beside it only the rules."""

@@ -13,9 +13,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import ClusterAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError, for_code
 
 from connector.errors import BrokerUnsuitable
-from connector.events import Event, TopicCreated
 from connector.kafka import limits
 from connector.kafka.rights import CREATE, DESCRIBE_CONFIGS, TOPIC, Right, right_missing
+from connector.telemetry.events import Event, TopicCreated
 
 TASK_SLOTS = 64
 """Partitions of the topics in which each task has one of its own; also the most tasks that a group can run."""

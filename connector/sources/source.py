@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from math import inf
 
 from connector.errors import ConnectorError, RetriableError, RulesMissing, TokenRejected
-from connector.events import (
+from connector.records.record import Arrival, Connected, HeldRule, SourcePartition
+from connector.sources.http.wire import Wire
+from connector.sources.rest import rules
+from connector.sources.rest.account import Account, find_own
+from connector.sources.rest.api import Api, parse_problem
+from connector.sources.rest.credentials import Credentials
+from connector.sources.stream.connection import DEFAULT_LIMITS, Connection, Limits
+from connector.sources.stream.streams import Stream
+from connector.task.status import Handle, Released
+from connector.telemetry.events import (
     Event,
     FeatureUnavailable,
     RulesChanged,
@@ -16,15 +25,6 @@ from connector.events import (
     StreamErrorRepeated,
     TokenFetched,
 )
-from connector.records import Arrival, Connected, HeldRule, SourcePartition
-from connector.sources import rules
-from connector.sources.account import Account, find_own
-from connector.sources.api import Api, parse_problem
-from connector.sources.connection import DEFAULT_LIMITS, Connection, Limits
-from connector.sources.credentials import Credentials
-from connector.sources.streams import Stream
-from connector.sources.wire import Wire
-from connector.status import Handle, Released
 
 SAY_SECS = 60.0
 """Lines of X about errors are said so rarely, but all are counted."""

@@ -11,7 +11,7 @@ What a worker shows over HTTP, as Faust web views.
 import faust
 
 from connector.cluster.overview import Overview
-from connector.metrics import Metrics
+from connector.telemetry.metrics import Metrics
 from connector.web import coverage, health, rest
 
 

@@ -17,7 +17,7 @@ from connector.cluster.coverage import known_gaps
 from connector.cluster.overview import Overview
 from connector.cluster.requests import Action, GapRequest
 from connector.errors import DeliveryFailed
-from connector.snowflake import from_iso
+from connector.records.snowflake import from_iso
 
 ALL = "all"
 

@@ -7,7 +7,7 @@ from faust.web import Request, Response, View
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from connector.cluster.overview import Overview
-from connector.metrics import Metrics
+from connector.telemetry.metrics import Metrics
 
 
 def register(app: faust.App, overview: Overview, metrics: Metrics) -> None:

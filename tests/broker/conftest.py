@@ -7,11 +7,11 @@ import faust
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
-from connector.kafka.cluster import KafkaCluster
-from connector.kafka.delivery import DeliverySettings, TopicSink
-from connector.kafka.topic import Destination, PostsTopic
+from connector.kafka.brokers import KafkaCluster
+from connector.kafka.delivery.posts_topic import Destination, PostsTopic
+from connector.kafka.delivery.sink import DeliverySettings, TopicSink
 from connector.kafka.topics import declare, internal_topics
-from connector.records import TaskId
+from connector.records.record import TaskId
 from tests import topics
 from tests.brokers import Broker
 

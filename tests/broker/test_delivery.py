@@ -6,11 +6,11 @@ import random
 import pytest
 
 from connector.errors import DeliveryFailed, Fenced
-from connector.kafka.delivery import DeliverySettings, TopicSink
-from connector.kafka.offsets import encode_key
-from connector.kafka.producer import TaskProducer
+from connector.kafka.delivery.producer import TaskProducer
+from connector.kafka.delivery.sink import DeliverySettings, TopicSink
+from connector.kafka.state.offsets import encode_key
 from connector.kafka.topics import LARGE_RECORD_BYTES
-from connector.records import Batch, DeadLetter, OffsetWrite, Records, SourceRecord, TaskId
+from connector.records.record import Batch, DeadLetter, OffsetWrite, Records, SourceRecord, TaskId
 from tests import topics
 from tests.broker.conftest import SLOT, MakeSink
 from tests.brokers import Broker

@@ -11,13 +11,14 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from connector.cli import audit, coverage
-from connector.config import load
-from connector.events import BrokerAwaited, BrokerReached
-from connector.kafka import connection
-from connector.kafka.broker import BrokerGate
-from connector.kafka.cluster import cluster_of
-from connector.kafka.refusals import Refusals
+from connector.cli import coverage
+from connector.cli.audit import command
+from connector.config.connector import load
+from connector.kafka.brokers import cluster_of
+from connector.kafka.gate.gate import BrokerGate
+from connector.kafka.login import connection
+from connector.kafka.login.refusals import Refusals
+from connector.telemetry.events import BrokerAwaited, BrokerReached
 from tests import brokers
 from tests.brokers import free_port
 from tests.certificates import Authority
@@ -273,10 +274,10 @@ def test_audit_that_is_refused(house, monkeypatch, capsys):
     visit, sentence = WRONG["wrong password"]
     environ = visit.environ(house)
     loaded = load(environ | DECLARED, house.folder)
-    reading = audit.Reading(loaded.worker, loaded.connector)
-    monkeypatch.setattr(audit.Audit, "run", lambda *_: asyncio.run(reading.read(None, None)))
+    reading = command.Reading(loaded.worker, loaded.connector)
+    monkeypatch.setattr(command.Audit, "run", lambda *_: asyncio.run(reading.read(None, None)))
 
-    assert 69 == audit.run(LOOKED_FOR, loaded)
+    assert 69 == command.run(LOOKED_FOR, loaded)
     said = capsys.readouterr().err.splitlines()[-1]  # behind the minutes that are audited
     assert f"No audit: {sentence.format(environ['CONNECTOR_BROKER_URL'])}" == said
 

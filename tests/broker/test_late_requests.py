@@ -16,14 +16,14 @@ from dataclasses import dataclass
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from connector import task as tasks
+from connector.coverage.ledger import encode_ids
 from connector.errors import BrokerAway, Superseded
-from connector.events import TaskFailed, TaskFenced, TaskRestarting
-from connector.kafka.delivery import TopicSink
-from connector.ledger import encode_ids
-from connector.outbox import Outbox, Pending
-from connector.records import Batch, LedgerWrite, OffsetWrite, Records, SourceRecord
-from connector.status import State
+from connector.kafka.delivery.sink import TopicSink
+from connector.records.record import Batch, LedgerWrite, OffsetWrite, Records, SourceRecord
+from connector.task import task as tasks
+from connector.task.in_flight import Outbox, Pending
+from connector.task.status import State
+from connector.telemetry.events import TaskFailed, TaskFenced, TaskRestarting
 from tests import brokers, topics
 from tests.kafka_proxy import Api, Fault, KafkaProxy, answer_lost, dropped, late, slow, twice
 from tests.transactions import Feeder, Task, assert_exact, behind_proxy, make_sink, make_topics, transactions_of
@@ -359,7 +359,7 @@ async def test_nobody_follows(broker, proxy, fresh, api) -> None:
 
 
 class Heard:
-    """`connector.outbox.Listener`."""
+    """`connector.task.in_flight.Listener`."""
 
     def __init__(self) -> None:
         self.confirmed: list[Pending] = []

@@ -5,12 +5,12 @@ import time
 import pytest
 from aiokafka import AIOKafkaConsumer
 
+from connector.coverage.ledger import encode_ids
 from connector.errors import BrokerAway, FatalError
-from connector.kafka.cluster import KafkaCluster
-from connector.kafka.delivery import TopicSink
-from connector.ledger import encode_ids
-from connector.records import Batch, LedgerWrite, OffsetWrite, Records, SourceRecord
-from connector.snowflake import created_ms, first_id
+from connector.kafka.brokers import KafkaCluster
+from connector.kafka.delivery.sink import TopicSink
+from connector.records.record import Batch, LedgerWrite, OffsetWrite, Records, SourceRecord
+from connector.records.snowflake import created_ms, first_id
 from tests import topics
 from tests.broker.conftest import SLOT, MakeSink
 from tests.brokers import Broker

@@ -2,7 +2,7 @@
 
 import pytest
 
-from connector.kafka.partitioner import partition_of, partitions_of
+from connector.kafka.delivery.partitioner import partition_of, partitions_of
 from tests import topics
 from tests.brokers import Broker, KafkaBroker
 

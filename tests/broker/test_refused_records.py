@@ -10,13 +10,13 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import ConsumerRecord
 
+from connector.coverage.ledger import decode_ids
 from connector.errors import RecordsRefused
-from connector.events import RecordDropped, TaskFailed
-from connector.kafka import express, sieve
-from connector.ledger import decode_ids
-from connector.records import Batch, OffsetWrite, Records, SourceRecord
-from connector.snowflake import created_ms, first_id
-from connector.status import State
+from connector.kafka.delivery import sieve, small_batches
+from connector.records.record import Batch, OffsetWrite, Records, SourceRecord
+from connector.records.snowflake import created_ms, first_id
+from connector.task.status import State
+from connector.telemetry.events import RecordDropped, TaskFailed
 from tests import topics
 from tests.broker.conftest import MakeSink
 from tests.brokers import Broker
@@ -33,7 +33,7 @@ KEY = b'["posts",{"stream":"filtered"}]'
 @pytest.fixture
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "sender":
-        monkeypatch.setattr(express, "MAX_BYTES", 0)
+        monkeypatch.setattr(small_batches, "MAX_BYTES", 0)
     return request.param
 
 

@@ -8,19 +8,20 @@ from pathlib import Path
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
-from connector.cli import audit, coverage
+from connector.cli import coverage
+from connector.cli.audit import command
 from connector.cluster.requests import Action
-from connector.config import Loaded, load
+from connector.config.connector import Loaded, load
 from connector.errors import BrokerUnsuitable, RightMissing
-from connector.events import Event, RightUseful
-from connector.kafka.broker import probe
-from connector.kafka.cluster import KafkaCluster, cluster_of
-from connector.kafka.delivery import LETTER_HEADER_BYTES, DeliverySettings, TopicSink
-from connector.kafka.preparation import MAX_DEAD_LETTER_BYTES, needs_of, preparation, topics_of
+from connector.kafka.brokers import KafkaCluster, cluster_of
+from connector.kafka.delivery.posts_topic import RECORD_OVERHEAD_BYTES, Destination, PostsTopic
+from connector.kafka.delivery.sink import LETTER_HEADER_BYTES, DeliverySettings, TopicSink
+from connector.kafka.gate.gate import probe
+from connector.kafka.gate.preparation import MAX_DEAD_LETTER_BYTES, needs_of, preparation, topics_of
 from connector.kafka.rights import DESCRIBE_CONFIGS, READ, TOPIC, WRITE, Need, Right
-from connector.kafka.topic import RECORD_OVERHEAD_BYTES, Destination, PostsTopic
 from connector.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
-from connector.records import TaskId
+from connector.records.record import TaskId
+from connector.telemetry.events import Event, RightUseful
 from tests import brokers
 from tests.rights import USER, GuardedBroker, rights_of
 from tests.workers import environment
@@ -248,7 +249,7 @@ async def test_audit_names_its_rights(guarded: GuardedBroker, fresh: str) -> Non
     case = Case(guarded, fresh)
     guarded.create(case.topics)
     with pytest.raises(RightMissing) as caught:
-        await audit.Reading(case.loaded.worker, case.loaded.connector).read(None, None)
+        await command.Reading(case.loaded.worker, case.loaded.connector).read(None, None)
 
     assert str(caught.value) == (
         f"User alice lacks rights in Kafka: allow DESCRIBE_CONFIGS and READ on topic {fresh},"

@@ -6,8 +6,8 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from connector.errors import DeliveryFailed
-from connector.kafka.delivery import TopicSink
-from connector.kafka.partitioner import partition_of
+from connector.kafka.delivery.partitioner import partition_of
+from connector.kafka.delivery.sink import TopicSink
 from tests import topics
 from tests.broker.conftest import MakeSink
 from tests.broker.test_delivery import batch

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
-from connector import task as tasks
-from connector.events import TaskFailed, TaskFenced
-from connector.status import State
+from connector.task import task as tasks
+from connector.task.status import State
+from connector.telemetry.events import TaskFailed, TaskFenced
 from tests import topics
 from tests.brokers import Broker
 from tests.transactions import PARTITIONS, Feeder, Task, make_sink, make_topics, transactions_of

@@ -6,9 +6,9 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from connector.errors import BrokerUnsuitable
-from connector.events import TopicCreated
-from connector.kafka.broker import probe
+from connector.kafka.gate.gate import probe
 from connector.kafka.topics import TASK_SLOTS, TopicSpec, declare, internal_topics, settings_of
+from connector.telemetry.events import TopicCreated
 from tests import topics
 from tests.broker.conftest import DAY_MS
 from tests.brokers import Broker

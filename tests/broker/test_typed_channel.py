@@ -8,8 +8,8 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from connector.kafka.topic import PostsTopic
-from connector.posts import Post
+from connector.kafka.delivery.posts_topic import PostsTopic
+from connector.records.post import Post
 from tests import topics
 from tests.brokers import Broker
 from tests.topics import created_ms

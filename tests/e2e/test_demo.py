@@ -24,7 +24,9 @@ PROOF = re.compile(r"(\d+) posts written by the simulator, (\d+) in the topic, (
 class Run:
     """One demo; its output goes to a file in *folder*."""
 
-    def __init__(self, folder: Path, *options: str, command: tuple[str, ...] = ("-m", "connector.cli.demo")) -> None:
+    def __init__(
+        self, folder: Path, *options: str, command: tuple[str, ...] = ("-m", "connector.cli.demo.command")
+    ) -> None:
         self._out = folder / "out"
         environ = {**os.environ, "PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1", "TMPDIR": str(folder)}
         with self._out.open("wb") as out:

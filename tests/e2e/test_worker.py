@@ -9,7 +9,7 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from connector.ledger import decode_ids
+from connector.coverage.ledger import decode_ids
 from connector.simulator import SimulatorThread
 from tests import topics
 from tests.brokers import Broker

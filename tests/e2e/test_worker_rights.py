@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from connector.config import Loaded, load
-from connector.kafka.preparation import needs_of, topics_of
+from connector.config.connector import Loaded, load
+from connector.kafka.gate.preparation import needs_of, topics_of
 from connector.kafka.rights import GROUP, READ, TOPIC, TRANSACTIONAL_ID, WRITE, Right
 from connector.simulator import SimulatorThread
 from tests import brokers, topics

@@ -16,16 +16,16 @@ from enum import Enum
 
 import orjson
 
-from connector import clock
+from connector.coverage.ledger import decode_ids
+from connector.coverage.spend import POST_MILLS, Budget
 from connector.errors import BrokerAway, DeliveryFailed, Fenced, RecordsRefused, RightMissing
-from connector.ledger import decode_ids
-from connector.records import Arrival, Connected, HeldRule, Sifted, TaskId, held_bytes
-from connector.recovery import Policy
-from connector.snowflake import first_id
-from connector.spend import POST_MILLS, Budget
-from connector.status import Released
-from connector.task import SourceTask, TaskSettings
-from connector.threads import DaemonExecutor
+from connector.records import clock
+from connector.records.record import Arrival, Connected, HeldRule, Sifted, TaskId, held_bytes
+from connector.records.snowflake import first_id
+from connector.task.repair.policy import Policy
+from connector.task.status import Released
+from connector.task.task import SourceTask, TaskSettings
+from connector.worker.threads import DaemonExecutor
 
 MADE_MS = 1_793_536_496_789
 """When post 0 was made: 2026-11-01T12:34:56.789Z; each later one is a millisecond younger."""
@@ -153,7 +153,7 @@ class ScriptedSource:
 
 @dataclass
 class Piece:
-    """`connector.filler.Found`."""
+    """`connector.task.repair.repairer.Found`."""
 
     lines: tuple
     down_to_id: int
@@ -236,7 +236,7 @@ class _ScriptedReplay:
 
 @dataclass(frozen=True)
 class Asked:
-    """`connector.orders.Request`."""
+    """`connector.task.repair.orders.Request`."""
 
     from_ms: int
     action: str
@@ -284,7 +284,7 @@ class Held:
 
 @dataclass
 class Committed:
-    """`connector.outbox.CommittedOffsets`."""
+    """`connector.task.in_flight.CommittedOffsets`."""
 
     latest: dict
     seen: set

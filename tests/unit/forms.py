@@ -9,8 +9,8 @@ from unittest import mock
 
 import pytest
 
-from connector import native, posts, records
-from connector.kafka import encoder, partitioner
+from connector.kafka.delivery import partitioner, record_batch
+from connector.records import native, post, record
 
 if os.environ.get(native.PURE_PYTHON):
     NOT_BUILT = f"the compiled form is left out by {native.PURE_PYTHON}"
@@ -38,8 +38,8 @@ COMPILED_TOO = pytest.mark.skipif(native.compiled is None, reason=NOT_BUILT)
 def form(compiled: ModuleType | None) -> Iterator[None]:
     """Put *compiled* in its place wherever it is used."""
     with contextlib.ExitStack() as stack:
-        for module in (posts, partitioner, encoder):
+        for module in (post, partitioner, record_batch):
             stack.enter_context(mock.patch.object(module, "compiled", compiled))
-        post_bytes = records.PYTHON_POST_BYTES if compiled is None else records.COMPILED_POST_BYTES
-        stack.enter_context(mock.patch.object(records, "POST_BYTES", post_bytes))
+        post_bytes = record.PYTHON_POST_BYTES if compiled is None else record.COMPILED_POST_BYTES
+        stack.enter_context(mock.patch.object(record, "POST_BYTES", post_bytes))
         yield

@@ -3,7 +3,7 @@
 import json
 import random
 
-from connector.posts import MAX_ID
+from connector.records.post import MAX_ID
 
 DEPTHS = (63, 64, 65, 254, 500, 1_000, 1_024, 1_500, 5_000, 100_000)
 """Around the limits of msgspec, orjson, `json` and the compiled form, and far beyond."""

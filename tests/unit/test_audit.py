@@ -7,12 +7,12 @@ from decimal import Decimal
 
 import pytest
 
-from connector.audit import Hole, Minute, Report, Sums, Tally, TopicTally, compare, holes
-from connector.cli import audit
-from connector.cli.audit import Wrong, read_request
-from connector.config import load
-from connector.coverage import Coverage, Gap, GapState
-from connector.snowflake import first_id
+from connector.cli.audit import command
+from connector.cli.audit.command import Wrong, read_request
+from connector.cli.audit.comparison import Hole, Minute, Report, Sums, Tally, TopicTally, compare, holes
+from connector.config.connector import load
+from connector.coverage.offset import Coverage, Gap, GapState
+from connector.records.snowflake import first_id
 
 NOON = int(datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp() * 1000)
 MINUTE = 60_000
@@ -385,7 +385,7 @@ def test_wrong_arguments_are_told_on_standard_error(tmp_path, capsys: pytest.Cap
     """Exit code 2; nothing was asked of anybody."""
     loaded = load({**ENVIRONMENT, "CONNECTOR_STREAM": "sample", "CONNECTOR_HASHTAGS": ""}, tmp_path)
 
-    assert 2 == audit.run({**VALUES, "from_": None}, loaded)
+    assert 2 == command.run({**VALUES, "from_": None}, loaded)
     said = capsys.readouterr()
     assert "" == said.out
     assert 2 == len(said.err.splitlines())
@@ -394,7 +394,7 @@ def test_wrong_arguments_are_told_on_standard_error(tmp_path, capsys: pytest.Cap
 def test_without_a_connector_there_is_nothing_to_audit(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     """As a worker says it: what is missing, exit code 78."""
     with pytest.raises(SystemExit) as end:
-        audit.run(VALUES, load({}, tmp_path), ("CONNECTOR_TOPIC is required.",))
+        command.run(VALUES, load({}, tmp_path), ("CONNECTOR_TOPIC is required.",))
 
     assert 78 == end.value.code
     assert "CONNECTOR_TOPIC is required." in capsys.readouterr().err
@@ -403,10 +403,10 @@ def test_without_a_connector_there_is_nothing_to_audit(tmp_path, capsys: pytest.
 def test_x_away_is_one_sentence(tmp_path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
     """After some tries; exit code 69, which is not the one of incompleteness."""
     monkeypatch.setattr("time.sleep", lambda _: None)
-    monkeypatch.setattr("connector.sources.counts.RETRY_SECS", 0.0)
+    monkeypatch.setattr("connector.sources.archive.counts.RETRY_SECS", 0.0)
     loaded = load({**ENVIRONMENT, "CONNECTOR_X_API_URL": "http://127.0.0.1:9"}, tmp_path)
 
-    assert 69 == audit.run(VALUES, loaded)
+    assert 69 == command.run(VALUES, loaded)
     said = capsys.readouterr().err.splitlines()
     assert said[-1].startswith("No audit: The connection to X")
     assert not any("Traceback" in sentence for sentence in said)

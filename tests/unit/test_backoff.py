@@ -6,15 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector import errors
-from connector.backoff import (
-    CONNECT_WINDOW_SECS,
-    CONNECTS_PER_WINDOW,
-    RESET_MARGIN_SECS,
-    SCHEDULES,
-    Backoff,
-    ConnectFloor,
-    schedule_of,
-)
 from connector.errors import (
     RESET_SECS_MAX,
     BudgetReached,
@@ -25,6 +16,15 @@ from connector.errors import (
     RateLimited,
     RetriableError,
     ServiceUnavailable,
+)
+from connector.task.backoff import (
+    CONNECT_WINDOW_SECS,
+    CONNECTS_PER_WINDOW,
+    RESET_MARGIN_SECS,
+    SCHEDULES,
+    Backoff,
+    ConnectFloor,
+    schedule_of,
 )
 
 RETRIABLE = [

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.buffer import Buffer
-from connector.records import Connected
+from connector.records.record import Connected
+from connector.task.buffer import Buffer
 from tests.unit.fakes import arrival, post
 
 SIZE = arrival(post(1)).size

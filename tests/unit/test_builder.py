@@ -2,14 +2,14 @@
 
 import pytest
 
-from connector import worker
-from connector.builder import budget_of, policy_of
-from connector.config import load
-from connector.coverage import Coverage, Way
-from connector.kafka.offsets import encode_key
-from connector.records import TaskId
-from connector.sources.finder import QUERY_CHARACTERS
-from connector.spend import Budget, Spend
+from connector.config.connector import load
+from connector.coverage.offset import Coverage, Way
+from connector.coverage.spend import Budget, Spend
+from connector.kafka.state.offsets import encode_key
+from connector.records.record import TaskId
+from connector.sources.archive.finder import QUERY_CHARACTERS
+from connector.worker import wiring
+from connector.worker.tasks import budget_of, policy_of
 
 DECLARED = {"CONNECTOR_TOPIC": "posts", "CONNECTOR_HASHTAGS": "python", "CONNECTOR_X_BEARER_TOKEN": "AAAAsynthetic"}
 FIREHOSE = {"CONNECTOR_STREAM": "firehose", "CONNECTOR_HASHTAGS": ""}
@@ -97,7 +97,7 @@ async def built(tmp_path, *environs, number=0):
     environ = dict(DECLARED)
     for each in environs:
         environ |= each
-    app = worker.wire(load(environ, tmp_path))
+    app = wiring.wire(load(environ, tmp_path))
     return app, app.herder._build(TaskId("posts", number), number, on_status=lambda _: None, ghosts=())
 
 

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from connector.cli.coverage import BAR_CELLS, MISSING, bar, show
-from connector.snowflake import from_iso
+from connector.records.snowflake import from_iso
 
 NOW = "2026-11-24T16:34:49.000Z"
 GAP = {

@@ -8,9 +8,9 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
-from connector.cli import demo
-from connector.cli.proof import Proof, compare
-from connector.cli.screen import Figures, Screen, sentence, summary
+from connector.cli.demo import command
+from connector.cli.demo.proof import Proof, compare
+from connector.cli.demo.screen import Figures, Screen, sentence, summary
 
 CLEAN = {"id": "c1", "closed_at": 9.0, "clean": True}
 RESET = {"id": "c2", "closed_at": 9.0, "clean": False}
@@ -143,8 +143,8 @@ def test_settings_of_the_user_stay_outside() -> None:
     """No CONNECTOR_* reaches the children, but the login to a broker of the user's own."""
     environ = {"CONNECTOR_TOPIC": "mine", "CONNECTOR_KAFKA_SASL_USERNAME": "me", "PATH": "/bin", "PYTHONPATH": "/lib"}
 
-    embedded = demo.surroundings(environ, keep_kafka=False)
-    own = demo.surroundings(environ, keep_kafka=True)
+    embedded = command.surroundings(environ, keep_kafka=False)
+    own = command.surroundings(environ, keep_kafka=True)
 
     assert "CONNECTOR_TOPIC" not in own
     assert own["CONNECTOR_KAFKA_SASL_USERNAME"] == "me"
@@ -159,10 +159,10 @@ def test_without_an_embedded_broker_it_says_what_to_do(monkeypatch) -> None:
     def none(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(demo.importlib, "import_module", none)
+    monkeypatch.setattr(command.importlib, "import_module", none)
 
-    with pytest.raises(demo.DemoFailed, match="make demo BROKER=kafka://host:9092"):
-        demo.broker_command(1)
+    with pytest.raises(command.DemoFailed, match="make demo BROKER=kafka://host:9092"):
+        command.broker_command(1)
 
 
 def test_takes_another_port_where_one_is_taken() -> None:
@@ -170,8 +170,8 @@ def test_takes_another_port_where_one_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
-        assert demo.free_port(port) != port
-    assert demo.free_port(port) == port
+        assert command.free_port(port) != port
+    assert command.free_port(port) == port
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_takes_another_port_where_one_is_taken() -> None:
 )
 def test_make_says_what_is_wrong(arguments, said, tmp_path, capsys):
     """One sentence for its last line; nothing for what is right, and nothing is printed."""
-    found = demo.wrong(arguments, {}, tmp_path)
+    found = command.wrong(arguments, {}, tmp_path)
 
     assert found.startswith(said)
     assert bool(found) == bool(said)
@@ -201,9 +201,9 @@ def test_no_folder_for_temporary_files(monkeypatch, capsys):
     def none():
         raise FileNotFoundError(2, "No usable temporary directory found")
 
-    monkeypatch.setattr(demo.tempfile, "gettempdir", none)
+    monkeypatch.setattr(command.tempfile, "gettempdir", none)
 
-    assert 1 == demo.run({"broker": None, "rate": 5.0, "duration": None, "faults": True, "keep": False})
+    assert 1 == command.run({"broker": None, "rate": 5.0, "duration": None, "faults": True, "keep": False})
     assert "--tmpfs /tmp" in capsys.readouterr().err
 
 
@@ -222,11 +222,11 @@ def test_the_demo_goes_on_under_nohup(monkeypatch):
             kept.append(signal.getsignal(signal.SIGHUP))
             raise Ends
 
-    monkeypatch.setattr(demo, "Demo", FakeDemo)
+    monkeypatch.setattr(command, "Demo", FakeDemo)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with pytest.raises(Ends):
-            demo.run({"broker": None, "rate": 5.0, "duration": None, "faults": True, "keep": False})
+            command.run({"broker": None, "rate": 5.0, "duration": None, "faults": True, "keep": False})
     finally:
         signal.signal(signal.SIGHUP, before)
 

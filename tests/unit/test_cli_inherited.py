@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from faust.cli.base import cli
 
-from connector import __version__, worker
+from connector import __version__
 from connector.cli.inherited import HIDDEN, REFUSED
 from connector.cluster.statuses import Statuses
-from connector.config import load
+from connector.config.connector import load
+from connector.worker import wiring
 
 ENVIRONMENT = {
     "CONNECTOR_TOPIC": "posts",
@@ -27,10 +28,10 @@ def call(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments, configure=None):
-        app = worker.wire(load(ENVIRONMENT, tmp_path))
+        app = wiring.wire(load(ENVIRONMENT, tmp_path))
         monkeypatch.setattr(sys, "argv", ["murmuration", *arguments])
         if configure is not None:
-            monkeypatch.setattr("connector.process.ConnectorWorker.execute_from_commandline", configure)
+            monkeypatch.setattr("connector.worker.process.ConnectorWorker.execute_from_commandline", configure)
         with pytest.raises(SystemExit) as caught:
             cli(args=list(arguments), app=app)
         out, err = capsys.readouterr()
@@ -70,7 +71,7 @@ def test_a_wrong_model_is_a_sentence(call):
     code, _, err = call("model", "Post")
 
     assert 2 == code
-    assert "Error: There is no model Post: connector.posts.Post is one." in err
+    assert "Error: There is no model Post: connector.records.post.Post is one." in err
     assert "Traceback" not in err
 
 
@@ -148,7 +149,7 @@ def test_a_worker_obeys_its_command_line(call, arguments, level, log_format, pat
 def test_a_worker_names_the_port_that_it_has(call, monkeypatch, arguments, web, ids):
     """Its id and its first line are of the port that it listens on, so that two of a host are two."""
     seen = []
-    monkeypatch.setattr(worker, "Emitter", lambda _: seen.append)
+    monkeypatch.setattr(wiring, "Emitter", lambda _: seen.append)
 
     def look(self):
         self.app.announce()
@@ -189,7 +190,7 @@ def test_version_needs_no_settings(tmp_path):
 def test_log_in_a_file(tmp_path):
     """The file has the lines, also after logrotate has moved it, and standard error has none."""
     code = (
-        "import logging, os; from connector import logs; logs.configure('INFO', 'json', path='log.txt')\n"
+        "import logging, os; from connector.telemetry import logs; logs.configure('INFO', 'json', path='log.txt')\n"
         "log = logging.getLogger('connector'); log.warning('one'); os.rename('log.txt', 'old.txt'); log.warning('two')"
     )
     done = subprocess.run(  # noqa: S603  # ours

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from connector import clock
+from connector.records import clock
 
 
 def test_it_is_unix_time():

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector import docs
-from connector.config import CONNECTOR_OPTIONS, ConnectorConfig, check, hide, load, parse
+from connector.config import docs
+from connector.config.connector import CONNECTOR_OPTIONS, ConnectorConfig, check, hide, load, parse
+from connector.config.options import environment_names
+from connector.config.rules import Rule
+from connector.config.worker import FAUST_SETTINGS, WORKER_OPTIONS
 from connector.errors import ConfigError
-from connector.options import environment_names
-from connector.ruleset import Rule
-from connector.settings import FAUST_SETTINGS, WORKER_OPTIONS
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(__file__).parent / "data"
@@ -639,7 +639,7 @@ def test_configuration_is_frozen():
 
 
 def test_documentation_is_fresh():
-    """docs/configuration.md says what the declarations say; `python -m connector.docs` writes it."""
+    """docs/configuration.md says what the declarations say; `python -m connector.config.docs` writes it."""
     assert docs.page() == (ROOT / "docs" / "configuration.md").read_text()
 
 

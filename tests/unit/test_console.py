@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector import console
-from connector.console import Console, line_of
-from connector.events import PrintEnded, PrintSkipped, PrintStalled
-from connector.records import Records, SourceRecord
+from connector.records.record import Records, SourceRecord
+from connector.task import console
+from connector.task.console import Console, line_of
+from connector.telemetry.events import PrintEnded, PrintSkipped, PrintStalled
 from tests.unit.fakes import MADE_MS, fill, key_of, post, until
 
 TIME = "2026-11-01T12:34:56.789Z"
@@ -318,8 +318,8 @@ async def test_terminal_that_does_not_know_all_letters(tmp_path, encoding, shown
 
 PROCESS = """
 import asyncio, sys
-from connector.console import Console
-from connector.records import Records, SourceRecord
+from connector.task.console import Console
+from connector.records.record import Records, SourceRecord
 
 async def main():
     console = Console(sys.stdout, lambda event: print(type(event).__name__, file=sys.stderr))

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.converter import Converted, Converter
 from connector.errors import BadRecord
-from connector.posts import MAX_ID, head_of
-from connector.records import SourceRecord
+from connector.records.post import MAX_ID, head_of
+from connector.records.record import SourceRecord
+from connector.task.converter import Converted, Converter
 from tests.unit.fakes import MADE_MS, arrival, id_of, key_of, post
 
 BAD = b'{"errors":[{"title":"oops"}]}'

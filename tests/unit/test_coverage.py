@@ -14,16 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from connector import clock, ledger
-from connector import coverage as module
-from connector.buffer import Buffer
-from connector.converter import Converted, Converter
-from connector.coverage import Coverage, Gap, GapState, Way
-from connector.feed import GAP_EDGE_MS, OFFSET, REPAIRED, RULES, Feed, FeedSettings, Page, ledger_write
-from connector.records import Arrival, Batch, Connected
-from connector.recovery import REPLAY_SLICE_MS, Lost, Policy, Repair, Split, backfill_minutes, step_for
-from connector.snowflake import created_ms, first_id
-from connector.spend import Budget, Spend
+from connector.coverage import ledger
+from connector.coverage import offset as module
+from connector.coverage.offset import Coverage, Gap, GapState, Way
+from connector.coverage.spend import Budget, Spend
+from connector.records import clock
+from connector.records.record import Arrival, Batch, Connected
+from connector.records.snowflake import created_ms, first_id
+from connector.task.buffer import Buffer
+from connector.task.converter import Converted, Converter
+from connector.task.progress import GAP_EDGE_MS, OFFSET, REPAIRED, RULES, Feed, FeedSettings, Page, ledger_write
+from connector.task.repair.policy import REPLAY_SLICE_MS, Lost, Policy, Repair, Split, backfill_minutes, step_for
 from tests.unit.fakes import MADE_MS, TASK, MemoryKafka
 
 MS = st.integers(0, 4_000_000_000_000)

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from connector.endings import to_the_end
+from connector.task.endings import to_the_end
 
 
 async def test_what_work_returns_and_raises():

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from dotenv import parser
 
-from connector.config import load
-from connector.envfile import load_dotenv_into
+from connector.config.connector import load
+from connector.config.dotenv import load_dotenv_into
 from connector.errors import ConfigError
 
 TOKEN = "AAAAsynthetic"  # noqa: S105  # opens nothing

@@ -4,8 +4,9 @@ import typing
 
 import pytest
 
-from connector import events
-from connector.events import (
+from connector.records.record import TaskId
+from connector.telemetry import events
+from connector.telemetry.events import (
     BatchDelivered,
     DeliveryFellBack,
     DuplicatesDropped,
@@ -25,8 +26,7 @@ from connector.events import (
     TaskRestarting,
     TaskStarted,
 )
-from connector.metrics import Metrics
-from connector.records import TaskId
+from connector.telemetry.metrics import Metrics
 from tests.unit.fakes import TASK
 
 EVENTS = [

@@ -6,16 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 import orjson
 import pytest
 
-from connector import clock
-from connector.buffer import Buffer
-from connector.converter import Converted, Converter
-from connector.coverage import Coverage, Gap, GapState, Way
+from connector.coverage.offset import Coverage, Gap, GapState, Way
+from connector.coverage.spend import Budget, Spend
 from connector.errors import BudgetReached, FatalError
-from connector.events import GapAccepted, GapLost, GapOpened, GapRepaired
-from connector.feed import BUDGET_DETAIL, KEPT_GAPS, OFFSET, REPAIRED, RULES, Feed, FeedSettings, Page
-from connector.records import BUDGET, Connected, HeldRule, SourceRecord
-from connector.snowflake import first_id, to_iso
-from connector.spend import Budget, Spend
+from connector.records import clock
+from connector.records.record import BUDGET, Connected, HeldRule, SourceRecord
+from connector.records.snowflake import first_id, to_iso
+from connector.task.buffer import Buffer
+from connector.task.converter import Converted, Converter
+from connector.task.progress import BUDGET_DETAIL, KEPT_GAPS, OFFSET, REPAIRED, RULES, Feed, FeedSettings, Page
+from connector.telemetry.events import GapAccepted, GapLost, GapOpened, GapRepaired
 from tests.unit.fakes import MADE_MS, RULE, TASK, MemorySink, arrival, id_of, key_of, post
 
 T0 = 1_793_536_500_000

@@ -7,9 +7,10 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from connector import backoff, coverage, filler, gatherer, ledger, orders, recovery, task
-from connector.backoff import Schedule
-from connector.coverage import Coverage, Gap, GapState, Way
+from connector.coverage import ledger, offset
+from connector.coverage.ledger import YOUNG_IDS, Ledger
+from connector.coverage.offset import Coverage, Gap, GapState, Way
+from connector.coverage.spend import Budget
 from connector.errors import (
     ConnectionLost,
     ConnectionTaken,
@@ -20,7 +21,15 @@ from connector.errors import (
     ServiceUnavailable,
     TokenRejected,
 )
-from connector.events import (
+from connector.records.record import OffsetWrite
+from connector.records.snowflake import created_ms, first_id, to_iso
+from connector.task import backoff, batcher, task
+from connector.task.backoff import Schedule
+from connector.task.progress import ledger_write
+from connector.task.repair import orders, policy, repairer
+from connector.task.repair.policy import Policy
+from connector.task.status import State
+from connector.telemetry.events import (
     DuplicatesDropped,
     GapAccepted,
     GapLost,
@@ -31,13 +40,6 @@ from connector.events import (
     RequestLeft,
     TaskFailed,
 )
-from connector.feed import ledger_write
-from connector.ledger import YOUNG_IDS, Ledger
-from connector.records import OffsetWrite
-from connector.recovery import Policy
-from connector.snowflake import created_ms, first_id, to_iso
-from connector.spend import Budget
-from connector.status import State
 from tests.unit.fakes import (
     AWAY,
     CONFIRMED,
@@ -75,9 +77,9 @@ def no_waiting(monkeypatch):
     monkeypatch.setattr(task, "RESTART_PAUSE_SECS", 0.01)
     monkeypatch.setattr(backoff, "CONNECT_WINDOW_SECS", 0.0)
     monkeypatch.setattr(backoff, "RESET_MARGIN_SECS", 0.0)
-    monkeypatch.setattr(coverage, "MARGIN_MS", 0)
-    monkeypatch.setattr(recovery, "FRESH_MS", 0)
-    monkeypatch.setattr(filler, "LOOK_SECS", 0.01)
+    monkeypatch.setattr(offset, "MARGIN_MS", 0)
+    monkeypatch.setattr(policy, "FRESH_MS", 0)
+    monkeypatch.setattr(repairer, "LOOK_SECS", 0.01)
     monkeypatch.setattr(orders, "COMMIT_POLL_SECS", 0.001)
     soon = Schedule(first=WAIT, second=WAIT, cap=WAIT)
     for kind in (ConnectionLost, ServiceUnavailable, RateLimited, ConnectionTaken, TokenRejected, DeliveryFailed):
@@ -218,13 +220,13 @@ async def test_newest_gap_first():
 
 async def test_young_gap_waits_until_x_has_all_of_it(monkeypatch):
     """Search is complete after half a minute; an older gap is repaired meanwhile."""
-    monkeypatch.setattr(recovery, "FRESH_MS", 600_000)
+    monkeypatch.setattr(policy, "FRESH_MS", 600_000)
     world = World(gap(0, 100), gap(HOUR_MS - 900, HOUR_MS - 800))
     finder = ScriptedFinder([50, HOUR_MS - 850])
     async with world.owner(finder):
         await until(lambda: world.closed)
         assert [(0, 100, "repaired", 1)] == world.closed
-        monkeypatch.setattr(recovery, "FRESH_MS", 0)  # it is old enough now
+        monkeypatch.setattr(policy, "FRESH_MS", 0)  # it is old enough now
         await until(lambda: 2 == len(world.closed))
 
     assert list(map(post, [50, HOUR_MS - 850])) == world.kafka.values
@@ -359,7 +361,7 @@ async def test_limit_is_waited_for_with_the_search():
 
 async def test_nothing_is_forgotten_while_a_search_waits(monkeypatch):
     """A limit may last a quarter of an hour: the ids of the gap are remembered until the search goes on."""
-    monkeypatch.setattr(gatherer, "FORGET_SECS", 0.0)
+    monkeypatch.setattr(batcher, "FORGET_SECS", 0.0)
     monkeypatch.setattr(ledger, "YOUNG_IDS", 1)
     monkeypatch.setattr(ledger, "LEAF_IDS", 1)
     world = World(gap(0, 1000))
@@ -395,10 +397,10 @@ async def test_nothing_is_forgotten_while_the_ledger_is_read(monkeypatch):
 
 async def test_nothing_is_forgotten_while_another_gap_is_repaired(monkeypatch):
     """A newer gap may be repaired while a search waits; then the ids of the older one are read again."""
-    monkeypatch.setattr(gatherer, "FORGET_SECS", 0.0)
+    monkeypatch.setattr(batcher, "FORGET_SECS", 0.0)
     monkeypatch.setattr(ledger, "YOUNG_IDS", 1)
     monkeypatch.setattr(ledger, "LEAF_IDS", 1)
-    monkeypatch.setattr(recovery, "FRESH_MS", 600_000)
+    monkeypatch.setattr(policy, "FRESH_MS", 600_000)
     older = -48 * HOUR_MS
     world = World(gap(older, older + 1000), gap(HOUR_MS - 2000, HOUR_MS - 1000), covered_from=-72 * HOUR_MS)
     world.kafka.ledger.append(ledger_write([id_of(older + 100)], None, now_ms=NOW_MS))
@@ -407,7 +409,7 @@ async def test_nothing_is_forgotten_while_another_gap_is_repaired(monkeypatch):
     finder = ScriptedFinder(numbers, None, limited)
     async with world.owner(finder, policy=BOTH) as running:
         await until(lambda: running.said(RepairDelayed))
-        monkeypatch.setattr(recovery, "FRESH_MS", 0)  # the newer one is old enough now
+        monkeypatch.setattr(policy, "FRESH_MS", 0)  # the newer one is old enough now
         world.let_limit_end(running)
         await until(lambda: 2 == len(world.closed))
 
@@ -556,7 +558,7 @@ async def test_recovery_none_repairs_nothing():
 
 async def test_replay_in_slices(monkeypatch):
     """An interval is replayed in pieces of ten minutes, newest first, each of which moves the gap."""
-    monkeypatch.setattr(filler, "REPLAY_SLICE_MS", 400)
+    monkeypatch.setattr(repairer, "REPLAY_SLICE_MS", 400)
     world, finder = World(gap(0, 1000)), ScriptedFinder([100, 300, 500, 700, 900], size=9)
     async with world.owner(finder, policy=REPLAY):
         await until(lambda: world.closed)
@@ -569,7 +571,7 @@ async def test_replay_in_slices(monkeypatch):
 
 async def test_replay_of_more_than_its_buffer(monkeypatch):
     """What the task has taken makes room for what comes behind it."""
-    monkeypatch.setattr(filler, "REPLAY_BUFFER_BYTES", 2 * len(post(1)))
+    monkeypatch.setattr(repairer, "REPLAY_BUFFER_BYTES", 2 * len(post(1)))
     numbers = list(range(100, 900, 50))
     world, finder = World(gap(0, 1000)), ScriptedFinder(numbers, size=1)
     async with world.owner(finder, policy=REPLAY):
@@ -833,7 +835,7 @@ async def test_page_that_is_ready_at_a_stop_is_delivered():
 async def test_remembering_millions_lets_others_run():
     """Ids that are read back are known at the end, and the event loop has its turns meanwhile."""
     known, turns = Ledger(), 0
-    remembering = asyncio.create_task(filler.remember(known, range(1, 5 * YOUNG_IDS)))
+    remembering = asyncio.create_task(repairer.remember(known, range(1, 5 * YOUNG_IDS)))
     while not remembering.done():
         turns += 1
         await asyncio.sleep(0)

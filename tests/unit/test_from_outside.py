@@ -12,24 +12,24 @@ import random
 import pytest
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 
-from connector import feed
 from connector.cluster.assignment import _claims_of
 from connector.cluster.coverage import coverage_of
 from connector.cluster.requests import GapRequests
 from connector.cluster.statuses import decode_status
-from connector.coverage import Coverage
+from connector.config.options import Unfit
+from connector.config.rules import read_rules
+from connector.coverage.ledger import YOUNG_IDS, Ledger, Runs, decode_ids, encode_ids
+from connector.coverage.offset import Coverage
 from connector.errors import FatalError, ServiceUnavailable
-from connector.kafka.offsets import OffsetTable, decode_key
-from connector.ledger import YOUNG_IDS, Ledger, Runs, decode_ids, encode_ids
-from connector.options import Unfit
-from connector.ruleset import read_rules
+from connector.kafka.state.offsets import OffsetTable, decode_key
 from connector.simulator.control import BadControl, _body
 from connector.simulator.faults import UnknownFault, parse_schedule
 from connector.simulator.wire import Request
-from connector.sources.account import Account
-from connector.sources.api import Api, parse_problem
-from connector.sources.credentials import BearerToken
-from connector.sources.rules import held_rules
+from connector.sources.rest.account import Account
+from connector.sources.rest.api import Api, parse_problem
+from connector.sources.rest.credentials import BearerToken
+from connector.sources.rest.rules import held_rules
+from connector.task import progress
 from connector.web.coverage import _json, requests_in
 from connector.web.guard import _knows
 from tests.unit.hostile import NO_POSTS, POSTS
@@ -150,12 +150,16 @@ PROBLEMS = [
 ]
 DOORS = {
     "offset": (offset, ValueError, [*encoded(odd(OFFSET)), *ANYTHING]),
-    "offset of a task": (lambda value: feed._decode(value, ""), FatalError, [*encoded(odd(OFFSET)), *ANYTHING]),
+    "offset of a task": (lambda value: progress._decode(value, ""), FatalError, [*encoded(odd(OFFSET)), *ANYTHING]),
     "offset that is shown": (table, ValueError, [*encoded(odd(OFFSET)), *ANYTHING]),
     "key of an offset": (decode_key, (), ANYTHING),
-    "closed gaps": (feed._decode_gaps, FatalError, [*encoded([each] for each in odd(GAP)), *ANYTHING]),
+    "closed gaps": (progress._decode_gaps, FatalError, [*encoded([each] for each in odd(GAP)), *ANYTHING]),
     "closed gaps that are shown": (closed_gaps, ValueError, [*encoded([each] for each in odd(GAP)), *ANYTHING]),
-    "sets of rules": (feed._decode_rules, FatalError, [*encoded({"a": [["1", "x", each]]} for each in ODD), *ANYTHING]),
+    "sets of rules": (
+        progress._decode_rules,
+        FatalError,
+        [*encoded({"a": [["1", "x", each]]} for each in ODD), *ANYTHING],
+    ),
     "ledger": (ledger, ValueError, [*damaged(encode_ids([5, 7, 2**62])), *ANYTHING]),
     "status": (decode_status, ValueError, [*encoded(odd(STATUS)), *ANYTHING]),
     "request for a gap": (

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector import coverage, task
-from connector.gatherer import POSTS_AT_ONCE, _together
-from connector.ledger import decode_ids
-from connector.records import Arrival, Connected
-from connector.status import State
+from connector.coverage import offset
+from connector.coverage.ledger import decode_ids
+from connector.records.record import Arrival, Connected
+from connector.task import task
+from connector.task.batcher import POSTS_AT_ONCE, _together
+from connector.task.status import State
 from tests.unit.fakes import (
     CONFIRMED,
     DOUBTFUL,
@@ -33,7 +34,7 @@ NEVER_SECS = 3600.0
 def no_waiting(monkeypatch):
     monkeypatch.setattr(task, "RESTART_PAUSE_SECS", 0.01)
     monkeypatch.setattr(task, "PROOF_POLL_SECS", 0.002)
-    monkeypatch.setattr(coverage, "MARGIN_MS", 0)
+    monkeypatch.setattr(offset, "MARGIN_MS", 0)
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from connector import native
-from connector.converter import Converted, Converter
 from connector.errors import BadRecord
-from connector.kafka.encoder import BatchStyle, record_batches
-from connector.kafka.partitioner import split
-from connector.posts import MAX_ID, head_of
-from connector.records import DeadLetter, Records, SourceRecord
+from connector.kafka.delivery.partitioner import split
+from connector.kafka.delivery.record_batch import BatchStyle, record_batches
+from connector.records import native
+from connector.records.post import MAX_ID, head_of
+from connector.records.record import DeadLetter, Records, SourceRecord
+from connector.task.converter import Converted, Converter
 from tests.unit.fakes import arrival, id_of, post
 from tests.unit.forms import COMPILED_TOO, FORMS, form
 from tests.unit.hostile import NO_POSTS, POSTS, SMALL, damaged, deep, oracle, text

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector import ledger as module
-from connector.ledger import Ledger, Runs, decode_ids, encode_ids
-from connector.posts import MAX_ID
-from connector.snowflake import first_id
+from connector.coverage import ledger as module
+from connector.coverage.ledger import Ledger, Runs, decode_ids, encode_ids
+from connector.records.post import MAX_ID
+from connector.records.snowflake import first_id
 from tests.unit.fakes import MADE_MS, id_of
 
 POST_BYTES = 2_600

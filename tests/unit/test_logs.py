@@ -6,10 +6,10 @@ import pytest
 import structlog
 from aiokafka.errors import KafkaError, ProducerFenced
 
-from connector import logs
-from connector.events import BatchDelivered, StreamDisconnected, TaskFailed, TasksAssigned
-from connector.logs import REPEAT_SECS, Emitter, Throttle
-from connector.metrics import Metrics
+from connector.telemetry import logs
+from connector.telemetry.events import BatchDelivered, StreamDisconnected, TaskFailed, TasksAssigned
+from connector.telemetry.logs import REPEAT_SECS, Emitter, Throttle
+from connector.telemetry.metrics import Metrics
 from tests.unit.fakes import TASK
 
 

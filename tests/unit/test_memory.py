@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from connector.memory import without
+from connector.worker.memory import without
 
 SCRIPT = """
 import ctypes, sys, threading
-from connector.memory import keep_memory
+from connector.worker.memory import keep_memory
 
 if sys.argv[1] == "kept":
     keep_memory()
@@ -44,7 +44,7 @@ def test_threads_share_their_memory():
 HOLES = """
 import sys
 from pathlib import Path
-from connector.memory import give_back, keep_memory
+from connector.worker.memory import give_back, keep_memory
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

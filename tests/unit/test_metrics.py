@@ -2,11 +2,11 @@ from types import SimpleNamespace
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from connector import clock
-from connector.coverage import Coverage, Gap, GapState
+from connector.coverage.offset import Coverage, Gap, GapState
 from connector.errors import ServiceUnavailable
-from connector.gauges import gauges_of
-from connector.metrics import AGE_BUCKETS_SECS, DELIVERY_BUCKETS_SECS, Metrics, WeightedHistogram, gauge
+from connector.records import clock
+from connector.telemetry.metrics import AGE_BUCKETS_SECS, DELIVERY_BUCKETS_SECS, Metrics, WeightedHistogram, gauge
+from connector.worker.gauges import gauges_of
 from tests.unit.fakes import KEY, MADE_MS, Gate, MemoryKafka, MemorySink, Running, ScriptedSource, skew_to, until
 
 NAMES = {

@@ -16,11 +16,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from connector import native, posts, worker
-from connector.config import load
+from connector.config.connector import load
 from connector.errors import BadRecord
-from connector.events import CompiledFormBroken
-from connector.posts import MAX_ID, head_of
+from connector.records import native
+from connector.records.post import MAX_ID, head_of, heads_of
+from connector.telemetry.events import CompiledFormBroken
+from connector.worker import wiring
 from tests.unit.fakes import id_of, post
 from tests.unit.forms import FORMS, NOT_BUILT
 
@@ -192,11 +193,11 @@ def test_many_at_once():
 @FORMS
 def test_the_same_of_both(compiled, monkeypatch):
     """`heads_of` gives numbers and digits in either form."""
-    monkeypatch.setattr(posts, "compiled", compiled)
+    monkeypatch.setattr("connector.records.post.compiled", compiled)
     lines = (post(1), post(2))
 
-    assert ([id_of(1), id_of(2)], [b"%d" % id_of(1), b"%d" % id_of(2)]) == posts.heads_of(lines)
-    assert posts.heads_of((post(1), b"oops")) is None
+    assert ([id_of(1), id_of(2)], [b"%d" % id_of(1), b"%d" % id_of(2)]) == heads_of(lines)
+    assert heads_of((post(1), b"oops")) is None
     with pytest.raises(BadRecord):
         head_of(b"oops")
 
@@ -224,7 +225,9 @@ def test_wrong_arguments():
 
 def test_left_out():
     """The variable leaves it out, and everything works without."""
-    code = 'from connector import native, posts; print(native.compiled, posts.heads_of((b\'{"data":{"id":"7"}}\',)))'
+    code = (
+        'from connector.records import native, post; print(native.compiled, post.heads_of((b\'{"data":{"id":"7"}}\',)))'
+    )
     said = subprocess.run(  # noqa: S603  # our own command
         [sys.executable, "-c", code], env={native.PURE_PYTHON: "1"}, capture_output=True, text=True, check=True
     ).stdout
@@ -235,12 +238,14 @@ def test_left_out():
 def package(folder, compiled=None):
     """As much of an installation as it takes to load the compiled form, which has the content *compiled*."""
     source = Path(native.__file__).parent
-    (folder / "connector").mkdir()
+    room = folder / "connector" / "records"
+    room.mkdir(parents=True)
+    (folder / "connector" / "__init__.py").touch()
     for name in ("__init__.py", "native.py"):
-        shutil.copy(source / name, folder / "connector" / name)
+        shutil.copy(source / name, room / name)
     if compiled is not None:
-        (folder / "connector" / f"_native{EXTENSION_SUFFIXES[-1]}").write_bytes(compiled)
-    code = "from connector import native; print([native.compiled, native.broken])"
+        (room / f"_native{EXTENSION_SUFFIXES[-1]}").write_bytes(compiled)
+    code = "from connector.records import native; print([native.compiled, native.broken])"
     return subprocess.run(  # noqa: S603  # our own command
         [sys.executable, "-S", "-c", code], cwd=folder, env={}, capture_output=True, text=True, check=True
     ).stdout
@@ -261,10 +266,10 @@ def test_built_and_broken(tmp_path):
 
 def test_broken_is_a_warning(monkeypatch, tmp_path):
     """The log says what was found, what it costs, and what to do."""
-    monkeypatch.setattr(worker, "broken", "wrong ELF class")
+    monkeypatch.setattr(wiring, "broken", "wrong ELF class")
     told = []
     app = SimpleNamespace(conf=SimpleNamespace(web_enabled=False))
-    worker._announce(app, load({}, tmp_path), told.append)
+    wiring._announce(app, load({}, tmp_path), told.append)
 
     (event,) = (each for each in told if isinstance(each, CompiledFormBroken))
     assert (logging.WARNING, "wrong ELF class") == (event.level, event.fields()["reason"])
@@ -283,7 +288,7 @@ def test_installation(free_threaded, monkeypatch):
     )
     runpy.run_path(str(ROOT / "setup.py"))
 
-    assert ({} if free_threaded else {"ext_modules": ["connector._native"]}) == {
+    assert ({} if free_threaded else {"ext_modules": ["connector.records._native"]}) == {
         key: value for key, value in given.items() if key == "ext_modules"
     }
     assert ("options" in given) is not free_threaded

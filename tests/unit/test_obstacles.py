@@ -1,5 +1,5 @@
-from connector.events import KafkaAdmits, KafkaRefuses
-from connector.obstacles import SAY_EVERY_SECS, Obstacles
+from connector.telemetry.events import KafkaAdmits, KafkaRefuses
+from connector.telemetry.obstacles import SAY_EVERY_SECS, Obstacles
 
 
 class Clock:

@@ -2,10 +2,10 @@ import asyncio
 
 import pytest
 
-from connector import outbox as module
 from connector.errors import Superseded
-from connector.outbox import COPIED_BYTES, Outbox, Pending
-from connector.records import Batch, Records
+from connector.records.record import Batch, Records
+from connector.task import in_flight as module
+from connector.task.in_flight import COPIED_BYTES, Outbox, Pending
 from tests.unit.fakes import KEY, Committed
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from connector.cli import demo
-from connector.config import CONNECTOR_OPTIONS
-from connector.settings import FAUST_SETTINGS, WORKER_OPTIONS
+from connector.cli.demo import command
+from connector.config.connector import CONNECTOR_OPTIONS
+from connector.config.worker import FAUST_SETTINGS, WORKER_OPTIONS
 from connector.simulator.command import options as simulator_options
 
 ROOT = Path(__file__).parent.parent.parent
@@ -74,7 +74,7 @@ def test_the_image_has_the_hot_path_in_c() -> None:
     first = DOCKERFILE[: DOCKERFILE.rindex("FROM ")]
 
     assert "python3-dev" in first
-    assert '-I -c "import connector._native"' in first  # not the sources beside it
+    assert '-I -c "import connector.records._native"' in first  # not the sources beside it
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_the_image_runs_without_root_and_hears_signals() -> None:
 
 
 def test_the_demos_options_are_on_both_command_lines() -> None:
-    """`python -m connector.cli.demo` has what `faust -A connector demo` has."""
-    names = {parameter.name for parameter in demo.main.params}
+    """`python -m connector.cli.demo.command` has what `faust -A connector demo` has."""
+    names = {parameter.name for parameter in command.main.params}
 
     assert names == {"broker", "rate", "duration", "faults", "keep"}
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.formats import FORMATS, codec_name
-from connector.posts import MatchingRule, Post, to_fields
-from connector.snowflake import created_ms, from_iso
+from connector.records.post import MatchingRule, Post, to_fields
+from connector.records.snowflake import created_ms, from_iso
 from tests.unit.fakes import id_of
 
 LINE = {

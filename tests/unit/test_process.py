@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from connector import process, worker
-from connector.config import load
+from connector.config.connector import load
 from connector.errors import BrokerUnsuitable, ConfigError
-from connector.events import Noticed, StopTimedOut, WorkerFailed, WorkerReady, WorkerStopped, WorkerStopping
-from connector.process import ConnectorWorker, Watchdog, exit_misconfigured
+from connector.telemetry.events import Noticed, StopTimedOut, WorkerFailed, WorkerReady, WorkerStopped, WorkerStopping
+from connector.worker import process, wiring
+from connector.worker.process import ConnectorWorker, Watchdog, exit_misconfigured
 
 ENVIRONMENT = {"CONNECTOR_TOPIC": "posts", "CONNECTOR_HASHTAGS": "python", "CONNECTOR_X_BEARER_TOKEN": "AAAAsynthetic"}
 
@@ -32,7 +32,7 @@ def running(tmp_path, monkeypatch):
     """A worker on a loop of its own that has started nothing, and what it has told."""
     monkeypatch.setattr(process.logs, "configure", lambda *_: None)
     loop = asyncio.new_event_loop()
-    app = worker.wire(load(ENVIRONMENT, tmp_path))
+    app = wiring.wire(load(ENVIRONMENT, tmp_path))
     app.herder = FakeHerder()
     events = app.events = []
     app.emit, app.announce = events.append, lambda: None
@@ -338,7 +338,7 @@ def test_wrong_configuration_exits_with_78(problems, text, capsys):
 
 def test_worker_without_a_connector_exits_with_78(tmp_path, capsys):
     """Other commands work without a topic, a worker does not."""
-    app = worker.wire(load({}, tmp_path))
+    app = wiring.wire(load({}, tmp_path))
     app.unconfigured = ("CONNECTOR_TOPIC is required: Kafka topic that receives the posts.",)
     with pytest.raises(SystemExit) as caught:
         ConnectorWorker(app)
@@ -349,7 +349,7 @@ def test_worker_without_a_connector_exits_with_78(tmp_path, capsys):
 
 def test_web_without_users_stays_on_this_host(tmp_path, capsys):
     """Nor does a command line option open the web to others without a login."""
-    app = worker.wire(load(ENVIRONMENT, tmp_path))
+    app = wiring.wire(load(ENVIRONMENT, tmp_path))
     app.conf.web_bind = "0.0.0.0"  # noqa: S104  # that is the question
     with pytest.raises(SystemExit) as caught:
         ConnectorWorker(app)
@@ -360,7 +360,7 @@ def test_web_without_users_stays_on_this_host(tmp_path, capsys):
 
 def test_web_comes_first_and_kafka_is_awaited(tmp_path):
     """The services start in this order: web, wait for Kafka, producer, what follows topics and runs tasks, consumer."""
-    app = worker.wire(load(ENVIRONMENT, tmp_path))
+    app = wiring.wire(load(ENVIRONMENT, tmp_path))
     services = list(app.boot_strategy.server())
     web = list(app.boot_strategy.web_server())
     order = [*web, *app.before_kafka, app.producer, *app.after_producer, app.consumer]

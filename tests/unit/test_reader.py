@@ -4,10 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from connector import backoff, clock
-from connector import reader as reader_module
-from connector.backoff import RESET_MARGIN_SECS, SCHEDULES, Schedule
-from connector.buffer import Buffer
 from connector.errors import (
     BudgetReached,
     ConnectionLost,
@@ -19,7 +15,13 @@ from connector.errors import (
     RateLimited,
     ServiceUnavailable,
 )
-from connector.events import (
+from connector.records import clock
+from connector.task import backoff
+from connector.task import reader as reader_module
+from connector.task.backoff import RESET_MARGIN_SECS, SCHEDULES, Schedule
+from connector.task.buffer import Buffer
+from connector.task.reader import Owner, Reader
+from connector.telemetry.events import (
     ConnectionNotFound,
     GhostNotReleased,
     GhostReleased,
@@ -28,8 +30,7 @@ from connector.events import (
     StreamDisconnected,
     TaskPaused,
 )
-from connector.reader import Owner, Reader
-from connector.threads import DaemonExecutor
+from connector.worker.threads import DaemonExecutor
 from tests.unit.fakes import KEEP_ALIVE, TASK, Gate, ScriptedSource, post, until
 
 

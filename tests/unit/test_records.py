@@ -2,10 +2,10 @@ import tracemalloc
 
 import pytest
 
-from connector.converter import Converted, Converter
-from connector.kafka.encoder import BatchStyle, _tables, record_batches
-from connector.kafka.partitioner import split
-from connector.records import Batch, DeadLetter, Records, held_bytes
+from connector.kafka.delivery.partitioner import split
+from connector.kafka.delivery.record_batch import BatchStyle, _tables, record_batches
+from connector.records.record import Batch, DeadLetter, Records, held_bytes
+from connector.task.converter import Converted, Converter
 from tests.unit.fakes import arrival, id_of
 from tests.unit.forms import FORMS, form
 

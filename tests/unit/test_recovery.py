@@ -1,7 +1,7 @@
 import pytest
 
-from connector.coverage import Gap, Way
-from connector.recovery import (
+from connector.coverage.offset import Gap, Way
+from connector.task.repair.policy import (
     EDGE_MS,
     FRESH_MS,
     HOUR_MS,

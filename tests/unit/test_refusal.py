@@ -6,17 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector import coverage, task
-from connector.coverage import Coverage
+from connector.coverage import offset
+from connector.coverage.ledger import decode_ids
+from connector.coverage.offset import Coverage
 from connector.errors import BrokerUnsuitable
-from connector.events import RecordDropped, TaskFailed, TaskRestarting
-from connector.feed import AHEAD_MS, ledger_write
-from connector.ledger import decode_ids
-from connector.outbox import Pending
-from connector.records import Batch, DeadLetter, OffsetWrite, Records, Sifted, SourceRecord
-from connector.refusal import REFUSED_IN_A_ROW, Judge, cut_before, ledger_without, put_aside
-from connector.snowflake import created_ms, first_id
-from connector.status import State
+from connector.records.record import Batch, DeadLetter, OffsetWrite, Records, Sifted, SourceRecord
+from connector.records.snowflake import created_ms, first_id
+from connector.task import task
+from connector.task.in_flight import Pending
+from connector.task.progress import AHEAD_MS, ledger_write
+from connector.task.refusal import REFUSED_IN_A_ROW, Judge, cut_before, ledger_without, put_aside
+from connector.task.status import State
+from connector.telemetry.events import RecordDropped, TaskFailed, TaskRestarting
 from tests.unit.fakes import (
     AWAY,
     LOST,
@@ -38,7 +39,7 @@ TOLERANT = {"tolerate_bad_records": True, "dead_letter_topic": "bad"}
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     monkeypatch.setattr(task, "RESTART_PAUSE_SECS", 0.01)
-    monkeypatch.setattr(coverage, "MARGIN_MS", 0)
+    monkeypatch.setattr(offset, "MARGIN_MS", 0)
 
 
 @pytest.fixture

@@ -9,16 +9,16 @@ import pytest
 from faust import App
 from faust.types.settings import Settings
 
-from connector.config import load
-from connector.envfile import load_dotenv_into
-from connector.errors import ConfigError
-from connector.settings import (
+from connector.config.connector import load
+from connector.config.dotenv import load_dotenv_into
+from connector.config.worker import (
     FAUST_SETTINGS,
     WORKER_OPTIONS,
     SecretStr,
     WebUser,
     WorkerSettings,
 )
+from connector.errors import ConfigError
 from tests.certificates import Authority
 
 DATA = Path(__file__).parent / "data"
@@ -463,7 +463,7 @@ def test_settings_of_faust_are_known():
 
 def test_no_faust():
     """Settings can be read without importing Faust or tweepy."""
-    code = "import sys, connector.docs; sys.exit(bool({'faust', 'tweepy', 'aiokafka'} & sys.modules.keys()))"
+    code = "import sys, connector.config.docs; sys.exit(bool({'faust', 'tweepy', 'aiokafka'} & sys.modules.keys()))"
 
     assert 0 == subprocess.run([sys.executable, "-c", code], cwd=DATA.parents[2], check=False).returncode  # noqa: S603
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.snowflake import EPOCH_MS, created_ms, first_id, from_iso, to_iso
+from connector.records.snowflake import EPOCH_MS, created_ms, first_id, from_iso, to_iso
 
 MS = st.integers(0, 250_000_000_000_000)
 IN_RANGE = st.integers(EPOCH_MS, EPOCH_MS + 2**41 - 1)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.ledger import YOUNG_IDS, Ledger
-from connector.snowflake import first_id
-from connector.spend import DAY_MS, NOTHING_SPENT, Bills, Budget, Spend, day_of
+from connector.coverage.ledger import YOUNG_IDS, Ledger
+from connector.coverage.spend import DAY_MS, NOTHING_SPENT, Bills, Budget, Spend, day_of
+from connector.records.snowflake import first_id
 
 NOON_MS = 1_795_521_600_000
 """2026-11-24T12:00:00Z."""

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.audit import TopicTally
+from connector.cli.audit.comparison import TopicTally
+from connector.cli.audit.spool import MinuteSpool
 from connector.errors import ConnectorError
-from connector.snowflake import created_ms, first_id
-from connector.spool import MinuteSpool
+from connector.records.snowflake import created_ms, first_id
 
 NOON = 1_793_534_400_000
 MINUTE = 60_000

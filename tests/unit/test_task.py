@@ -10,12 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector import backoff, clock, coverage, outbox, reader, task
-from connector.backoff import Schedule
-from connector.console import Console
-from connector.coverage import Coverage
+from connector.coverage import offset
+from connector.coverage.offset import Coverage
+from connector.coverage.spend import Budget, Spend, day_of
 from connector.errors import ConnectionLost, NotAuthorized, OutOfCredit, RightMissing, ServiceUnavailable
-from connector.events import (
+from connector.records import clock
+from connector.records.record import OffsetWrite
+from connector.records.snowflake import first_id
+from connector.task import backoff, in_flight, reader, task
+from connector.task.backoff import Schedule
+from connector.task.console import Console
+from connector.task.status import State
+from connector.telemetry.events import (
     BatchDelivered,
     DeliveryDelayed,
     DeliveryResumed,
@@ -33,10 +39,6 @@ from connector.events import (
     TaskStopped,
     TimeLimitReached,
 )
-from connector.records import OffsetWrite
-from connector.snowflake import first_id
-from connector.spend import Budget, Spend, day_of
-from connector.status import State
 from tests.unit.fakes import (
     AWAY,
     CONFIRMED,
@@ -68,7 +70,7 @@ def no_waiting(monkeypatch):
     monkeypatch.setattr(task, "RESTART_PAUSE_SECS", 0.01)
     monkeypatch.setattr(task, "PROOF_POLL_SECS", 0.002)
     monkeypatch.setattr(backoff, "CONNECT_WINDOW_SECS", 0.0)
-    monkeypatch.setattr(coverage, "MARGIN_MS", 0)
+    monkeypatch.setattr(offset, "MARGIN_MS", 0)
     monkeypatch.setitem(backoff.SCHEDULES, ConnectionLost, Schedule(first=0.0, second=0.0, cap=0.0))
     quick = Schedule(first=0.01, second=0.012, factor=1.2, cap=0.05)
     monkeypatch.setitem(backoff.SCHEDULES, RightMissing, quick)
@@ -164,7 +166,7 @@ async def test_posts_are_printed_once_delivered(kafka, tmp_path):
 
 async def test_stalled_terminal_delays_no_delivery(kafka, monkeypatch):
     """Nobody reads standard output: all posts are delivered, Kafka is not blamed for it, and the task stops in time."""
-    monkeypatch.setattr(outbox, "DELAYED_SECS", 0.05)
+    monkeypatch.setattr(in_flight, "DELAYED_SECS", 0.05)
     reading, writing = os.pipe()
     with open(reading, "rb"), open(writing, "w", encoding="utf-8") as out:  # noqa: ASYNC230, PTH123
         fill(writing)
@@ -880,7 +882,7 @@ async def test_full_buffer_holds_the_reader_up(kafka):
 
 async def test_delayed_delivery_is_said(kafka, monkeypatch):
     """While Kafka does not confirm the task is unready and says so again and again; then it says that it is over."""
-    monkeypatch.setattr(outbox, "DELAYED_SECS", 0.03)
+    monkeypatch.setattr(in_flight, "DELAYED_SECS", 0.03)
     sink = MemorySink(kafka, [held := Held()])
     async with Running([ScriptedSource([post(1)])], sink) as running:
         await until(lambda: 2 <= len(running.said(DeliveryDelayed)))
@@ -896,7 +898,7 @@ async def test_delayed_delivery_is_said(kafka, monkeypatch):
 
 async def test_idle_stream_is_not_a_delay(kafka, monkeypatch):
     """A commit that comes after a long silence is not late: a delay is counted from when Kafka was given something."""
-    monkeypatch.setattr(outbox, "DELAYED_SECS", 60.0)
+    monkeypatch.setattr(in_flight, "DELAYED_SECS", 60.0)
     sink = MemorySink(kafka, [CONFIRMED, held := Held()])
     source = ScriptedSource([post(1), gate := Gate(), post(2), second := Gate(), post(3)])
     async with Running([source], sink) as running:
@@ -915,7 +917,7 @@ async def test_idle_stream_is_not_a_delay(kafka, monkeypatch):
 
 async def test_failed_delivery_is_not_over(kafka, monkeypatch):
     """A delay ends with a commit: a failure after a long wait leaves the task unready until Kafka confirms."""
-    monkeypatch.setattr(outbox, "DELAYED_SECS", 0.02)
+    monkeypatch.setattr(in_flight, "DELAYED_SECS", 0.02)
     monkeypatch.setattr(task, "RESTART_PAUSE_SECS", 0.05)
     sink = MemorySink(kafka, [held := Held(LOST)])
     async with Running([ScriptedSource([post(1)])], sink) as running:

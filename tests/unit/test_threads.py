@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from connector.threads import DaemonExecutor
+from connector.worker.threads import DaemonExecutor
 
 
 async def test_returns_and_raises():

@@ -8,9 +8,9 @@ from mode import Service
 from connector.cluster import herder as module
 from connector.cluster.herder import Herder
 from connector.cluster.statuses import SharedStatus
-from connector.events import GhostsUnknown, TasksAssigned
-from connector.records import TaskId
-from connector.status import State, TaskStatus
+from connector.records.record import TaskId
+from connector.task.status import State, TaskStatus
+from connector.telemetry.events import GhostsUnknown, TasksAssigned
 from tests.unit.fakes import until
 
 ONE, TWO, THREE = (TaskId("posts", number) for number in range(3))

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.cluster.statuses import MAX_UNTOLD, SharedStatus, Statuses
-from connector.events import KafkaAdmits, KafkaRefuses, StatusNotPublished
-from connector.records import TaskId
-from connector.status import State, TaskStatus
+from connector.records.record import TaskId
+from connector.task.status import State, TaskStatus
+from connector.telemetry.events import KafkaAdmits, KafkaRefuses, StatusNotPublished
 from tests.unit.fakes import TASK, until
 
 

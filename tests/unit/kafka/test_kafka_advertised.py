@@ -1,7 +1,7 @@
 import asyncio
 from types import SimpleNamespace
 
-from connector.kafka.advertised import unreachable
+from connector.kafka.gate.advertised import unreachable
 from tests.brokers import free_port
 
 

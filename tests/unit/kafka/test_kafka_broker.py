@@ -10,10 +10,10 @@ from aiokafka.errors import (
 )
 
 from connector.errors import BrokerUnsuitable, RightMissing
-from connector.events import BrokerAwaited, BrokerReached, KafkaAdmits, KafkaRefuses
-from connector.kafka import broker as module
-from connector.kafka.broker import BrokerGate, Capabilities, probe
-from connector.kafka.cluster import KafkaCluster
+from connector.kafka.brokers import KafkaCluster
+from connector.kafka.gate import gate as module
+from connector.kafka.gate.gate import BrokerGate, Capabilities, probe
+from connector.telemetry.events import BrokerAwaited, BrokerReached, KafkaAdmits, KafkaRefuses
 from tests.unit.fakes import until
 
 

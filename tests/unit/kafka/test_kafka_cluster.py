@@ -5,9 +5,9 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
-from connector.config import load
-from connector.kafka.cluster import cluster_of
-from connector.worker import wire
+from connector.config.connector import load
+from connector.kafka.brokers import cluster_of
+from connector.worker.wiring import wire
 
 WORD = "Sesame-Open-47"
 WITH_PASSWORD = {

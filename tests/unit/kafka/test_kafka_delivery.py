@@ -4,8 +4,8 @@ from aiokafka.structs import TopicPartition
 from faust.exceptions import NotReady
 
 from connector.errors import BrokerAway, DeliveryFailed, Fenced
-from connector.kafka.delivery import failure_of
-from connector.kafka.gone import PartitionGone
+from connector.kafka.delivery.gone import PartitionGone
+from connector.kafka.delivery.sink import failure_of
 
 TABLE = [
     # another owner has the transactional id

@@ -19,11 +19,11 @@ from aiokafka.structs import TopicPartition
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from connector import native
-from connector.kafka import encoder
-from connector.kafka.encoder import BatchStyle, RecordBatch, _varint, copy_once
-from connector.kafka.producer import NEXT_TRANSACTION_SECS, TaskProducer
-from connector.records import Records, SourceRecord
+from connector.kafka.delivery import record_batch
+from connector.kafka.delivery.producer import NEXT_TRANSACTION_SECS, TaskProducer
+from connector.kafka.delivery.record_batch import BatchStyle, RecordBatch, _varint, copy_once
+from connector.records import native
+from connector.records.record import Records, SourceRecord
 from tests.unit.fakes import MADE_MS, key_of, post
 from tests.unit.forms import FORMS, NOT_BUILT
 
@@ -48,8 +48,8 @@ states = st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 2**15 - 1), st.inte
 
 
 def record_batches(posts, style, compiled=None):
-    with mock.patch.object(encoder, "compiled", compiled):
-        return list(encoder.record_batches(Records.of(posts), style))
+    with mock.patch.object(record_batch, "compiled", compiled):
+        return list(record_batch.record_batches(Records.of(posts), style))
 
 
 def theirs(posts, style):
@@ -286,8 +286,8 @@ def test_holds_no_copy():
 def test_compiled_holds_no_copy():
     """The compiled form does not even hold the parts."""
     records = Records.of(posts_of(3))
-    with mock.patch.object(encoder, "compiled", native.compiled):
-        (batch,) = encoder.record_batches(records, STYLE)
+    with mock.patch.object(record_batch, "compiled", native.compiled):
+        (batch,) = record_batch.record_batches(records, STYLE)
     batch._build()
 
     assert any(each is records.values for each in batch._join.args)

@@ -18,8 +18,8 @@ from aiokafka.protocol.transaction import (
     EndTxnResponse_v0,
 )
 
-from connector.kafka import express
-from connector.kafka.express import Express, Fallback, Parcel
+from connector.kafka.delivery import small_batches
+from connector.kafka.delivery.small_batches import Express, Fallback, Parcel
 
 ADD, PRODUCE, END = "add", "produce", "end"
 KINDS = {24: ADD, 0: PRODUCE, 26: END}
@@ -178,7 +178,7 @@ async def test_offsets_stay_behind_what_is_refused():
 
 async def test_the_last_transaction_may_take_a_moment(monkeypatch):
     """While the coordinator still completes the last transaction it is asked again soon."""
-    monkeypatch.setattr(express, "NEXT_TRANSACTION_SECS", 0.0)
+    monkeypatch.setattr(small_batches, "NEXT_TRANSACTION_SECS", 0.0)
     kafka = Kafka(add=[{"posts": CONCURRENT_TRANSACTIONS}] * 2)
     await deliver(kafka, parcels("posts"))
 
@@ -206,7 +206,7 @@ async def test_what_cannot_be_added_is_the_senders(answer):
 
 async def test_a_coordinator_with_more_to_do_is_the_senders(monkeypatch):
     """After some patience it is for the sender to wait."""
-    monkeypatch.setattr(express, "PATIENCE_SECS", -1.0)
+    monkeypatch.setattr(small_batches, "PATIENCE_SECS", -1.0)
     kafka = Kafka(add=[{"posts": CONCURRENT_TRANSACTIONS}])
     await deliver(kafka, parcels("posts"))
 
@@ -313,7 +313,7 @@ async def test_only_where_all_is_quiet(change):
 @pytest.mark.parametrize(
     "too_much",
     [
-        [parcel("posts", size=express.MAX_BYTES + 1)],
+        [parcel("posts", size=small_batches.MAX_BYTES + 1)],
         [parcel("posts"), parcel("posts")],  # the second batch of a partition must wait for the first
         [parcel("unknown")],  # nobody leads it
     ],
@@ -352,7 +352,7 @@ async def test_what_is_not_taken_is_told(change, why):
     kafka = Kafka()
     change(kafka)
     short = Express(kafka, kafka.told.append)
-    for each in (parcel("posts"), parcel("posts", size=express.MAX_BYTES + 1)):
+    for each in (parcel("posts"), parcel("posts", size=small_batches.MAX_BYTES + 1)):
         short.takes([each])
 
     assert [why] == kafka.told
@@ -378,7 +378,7 @@ async def test_requests_are_aiokafkas():
 
 async def test_headers_are_aiokafkas():
     """The head of a request is aiokafka's, and so is what is looked for in that of an answer."""
-    request = express._Request((26, 0), b"", express._ended)
+    request = small_batches._Request((26, 0), b"", small_batches._ended)
     theirs = EndTxnRequest("id", 1, 2, True).build(EndTxnRequest_v0)  # noqa: FBT003  # aiokafka's
     head = theirs.build_request_header(correlation_id=77, client_id="faust")
 
@@ -394,12 +394,12 @@ def test_answers_are_read():
         [("posts", [(0, 0, 10, -1, 0), (2, 6, -1, -1, -1)]), ("connector-offsets", [(5, 51, -1, -1, -1)])], 0
     )
 
-    assert errors == express._added(added.encode())
-    assert errors == express._produced(produced.encode())
-    assert 51 == express._ended(EndTxnResponse_v0(0, 51).encode())
+    assert errors == small_batches._added(added.encode())
+    assert errors == small_batches._produced(produced.encode())
+    assert 51 == small_batches._ended(EndTxnResponse_v0(0, 51).encode())
 
 
 def test_a_broker_without_the_version():
     """A broker that does not have a request's version is not asked; the sender knows others."""
     with pytest.raises(IncompatibleBrokerVersion):
-        express._Request((0, 7), b"", express._produced).prepare({0: (0, 6)})
+        small_batches._Request((0, 7), b"", small_batches._produced).prepare({0: (0, 6)})

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import faust
 import pytest
 from aiokafka.structs import TopicPartition
+from connector.kafka.delivery.sink.gone import PartitionGone
 
-from connector.kafka import producer as module
-from connector.kafka.encoder import BatchStyle, record_batches
-from connector.kafka.gone import PartitionGone
-from connector.kafka.producer import TaskProducer
-from connector.records import Records, SourceRecord
+from connector.kafka.delivery import producer as module
+from connector.kafka.delivery.producer import TaskProducer
+from connector.kafka.delivery.record_batch import BatchStyle, record_batches
+from connector.records.record import Records, SourceRecord
 
 NODE = 7
 GONE, THERE = TopicPartition("posts", 3), TopicPartition("posts", 0)

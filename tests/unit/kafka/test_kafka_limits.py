@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import pytest
 
 from connector.errors import BrokerUnsuitable
-from connector.events import TopicCreated, TopicsLimited
 from connector.kafka.topics import TopicSpec, declare
+from connector.telemetry.events import TopicCreated, TopicsLimited
 
 POLICY, CONFIG, REPLICATION = 44, 40, 38
 COMPACTED = {"cleanup.policy": "compact", "segment.bytes": "8388608", "min.cleanable.dirty.ratio": "0.1"}

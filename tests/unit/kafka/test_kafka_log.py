@@ -3,10 +3,10 @@ from types import SimpleNamespace
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from connector.kafka import log
-from connector.kafka.cluster import KafkaCluster
-from connector.kafka.log import CompactedLog
-from connector.obstacles import Obstacles
+from connector.kafka.brokers import KafkaCluster
+from connector.kafka.state import compacted_log
+from connector.kafka.state.compacted_log import CompactedLog
+from connector.telemetry.obstacles import Obstacles
 from tests.unit.fakes import until
 
 
@@ -25,7 +25,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(log, "time", clock)
+    monkeypatch.setattr(compacted_log, "time", clock)
     return clock
 
 
@@ -57,7 +57,7 @@ def consumer(followed):
 def test_answers_now_and_then_are_no_silence(followed, consumer, clock):
     """A Kafka that answers each fetch was never silent, and be it that it had nothing to say."""
     for number in range(10):
-        clock.now += log.FOLLOW_MS / 1000 + 1
+        clock.now += compacted_log.FOLLOW_MS / 1000 + 1
         consumer.answered_ms[number % 2] = 1_000 + number
         assert followed.silent_secs == 0.0
 
@@ -68,9 +68,9 @@ def test_fetches_without_an_answer_are_silence(followed, consumer, clock):
     """An answer counts once: what is fetched and not answered tells nothing."""
     consumer.answered_ms[0] = 1_000
     assert followed.silent_secs == 0.0
-    clock.now += log.SILENCE_SECS + 0.1
+    clock.now += compacted_log.SILENCE_SECS + 0.1
 
-    assert followed.silent_secs == pytest.approx(log.SILENCE_SECS + 0.1)
+    assert followed.silent_secs == pytest.approx(compacted_log.SILENCE_SECS + 0.1)
     assert followed.was_silent(0.0)
     consumer.answered_ms[1] = 5_000
     assert followed.silent_secs == 0.0
@@ -79,10 +79,10 @@ def test_fetches_without_an_answer_are_silence(followed, consumer, clock):
 
 def test_a_fetch_is_answered_long_before_it_counts_as_silence():
     """Kafka may hold a fetch, and the worker look for the answer only then: twice that is no silence yet."""
-    assert 2 * log.FOLLOW_MS / 1000 < log.SILENCE_SECS
+    assert 2 * compacted_log.FOLLOW_MS / 1000 < compacted_log.SILENCE_SECS
 
 
-@pytest.mark.parametrize(("gather", "min_bytes"), [(False, 1), (True, log.GATHER_BYTES)])
+@pytest.mark.parametrize(("gather", "min_bytes"), [(False, 1), (True, compacted_log.GATHER_BYTES)])
 def test_what_nobody_waits_for_is_gathered(clock, consumer, gather, min_bytes):
     """Once at the end records of a topic that is to be gathered come together; of others each at once."""
     following = follower("topic", gather=gather)
@@ -94,7 +94,7 @@ def test_what_nobody_waits_for_is_gathered(clock, consumer, gather, min_bytes):
 def test_silence_counts_while_it_lasts(followed, clock):
     """Before the first answer after an outage it is known that there is one: an assignment may come earlier."""
     followed._note_answer()
-    clock.now += log.SILENCE_SECS + 0.1
+    clock.now += compacted_log.SILENCE_SECS + 0.1
 
     assert followed.was_silent(0.0)
 
@@ -124,11 +124,11 @@ async def test_the_wait_for_kafka_at_the_start_is_none(followed, clock):
 
 async def test_topic_that_cannot_be_read_is_said(monkeypatch):
     """Nobody listens where the broker should be: the topic is named with the reason, once, and it is tried again."""
-    monkeypatch.setattr(log, "RETRY_SECS", 0.01)
+    monkeypatch.setattr(compacted_log, "RETRY_SECS", 0.01)
     events, tries = [], []
-    consumer_of = log.AIOKafkaConsumer
+    consumer_of = compacted_log.AIOKafkaConsumer
     monkeypatch.setattr(
-        log, "AIOKafkaConsumer", lambda *args, **kwargs: tries.append(args) or consumer_of(*args, **kwargs)
+        compacted_log, "AIOKafkaConsumer", lambda *args, **kwargs: tries.append(args) or consumer_of(*args, **kwargs)
     )
     async with follower("birds-statuses", events.append):
         await until(lambda: len(tries) >= 3)
@@ -145,7 +145,7 @@ def test_loss_is_said_again_when_it_changes_and_each_minute(clock):
     following._note_read()
     for error in (OSError("a"), OSError("a"), KafkaConnectionError("b"), KafkaConnectionError("b")):
         following._note_lost(error)
-    clock.now += log.SAY_SECS
+    clock.now += compacted_log.SAY_SECS
     following._note_lost(KafkaConnectionError("c"))
     following._note_read()
     following._note_read()

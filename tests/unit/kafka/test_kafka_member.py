@@ -16,10 +16,10 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from connector.events import KafkaAdmits, KafkaRefuses
-from connector.kafka import member as module
-from connector.kafka.member import group_refusal, keep_trying
-from connector.obstacles import Obstacles
+from connector.kafka.group import member as module
+from connector.kafka.group.member import group_refusal, keep_trying
+from connector.telemetry.events import KafkaAdmits, KafkaRefuses
+from connector.telemetry.obstacles import Obstacles
 from tests.unit.fakes import until
 
 SENTENCES = [

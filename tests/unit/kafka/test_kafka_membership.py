@@ -6,7 +6,7 @@ from unittest.mock import AsyncMock, MagicMock
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
 
-from connector.kafka.membership import membership_of
+from connector.kafka.group.membership import membership_of
 
 
 async def test_membership_tells_of_every_disturbance():

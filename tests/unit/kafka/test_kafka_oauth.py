@@ -5,9 +5,9 @@ import json
 import pytest
 from aiohttp import web
 
-from connector.kafka import oauth
-from connector.kafka.oauth import ANSWER_BYTES_MAX, ClientCredentials
-from connector.kafka.refusals import TokenRefused
+from connector.kafka.login import oauth
+from connector.kafka.login.oauth import ANSWER_BYTES_MAX, ClientCredentials
+from connector.kafka.login.refusals import TokenRefused
 from tests.brokers import free_port
 
 WORD = "Sesame-Open-47"

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.kafka.offsets import OffsetTable, decode_key, encode_key
+from connector.kafka.state.offsets import OffsetTable, decode_key, encode_key
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 

@@ -14,8 +14,8 @@ from aiokafka.producer.transaction_manager import TransactionManager, Transactio
 from aiokafka.protocol.transaction import AddPartitionsToTxnResponse_v0, EndTxnResponse_v0
 
 from connector.errors import BrokerAway
-from connector.kafka.delivery import failure_of
-from connector.kafka.once import Unanswered, send_once
+from connector.kafka.delivery.once import Unanswered, send_once
+from connector.kafka.delivery.sink import failure_of
 
 ADD, END = 24, 26
 NOT_COORDINATOR, INVALID_EPOCH = 16, 47

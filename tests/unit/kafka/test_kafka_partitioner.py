@@ -6,9 +6,9 @@ from aiokafka.partitioner import murmur2 as reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.kafka import partitioner
-from connector.kafka.partitioner import murmur2, partition_of, partitions_of
-from connector.records import Records, SourceRecord
+from connector.kafka.delivery import partitioner
+from connector.kafka.delivery.partitioner import murmur2, partition_of, partitions_of
+from connector.records.record import Records, SourceRecord
 from tests.unit.forms import FORMS
 
 JAVA = [  # org.apache.kafka.common.utils.UtilsTest.testMurmur2

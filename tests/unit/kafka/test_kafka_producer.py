@@ -7,12 +7,12 @@ import faust
 import pytest
 
 from connector.errors import FatalError
-from connector.events import DeliveryFellBack, ProducerNotClosed, ShortWayUnused
-from connector.kafka import producer as module
-from connector.kafka.cluster import KafkaCluster
-from connector.kafka.delivery import FALLBACKS_TOLD, DeliverySettings, TopicSink
-from connector.kafka.express import Fallback
-from connector.kafka.producer import TaskProducer
+from connector.kafka.brokers import KafkaCluster
+from connector.kafka.delivery import producer as module
+from connector.kafka.delivery.producer import TaskProducer
+from connector.kafka.delivery.sink import FALLBACKS_TOLD, DeliverySettings, TopicSink
+from connector.kafka.delivery.small_batches import Fallback
+from connector.telemetry.events import DeliveryFellBack, ProducerNotClosed, ShortWayUnused
 from tests.unit.fakes import TASK
 
 

@@ -10,9 +10,9 @@ from aiokafka.errors import KafkaConnectionError, SaslAuthenticationFailed, Unsu
 from aiokafka.protocol.admin import SaslAuthenticateRequest_v0, SaslAuthenticateRequest_v1, SaslAuthenticateResponse_v1
 
 from connector.errors import BrokerAway
-from connector.kafka import connection
-from connector.kafka.delivery import failure_of
-from connector.kafka.refusals import (
+from connector.kafka.delivery.sink import failure_of
+from connector.kafka.login import connection
+from connector.kafka.login.refusals import (
     LOGIN_RETRY_SECS_MAX,
     Attempt,
     ConnectionRefused,

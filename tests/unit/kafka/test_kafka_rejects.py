@@ -5,8 +5,8 @@ from aiokafka.protocol.metadata import MetadataRequest_v5
 from aiokafka.protocol.produce import ProduceRequest
 
 from connector.errors import BrokerUnsuitable, RecordsRefused
+from connector.kafka.delivery.rejects import CORRUPT, INVALID, OUT_OF_TIME, TOO_LARGE, note, refusal_of, sentence
 from connector.kafka.metadata import metadata_of
-from connector.kafka.rejects import CORRUPT, INVALID, OUT_OF_TIME, TOO_LARGE, note, refusal_of, sentence
 
 
 class Client:

@@ -7,10 +7,10 @@ import pytest
 from aiokafka.producer import sender as module
 from aiokafka.structs import TopicPartition
 
-from connector.kafka.encoder import BatchStyle, record_batches
-from connector.kafka.producer import TaskProducer
-from connector.kafka.sender import REQUEST_BYTES, REQUESTS
-from connector.records import Records, SourceRecord
+from connector.kafka.delivery.pipelining import REQUEST_BYTES, REQUESTS
+from connector.kafka.delivery.producer import TaskProducer
+from connector.kafka.delivery.record_batch import BatchStyle, record_batches
+from connector.records.record import Records, SourceRecord
 
 NODE = 7
 PARTITIONS = [TopicPartition("posts", number) for number in range(6)]

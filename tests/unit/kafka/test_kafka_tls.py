@@ -5,7 +5,7 @@ import ssl
 import pytest
 from cryptography import x509
 
-from connector.kafka.tls import TlsContext
+from connector.kafka.login.tls import TlsContext
 from tests.certificates import Authority
 
 WORD = "Sesame-Open-47"

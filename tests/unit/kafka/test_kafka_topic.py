@@ -6,14 +6,14 @@ from aiokafka.errors import KafkaTimeoutError, ProducerFenced
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatch
 
-from connector import worker
-from connector.config import load
-from connector.kafka.encoder import BatchStyle
-from connector.kafka.partitioner import partition_of
-from connector.kafka.topic import POSTS_AT_ONCE, RECORD_OVERHEAD_BYTES, Destination, PostsTopic
-from connector.ledger import encode_ids
-from connector.posts import Post
-from connector.records import Batch, DeadLetter, LedgerWrite, OffsetWrite, Records, SourceRecord
+from connector.config.connector import load
+from connector.coverage.ledger import encode_ids
+from connector.kafka.delivery.partitioner import partition_of
+from connector.kafka.delivery.posts_topic import POSTS_AT_ONCE, RECORD_OVERHEAD_BYTES, Destination, PostsTopic
+from connector.kafka.delivery.record_batch import BatchStyle
+from connector.records.post import Post
+from connector.records.record import Batch, DeadLetter, LedgerWrite, OffsetWrite, Records, SourceRecord
+from connector.worker import wiring
 from tests.unit.fakes import MADE_MS, id_of, key_of, post
 
 ENVIRONMENT = {"CONNECTOR_TOPIC": "posts", "CONNECTOR_HASHTAGS": "python", "CONNECTOR_X_BEARER_TOKEN": "AAAAsynthetic"}
@@ -74,7 +74,7 @@ class FakeProducer:
 
 @pytest.fixture
 def topic(tmp_path):
-    app = worker.wire(load(ENVIRONMENT, tmp_path))
+    app = wiring.wire(load(ENVIRONMENT, tmp_path))
     return PostsTopic(app, topic="posts", value_format="json")
 
 

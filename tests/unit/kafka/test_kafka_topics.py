@@ -9,11 +9,11 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
+from connector.config.worker import INTERNAL_TOPICS
 from connector.errors import BrokerUnsuitable, RightMissing
-from connector.events import TopicCreated
 from connector.kafka import topics
 from connector.kafka.topics import TASK_SLOTS, TopicSpec, declare, internal_topics, settings_of
-from connector.settings import INTERNAL_TOPICS
+from connector.telemetry.events import TopicCreated
 
 DAY_MS = 86_400_000
 POSTS = TopicSpec(

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from connector.events import TopicBack, TopicCreated, TopicMissing
-from connector.kafka import watch
+from connector.kafka.gate import watch
+from connector.kafka.gate.watch import TopicWatch, meanings
 from connector.kafka.topics import TopicSpec
-from connector.kafka.watch import TopicWatch, meanings
+from connector.telemetry.events import TopicBack, TopicCreated, TopicMissing
 from tests.unit.kafka.test_kafka_topics import FakeAdmin
 
 NAMES = ("posts", "connector-ledger")

@@ -1,9 +1,9 @@
 import pytest
 
 from connector.errors import RateLimited, TokenRejected
-from connector.sources.account import Account, HeldConnection, RuleCounts, Usage, find_own
-from connector.sources.api import Api
-from connector.sources.credentials import BearerToken
+from connector.sources.rest.account import Account, HeldConnection, RuleCounts, Usage, find_own
+from connector.sources.rest.api import Api
+from connector.sources.rest.credentials import BearerToken
 
 from .scripted import ScriptedServer, answer
 

@@ -18,8 +18,8 @@ from connector.errors import (
     ServiceUnavailable,
     TokenRejected,
 )
-from connector.sources.api import Api, classify, network_error, parse_problem
-from connector.sources.credentials import BearerToken, KeyPair
+from connector.sources.rest.api import Api, classify, network_error, parse_problem
+from connector.sources.rest.credentials import BearerToken, KeyPair
 
 from .scripted import CUT, RESET, ScriptedServer, answer, silence, stream
 

@@ -23,17 +23,17 @@ from connector.errors import (
     RetriableError,
     ServiceUnavailable,
 )
-from connector.events import FeatureUnavailable, StreamErrorReceived, StreamErrorRepeated
-from connector.sources import account, rules
-from connector.sources.account import Account
-from connector.sources.api import ANSWER_BYTES, LIST_BYTES, LISTS, MAX_ERROR_BYTES, Api, parse_problem
-from connector.sources.connection import Connection, Limits
-from connector.sources.counts import COUNTS_PATH, Counting, CountQuery, Patience, count_page
-from connector.sources.credentials import BearerToken, KeyPair
-from connector.sources.rules import RULES_PATH, held_rules
-from connector.sources.search import SEARCH_PATH
-from connector.sources.wire import Wire
-from connector.status import Released
+from connector.sources.archive.counts import COUNTS_PATH, Counting, CountQuery, Patience, count_page
+from connector.sources.archive.search import SEARCH_PATH
+from connector.sources.http.wire import Wire
+from connector.sources.rest import account, rules
+from connector.sources.rest.account import Account
+from connector.sources.rest.api import ANSWER_BYTES, LIST_BYTES, LISTS, MAX_ERROR_BYTES, Api, parse_problem
+from connector.sources.rest.credentials import BearerToken, KeyPair
+from connector.sources.rest.rules import RULES_PATH, held_rules
+from connector.sources.stream.connection import Connection, Limits
+from connector.task.status import Released
+from connector.telemetry.events import FeatureUnavailable, StreamErrorReceived, StreamErrorRepeated
 
 from .scripted import CLEAN, CUT, HOLD, ScriptedServer, answer, chunk, pause, raw, silence, stream
 from .test_connection import POST, QUICK, Reading, read

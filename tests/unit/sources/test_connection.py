@@ -15,7 +15,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connector import clock
 from connector.errors import (
     ConnectionLost,
     ConnectorError,
@@ -24,11 +23,12 @@ from connector.errors import (
     OutOfCredit,
     ServiceUnavailable,
 )
-from connector.records import held_bytes
-from connector.sources import wire as wire_module
-from connector.sources.connection import Connection, Limits, stream_error
-from connector.sources.lines import LineSplitter
-from connector.sources.wire import Wire, _BulkResponse
+from connector.records import clock
+from connector.records.record import held_bytes
+from connector.sources.http import wire as wire_module
+from connector.sources.http.wire import Wire, _BulkResponse
+from connector.sources.stream.connection import Connection, Limits, stream_error
+from connector.sources.stream.lines import LineSplitter
 
 from .scripted import CLEAN, CUT, HOLD, RESET, ScriptedServer, answer, chunk, pause, raw, silence, stream
 from .test_api import ANSWERS, ids

@@ -6,12 +6,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from connector.errors import ConnectorError, InvalidRequest, NotAuthorized, RateLimited, ServiceUnavailable
+from connector.records.snowflake import first_id
 from connector.simulator import ManualClock, SimulatorSettings, SimulatorThread
-from connector.snowflake import first_id
-from connector.sources.api import Api
-from connector.sources.counts import TRIES, Counting, CountQuery, Patience, excludes_retweets, pack
-from connector.sources.credentials import BearerToken
-from connector.sources.rules import Rule, held_rules
+from connector.sources.archive.counts import TRIES, Counting, CountQuery, Patience, excludes_retweets, pack
+from connector.sources.rest.api import Api
+from connector.sources.rest.credentials import BearerToken
+from connector.sources.rest.rules import Rule, held_rules
 
 from .scripted import ScriptedServer, answer
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from connector.backoff import Backoff
 from connector.errors import RESET_SECS_MAX, RateLimited
-from connector.sources.api import classify
-from connector.sources.headers import date_of, quota_of, reset_of, reset_secs_of
+from connector.sources.http.headers import date_of, quota_of, reset_of, reset_secs_of
+from connector.sources.rest.api import classify
+from connector.task.backoff import Backoff
 
 DATE = "Sun, 01 Nov 2026 12:34:56 GMT"
 SECS = 1793536496.0

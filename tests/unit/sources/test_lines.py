@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.sources.lines import LineSplitter, LineTooLong, is_error, is_whole, sort
+from connector.sources.stream.lines import LineSplitter, LineTooLong, is_error, is_whole, sort
 from tests.unit.hostile import POSTS
 
 POST = '{"data":{"id":"1","text":"caf\u00e9 \u9ce5"}}'.encode()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from connector.simulator import grammar
 from connector.simulator.matching import Facts, matches
 from connector.simulator.text import SearchableText
-from connector.sources.queries import Unsearchable, queries_of
+from connector.sources.archive.queries import Unsearchable, queries_of
 
 WORDS = ("ant", "bee", "cat", "dog", "elk")
 TAGS = ("#one", "#two")

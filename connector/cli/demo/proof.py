@@ -1,0 +1,124 @@
+"""Is what the simulator wrote in the topic, once each?"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from connector.kafka.brokers import KafkaCluster
+
+READ_SECS = 60.0
+QUIET_SECS = 1.0
+"""The embedded broker cannot tell where a topic ends, so its end is where nothing comes for so long."""
+
+PATIENCE_SECS = 4.0
+"""The same, while posts are missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """
+    Posts, counted in the simulator's log and in the topic.
+
+    *cut_off* were handed to a connection that was then reset, and lost in it; *missed* matched while nobody was
+    connected.  Both were never read, so they are none of the worker's *lost*.
+    """
+
+    written: int
+    found: int
+    doubled: int
+    lost: int
+    cut_off: int
+    missed: int
+    foreign: int
+
+    @property
+    def holds(self) -> bool:
+        return not (self.doubled or self.lost or self.foreign)
+
+    def sentences(self) -> list[str]:
+        """Return what was counted."""
+        said = [f"{self.written} posts written by the simulator, {self.found} in the topic"]
+        said[0] += f", {self.doubled} twice, {self.lost} lost."
+        if self.cut_off:
+            said.append(f"{self.cut_off} of those written went down with a connection that was reset, unread.")
+        if self.missed:
+            said.append(f"{self.missed} matched while nobody was connected: at the start, or during a fault.")
+        if self.foreign:
+            said.append(f"{self.foreign} records in the topic are none of the simulator's.")
+        return said
+
+
+def compare(
+    emissions: Iterable[Mapping[str, Any]], connections: Iterable[Mapping[str, Any]], keys: Counter[str]
+) -> Proof:
+    """Compare the simulator's logs with the *keys* in the topic."""
+    unclean = {entry["id"] for entry in connections if entry["closed_at"] is not None and not entry["clean"]}
+    log = list(emissions)
+    written = {entry["post_id"]: entry["connection"] for entry in log if entry["outcome"] == "written"}
+    missing = written.keys() - keys.keys()
+    cut_off = {post_id for post_id in missing if written[post_id] in unclean}
+    return Proof(
+        written=len(written),
+        found=len(keys),
+        doubled=sum(count > 1 for count in keys.values()),
+        lost=len(missing - cut_off),
+        cut_off=len(cut_off),
+        missed=len({entry["post_id"] for entry in log if entry["outcome"] == "missed"} - keys.keys()),
+        foreign=len(keys.keys() - {entry["post_id"] for entry in log}),
+    )
+
+
+async def keys_of(cluster: KafkaCluster, topic: str, expected: Collection[str]) -> Counter[str]:
+    """
+    Return the keys in *topic*, as a reader of committed records sees it, with their number.
+
+    Raises:
+        KafkaError, TimeoutError: the topic cannot be read.
+    """
+    consumer = AIOKafkaConsumer(
+        **cluster.options(), isolation_level="read_committed", auto_offset_reset="earliest", enable_auto_commit=False
+    )
+    keys: Counter[str] = Counter()
+    wanted = set(expected)
+    async with asyncio.timeout(READ_SECS):
+        await consumer.start()
+        try:
+            await consumer._client.force_metadata_update()  # noqa: SLF001  # a fresh client knows no topic
+            consumer.assign([TopicPartition(topic, number) for number in await _partitions(consumer, topic)])
+            heard = time.monotonic()
+            while time.monotonic() - heard < (PATIENCE_SECS if wanted else QUIET_SECS):
+                for records in (await consumer.getmany(timeout_ms=200)).values():
+                    found = [record.key.decode() for record in records]
+                    keys.update(found)
+                    wanted.difference_update(found)
+                    heard = time.monotonic()
+        finally:
+            await consumer.stop()
+    return keys
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
+    while topic not in await consumer.topics():  # noqa: ASYNC110  # the broker tells nobody when it knows
+        await asyncio.sleep(0.1)
+    return sorted(consumer.partitions_for_topic(topic))
+
+
+async def forget(cluster: KafkaCluster, topics: Iterable[str]) -> bool:
+    """Delete *topics* from the broker; return whether it let us.  An empty group expires by itself."""
+    admin = AIOKafkaAdminClient(**cluster.options())
+    try:
+        await admin.start()
+        await admin.delete_topics([*{*topics} & {*await admin.list_topics()}])
+    except (KafkaError, OSError):
+        return False
+    else:
+        return True
+    finally:
+        await admin.close()

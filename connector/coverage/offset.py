@@ -1,0 +1,305 @@
+"""
+What is everything delivered of, and what is missing?  (Pure.)
+
+    covered_from ═════════════╡ gap ╞═══════════╡ gap ╞══════ covered_to · · · settle · · · heard
+                                                                                      (nothing claimed yet)
+
+The source offset holds two creation times and the gaps between them: a post made in covered time, that matched, is in
+the topic.  X delivers within some seconds and unordered, so the end stays `settle` behind what was heard last.  Time in
+which no connection listened is a gap, and so is the time that a connection needs until it may claim anything; a gap
+stays until it is repaired, or an operator accepts it.  All times are UNIX milliseconds of X's clock.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from connector.coverage.spend import MILLS, NOTHING_SPENT, Spend, count_of, mills_of
+from connector.records import snowflake
+
+MARGIN_MS = 1_000
+"""What is not claimed at the begin of a connection: X's clock is known by the whole seconds of a `Date` header."""
+
+MAX_GAPS = 200
+"""The offset is written with each transaction; beyond this many gaps, the nearest neighbours become one."""
+
+
+class GapState(StrEnum):
+    """What becomes of a gap; the last two are history."""
+
+    OPEN = "open"
+    REPAIRING = "repairing"
+    LOST = "lost"
+    REPAIRED = "repaired"
+    ACCEPTED = "accepted"
+
+
+class Way(StrEnum):
+    """How X offers to send posts again; the value of the header `source`."""
+
+    BACKFILL = "backfill"
+    RECOVERY = "recovery"
+    SEARCH = "search"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """
+    Time of which not everything is delivered: creation times from *from_ms* up to, not including, *to_ms*.
+
+    *posts* were delivered by its repair so far, *billed* posts cost *mills*.  Everything of it from *until_id* upward
+    is in the topic.  *detail* says what it waits for, or why it is lost; *rules* names the set of rules in force in it.
+    """
+
+    from_ms: int
+    to_ms: int
+    reason: str
+    state: GapState = GapState.OPEN
+    detail: str = ""
+    way: Way | None = None
+    posts: int = 0
+    billed: int = 0
+    mills: int = 0
+    until_id: int | None = None
+    rules: str = ""
+    closed_ms: int | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return (self.to_ms - self.from_ms) / 1000
+
+    @property
+    def begin_id(self) -> int:
+        """The first id of it."""
+        return snowflake.first_id(self.from_ms)
+
+    @property
+    def end_id(self) -> int:
+        """The first id that is not missing: beyond it, or already repaired."""
+        return snowflake.first_id(self.to_ms) if self.until_id is None else self.until_id
+
+    def fields(self) -> dict[str, object]:
+        """Return it as JSON; what is not set is left out."""
+        fields: dict[str, object] = {
+            "from": snowflake.to_iso(self.from_ms),
+            "to": snowflake.to_iso(self.to_ms),
+            "reason": self.reason,
+            "state": self.state.value,
+        }
+        more: dict[str, object] = {
+            "detail": self.detail,
+            "way": self.way,
+            "posts": self.posts,
+            "billed": self.billed,
+            "cost_usd": self.mills / MILLS,
+            "until_id": None if self.until_id is None else str(self.until_id),
+            "rules": self.rules,
+            "closed_at": None if self.closed_ms is None else snowflake.to_iso(self.closed_ms),
+        }
+        return fields | {key: value for key, value in more.items() if value}
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> "Gap":
+        """
+        Read what `fields` gave.
+
+        Raises:
+            AttributeError, KeyError, OverflowError, TypeError, ValueError: it is none.
+        """
+        until, closed, way = fields.get("until_id"), fields.get("closed_at"), fields.get("way")
+        return cls(
+            from_ms=snowflake.from_iso(fields["from"]),
+            to_ms=snowflake.from_iso(fields["to"]),
+            reason=str(fields["reason"]),
+            state=GapState(fields["state"]),
+            detail=str(fields.get("detail", "")),
+            way=None if way is None else Way(way),
+            posts=count_of(fields.get("posts", 0)),
+            billed=count_of(fields.get("billed", 0)),
+            mills=mills_of(fields.get("cost_usd", 0)),
+            until_id=None if until is None else count_of(until),
+            rules=str(fields.get("rules", "")),
+            closed_ms=None if closed is None else snowflake.from_iso(closed),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """
+    The source offset of one source partition.
+
+    *gaps* are disjoint and ascending; the last one may lie beyond *covered_to_ms*, until a connection has lasted long
+    enough to claim what comes after it.  *run* and *batch* make the offset of each transaction a new one: by them a
+    doubtful commit is recognised.  *rules* names the set of rules that are in force since the last connect.
+    """
+
+    covered_from_ms: int | None = None
+    covered_to_ms: int | None = None
+    gaps: tuple[Gap, ...] = ()
+    posts: int = 0
+    dead_letters: int = 0
+    spent: Spend = NOTHING_SPENT
+    rules: str = ""
+    run: str = ""
+    batch: int = 0
+
+    # -- the stream
+
+    def connected(self, at_ms: int, *, reason: str, rules: str = "") -> "Coverage":
+        """
+        Return the coverage once a connection is open since *at_ms*: what nobody heard before is a gap.
+
+        *reason* says why nobody listened, *rules* names those in force from now on.
+        """
+        begin = at_ms + MARGIN_MS
+        if self.covered_to_ms is None:
+            return replace(self, covered_from_ms=begin, covered_to_ms=begin, rules=rules)
+        last = self.gaps[-1] if self.gaps else None
+        if last is not None and last.to_ms > self.covered_to_ms:
+            if begin <= last.to_ms:
+                return replace(self, rules=rules)
+            if self._may_grow(last):
+                # nothing was claimed since it began: it is one outage
+                grown = replace(last, to_ms=begin, state=GapState.OPEN, way=None, detail="")
+                return replace(self, gaps=(*self.gaps[:-1], grown), rules=rules)
+        since = self.covered_to_ms if last is None else max(self.covered_to_ms, last.to_ms)
+        if begin <= since:
+            return replace(self, rules=rules)
+        gap = Gap(from_ms=since, to_ms=begin, reason=reason, rules=self.rules)
+        return replace(self, gaps=_bounded((*self.gaps, gap)), rules=rules)
+
+    def heard(self, at_ms: int, *, connected_ms: int, settle_ms: int) -> "Coverage":
+        """
+        Return the coverage once all that X had sent by *at_ms* is delivered, on a connection open since *connected_ms*.
+        """
+        settled = at_ms - settle_ms
+        if self.covered_to_ms is None or settled < connected_ms + MARGIN_MS or settled <= self.covered_to_ms:
+            return self
+        if self.gaps and settled < self.gaps[-1].to_ms:  # X's clock is not what it was
+            return self
+        return replace(self, covered_to_ms=settled)
+
+    def delivered(self, *, posts: int, dead_letters: int = 0) -> "Coverage":
+        """Return the coverage with so many more in the topics."""
+        return replace(self, posts=self.posts + posts, dead_letters=self.dead_letters + dead_letters)
+
+    def _may_grow(self, gap: Gap) -> bool:
+        return gap.until_id is None and gap.state in {GapState.OPEN, GapState.REPAIRING} and gap.rules == self.rules
+
+    # -- repairs
+
+    def gap_at(self, from_ms: int) -> Gap | None:
+        """Return the gap that begins at *from_ms*."""
+        return next((gap for gap in self.gaps if gap.from_ms == from_ms), None)
+
+    def with_gap(self, changed: Gap) -> "Coverage":
+        """Return the coverage with *changed* in place of the gap that begins where it does."""
+        return replace(self, gaps=tuple(changed if gap.from_ms == changed.from_ms else gap for gap in self.gaps))
+
+    def without(self, closed: Gap) -> "Coverage":
+        """Return the coverage once the gap that begins where *closed* does is none any more."""
+        gaps = tuple(gap for gap in self.gaps if gap.from_ms != closed.from_ms)
+        # beyond `covered_to` there is nothing but gaps
+        covered_to = None if self.covered_to_ms is None else max(self.covered_to_ms, closed.to_ms)
+        return replace(self, gaps=gaps, covered_to_ms=covered_to)
+
+    def split(self, gap: Gap, at_ms: int) -> "Coverage":
+        """
+        Return the coverage with *gap* made two, at *at_ms*, which lies inside it; what is counted stays above.
+
+        If all above is in the topic, only what lies below is left, with what is counted.
+        """
+        parts: tuple[Gap, ...]
+        if gap.end_id <= snowflake.first_id(at_ms):
+            parts = (replace(gap, to_ms=max(snowflake.created_ms(gap.end_id), gap.from_ms + 1), until_id=None),)
+        else:
+            below = replace(gap, to_ms=at_ms, until_id=None, posts=0, billed=0, mills=0)
+            parts = (below, replace(gap, from_ms=at_ms))
+        gaps = [part for one in self.gaps for part in (parts if one.from_ms == gap.from_ms else (one,))]
+        return replace(self, gaps=tuple(gaps))
+
+    # -- bytes
+
+    def encode(self) -> bytes:
+        """Return the offset's value: a JSON map."""
+        fields: dict[str, object] = {
+            "covered_from": None if self.covered_from_ms is None else snowflake.to_iso(self.covered_from_ms),
+            "covered_to": None if self.covered_to_ms is None else snowflake.to_iso(self.covered_to_ms),
+            "gaps": [gap.fields() for gap in self.gaps],
+            "posts": self.posts,
+        }
+        more = {
+            "dead_letters": self.dead_letters,
+            "spent": self.spent.fields() if self.spent.day else None,
+            "rules": self.rules,
+            "run": self.run,
+            "batch": self.batch,
+        }
+        return orjson.dumps(fields | {key: value for key, value in more.items() if value})
+
+    @classmethod
+    def decode(cls, value: bytes) -> "Coverage":
+        """
+        Read what `encode` wrote.
+
+        Raises:
+            ValueError: *value* is not such an offset.
+        """
+        try:
+            fields = orjson.loads(value)
+            covered_to = _ms(fields["covered_to"])
+            return cls(
+                covered_from_ms=_ms(fields.get("covered_from")),
+                covered_to_ms=covered_to,
+                gaps=tuple(Gap.of(gap) for gap in fields.get("gaps", ())),
+                posts=count_of(fields["posts"]),
+                dead_letters=count_of(fields.get("dead_letters", 0)),
+                spent=Spend.of(fields["spent"]) if "spent" in fields else NOTHING_SPENT,
+                rules=str(fields.get("rules", "")),
+                run=str(fields.get("run", "")),
+                batch=count_of(fields.get("batch", 0)),
+            )
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as exc:
+            raise ValueError(f"{value[:200]!r} is no source offset: {exc}") from exc
+
+
+def _ms(iso: str | None) -> int | None:
+    return None if iso is None else snowflake.from_iso(iso)
+
+
+def _bounded(gaps: tuple[Gap, ...]) -> tuple[Gap, ...]:
+    """
+    Join the nearest neighbours while there are too many: more is shown, not less.
+
+    Those under repair are joined only if there are no others, those with different rules likewise.
+    """
+    while len(gaps) > MAX_GAPS:
+        free = [
+            index
+            for index in range(len(gaps) - 1)
+            if GapState.REPAIRING not in {gaps[index].state, gaps[index + 1].state}
+        ]
+        index = min(
+            free or range(len(gaps) - 1),
+            key=lambda at: (gaps[at].rules != gaps[at + 1].rules, gaps[at + 1].from_ms - gaps[at].to_ms),
+        )
+        gaps = (*gaps[:index], _joined(gaps[index], gaps[index + 1]), *gaps[index + 2 :])
+    return gaps
+
+
+def _joined(one: Gap, other: Gap) -> Gap:
+    return Gap(
+        from_ms=one.from_ms,
+        to_ms=other.to_ms,
+        reason=one.reason if one.reason == other.reason else "several",
+        state=GapState.LOST if one.state is other.state is GapState.LOST else GapState.OPEN,
+        detail=one.detail if one.detail == other.detail else "",
+        posts=one.posts + other.posts,
+        billed=one.billed + other.billed,
+        mills=one.mills + other.mills,
+        rules=other.rules,
+    )

@@ -1,0 +1,190 @@
+"""
+Which records of a batch does the topic refuse?
+
+    refused batch ─▶ send it alone ─▶ taken                        none of them
+                                  ├─▶ refused, records are named   those; the rest once more
+                                  └─▶ refused, none is named       its halves, down to one record
+
+Kafka names the records and gives its reason for each (Produce, version 8).  Other brokers, and errors that are about a
+batch as a whole, name none.  With transactions all of it happens in one that is never committed: the next producer of
+the id ends it.  Without, what the topic takes is in it from then on.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.client import ConnectionGroup, CoordinationType
+from aiokafka.errors import KafkaError, for_code
+from aiokafka.protocol.api import Request
+from aiokafka.protocol.produce import (
+    ProduceRequest_v3,
+    ProduceRequest_v4,
+    ProduceRequest_v5,
+    ProduceRequest_v6,
+    ProduceRequest_v7,
+    ProduceRequest_v8,
+)
+from aiokafka.protocol.transaction import AddPartitionsToTxnRequest
+
+from connector.errors import BrokerAway, DeliveryFailed
+from connector.kafka.delivery.partitioner import partitions_of
+from connector.kafka.delivery.producer import TaskProducer
+from connector.kafka.delivery.record_batch import RecordBatch, record_batches
+from connector.kafka.delivery.rejects import REFUSING, sentence
+from connector.records.record import Records, Sifted
+
+PATIENCE_SECS = 10.0
+"""A coordinator that completes the last transaction for longer is away."""
+RETRY_SECS = 0.02
+_CONCURRENT_TRANSACTIONS = 51
+_NAMED_FIELDS = 7
+"""Of a partition in an answer that names records: they, and what Kafka says of all, are the last two."""
+
+
+_Versions = (
+    ProduceRequest_v3
+    | ProduceRequest_v4
+    | ProduceRequest_v5
+    | ProduceRequest_v6
+    | ProduceRequest_v7
+    | ProduceRequest_v8
+)
+
+
+class _Produce(Request[_Versions]):
+    """aiokafka's request up to version 8, which it has and does not use."""
+
+    API_KEY = 0
+
+    def __init__(self, *fields: Any) -> None:
+        self._fields = fields
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class(*self._fields)
+
+
+class Sieve:
+    """Sends records of *topic* by *producer*, which has just been started, to see which are refused."""
+
+    def __init__(self, producer: TaskProducer, topic: str) -> None:
+        self._producer, self._topic = producer, topic
+        self._client = producer.client.client
+        self._manager = producer.client._txn_manager  # noqa: SLF001
+        self._sender = producer.client._sender  # noqa: SLF001
+
+    async def sift(self, records: Records, partitions: Collection[int]) -> Sifted:
+        """
+        Return which of *records* are refused; without transactions only those of *partitions* are asked for.
+
+        Raises:
+            BrokerAway, DeliveryFailed: it could not be found out.
+            KafkaError: likewise.
+        """
+        transactional = self._producer.transactional_id is not None
+        places: dict[int, list[int]] = defaultdict(list)
+        for place, partition in enumerate(partitions_of(records.keys, self._producer.partitions(self._topic))):
+            if transactional or partition in partitions:
+                places[partition].append(place)
+        if transactional and places:
+            self._manager.begin_transaction()
+            await self._add(sorted(places))
+        found = Sifted(taken=not transactional)
+        for partition, its_places in places.items():
+            await self._sift(records, its_places, partition, found)
+        return found
+
+    async def _sift(self, records: Records, places: Sequence[int], partition: int, found: Sifted) -> None:
+        left = [list(places)]
+        while left:
+            some = left.pop()
+            batches = list(record_batches(_of(records, some), self._producer.batch_style))
+            if len(batches) > 1:
+                left += _cut(some, [batch.record_count() for batch in batches])
+                continue
+            code, named, words = await self._send(partition, batches[0])
+            if not code:
+                continue
+            if code not in REFUSING:
+                raise _failure(code, f"{self._topic}, partition {partition}")
+            if len(some) == 1:
+                named = {0: named.get(0, "")}
+            for number, its_words in named.items():
+                place = some[number]
+                found.refused[place] = sentence(records.keys[place], self._topic, code, its_words or words)
+            if named:
+                rest = [place for number, place in enumerate(some) if number not in named]
+                left += [rest] if rest else []
+            else:
+                left += some[len(some) // 2 :], some[: len(some) // 2]
+
+    async def _send(self, partition: int, batch: RecordBatch) -> tuple[int, Mapping[int, str], str]:
+        """Return the number of Kafka's error, 0 for none, what it says of single records, and of all."""
+        place, manager = TopicPartition(self._topic, partition), self._manager
+        if manager is not None:
+            sequence = manager.sequence_number(place)
+            batch._set_producer_state(manager.producer_id, manager.producer_epoch, sequence)  # noqa: SLF001
+        leader = self._client.cluster.leader_for_partition(place)
+        if leader in {None, -1}:
+            raise BrokerAway(f"Partition {partition} of the topic {self._topic} has no leader")
+        request = _Produce(
+            self._producer.transactional_id,
+            self._sender._acks,  # noqa: SLF001
+            self._sender._request_timeout_ms,  # noqa: SLF001
+            [(self._topic, [(partition, b"".join(batch._build()))])],  # noqa: SLF001
+        )
+        response = await self._client.send(leader, request)
+        ((_, (answer,)),) = response.topics
+        code = answer[1]
+        if code == 0 and manager is not None:
+            manager.increment_sequence_number(place, batch.record_count())
+        if len(answer) < _NAMED_FIELDS:
+            return code, {}, ""
+        named = {number: words or "" for number, words in answer[-2] or () if 0 <= number < batch.record_count()}
+        return code, named, answer[-1] or ""
+
+    async def _add(self, partitions: Sequence[int]) -> None:
+        coordinator = self._sender._coordinators.get(CoordinationType.TRANSACTION)  # noqa: SLF001
+        if coordinator is None:
+            raise BrokerAway("The transaction coordinator is not known")
+        manager = self._manager
+        request = AddPartitionsToTxnRequest(
+            transactional_id=manager.transactional_id,
+            producer_id=manager.producer_id,
+            producer_epoch=manager.producer_epoch,
+            topics=[(self._topic, list(partitions))],
+        )
+        until = asyncio.get_running_loop().time() + PATIENCE_SECS
+        while True:
+            response = await self._client.send(coordinator, request, group=ConnectionGroup.COORDINATION)
+            codes = {code for _, answers in response.errors for _, code in answers if code}
+            if not codes:
+                return
+            if codes != {_CONCURRENT_TRANSACTIONS} or asyncio.get_running_loop().time() > until:
+                raise _failure(codes.pop(), self._topic)
+            await asyncio.sleep(RETRY_SECS)
+
+
+def _failure(code: int, where: str) -> KafkaError | DeliveryFailed:
+    error: KafkaError = for_code(code)(where)
+    return error
+
+
+def _of(records: Records, places: Sequence[int]) -> Records:
+    sources = records.sources
+    return Records(
+        tuple(records.keys[place] for place in places),
+        tuple(records.values[place] for place in places),
+        tuple(records.times_ms[place] for place in places),
+        None if sources is None else tuple(sources[place] for place in places),
+    )
+
+
+def _cut(places: Sequence[int], counts: Sequence[int]) -> list[list[int]]:
+    pieces, start = [], 0
+    for count in counts:
+        pieces.append(list(places[start : start + count]))
+        start += count
+    return pieces

@@ -1,0 +1,181 @@
+"""
+Is Kafka there, and what can it do?
+
+Faust by itself ends the process when no broker answers; a worker that starts before its broker should wait instead.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import ClusterAuthorizationFailedError, IncompatibleBrokerVersion, KafkaError
+from aiokafka.protocol.transaction import InitProducerIdRequest
+from mode import Service
+
+from connector.errors import BrokerAway, BrokerUnsuitable, RightMissing
+from connector.kafka.brokers import KafkaCluster
+from connector.kafka.gate.advertised import unreachable
+from connector.kafka.login.refusals import ConnectionRefused, Refusal, words_of
+from connector.kafka.rights import refused
+from connector.telemetry.events import BrokerAwaited, BrokerReached, Event
+from connector.telemetry.obstacles import Obstacles
+
+REQUEST_TIMEOUT_MS = 10_000
+RETRY_SECS = 1.0
+RIGHT_RETRY_SECS = 5.0
+"""A missing right is asked for this often: someone has to give it."""
+SAY_EVERY_SECS = 5.0
+_UNSUPPORTED_VERSION = 35
+_UNSUPPORTED = frozenset({-1, _UNSUPPORTED_VERSION, 42})
+"""UNKNOWN_SERVER_ERROR, UNSUPPORTED_VERSION, INVALID_REQUEST: what brokers without `InitProducerId` answer to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What the broker offers for delivery."""
+
+    transactions: bool
+    idempotence: bool
+    idempotence_refused: bool = False
+    """Whether it has idempotent producers, and not for this user."""
+
+    def check(self, delivery: str) -> None:
+        """
+        Raises:
+            BrokerUnsuitable: the broker cannot do what *delivery* asks.
+        """
+        if delivery == "exactly_once" and not self.transactions:
+            raise BrokerUnsuitable(
+                "The broker has no transactions, which CONNECTOR_DELIVERY=exactly_once needs: "
+                "set CONNECTOR_DELIVERY=at_least_once, or use Apache Kafka."
+            )
+
+
+async def probe(admin: AIOKafkaAdminClient, group_id: str) -> Capabilities:
+    """Ask the broker for a producer id, with and without a transactional id."""
+
+    async def answer(transactional_id: str | None) -> int:
+        request = InitProducerIdRequest(transactional_id, 1000)
+        try:
+            response = await admin._send_request(request)  # noqa: SLF001  # the public client has no such call
+        except IncompatibleBrokerVersion:
+            return _UNSUPPORTED_VERSION
+        return int(response.error_code)  # 14 to 16: not this node, or not yet
+
+    plain = await answer(None)
+    refused = plain == ClusterAuthorizationFailedError.errno
+    return Capabilities(
+        idempotence=plain not in _UNSUPPORTED and not refused,
+        idempotence_refused=refused,
+        transactions=await answer(f"{group_id}-probe") not in _UNSUPPORTED,
+    )
+
+
+class BrokerGate(Service):
+    """
+    A service that has started once Kafka answers and all is prepared there; those after it find a broker.
+
+    *prepare* gets an admin client and the broker's capabilities; its FatalError ends the worker, its RightMissing lets
+    it wait.  Once started, it says what connections are *refused* later.
+    """
+
+    mundane_level = "debug"  # our events say what an operator wants to know
+
+    def __init__(
+        self,
+        cluster: KafkaCluster,
+        group_id: str,
+        prepare: Callable[[AIOKafkaAdminClient, Capabilities], Awaitable[None]],
+        emit: Callable[[Event], None],
+        obstacles: Obstacles | None = None,
+        refused: Callable[[], Refusal | None] = lambda: None,
+    ) -> None:
+        super().__init__()
+        self._cluster, self._group_id, self._obstacles = cluster, group_id, obstacles or Obstacles(emit)
+        self._prepare, self._emit, self._refused = prepare, emit, refused
+        self._held_up: Refusal | None = None
+        self._began = self._said = -math.inf
+        self.capabilities: Capabilities | None = None
+
+    @property
+    def transactions(self) -> bool:
+        """Whether the broker has transactions; False while unknown."""
+        return self.capabilities is not None and self.capabilities.transactions
+
+    @property
+    def idempotence(self) -> bool:
+        """Whether the broker has idempotent producers; False while unknown."""
+        return self.capabilities is not None and self.capabilities.idempotence
+
+    @property
+    def waiting(self) -> Refusal | None:
+        """Why Kafka cannot be used now; None if nothing is known against it."""
+        return self._held_up or self._refused()
+
+    async def on_start(self) -> None:
+        while not self.should_stop:
+            try:
+                await self._pass()
+            except RightMissing as exc:
+                self._held_up, self._began = None, -math.inf
+                self._obstacles.meet("start", str(exc))
+                await self.sleep(RIGHT_RETRY_SECS)
+                continue
+            except (KafkaError, OSError, TimeoutError, BrokerAway) as exc:
+                self._held_up = exc.refusal if isinstance(exc, ConnectionRefused) else self._refusal(words_of(exc))
+                self._say(self._held_up)
+            else:
+                self._held_up, self._began = None, -math.inf
+                return
+            await self.sleep(RETRY_SECS)
+        raise asyncio.CancelledError  # stopped while waiting: what comes after must not start
+
+    @Service.task
+    async def _watch(self) -> None:
+        while not self.should_stop:
+            await self.sleep(RETRY_SECS)
+            if (refusal := self._refused()) is not None:
+                self._say(refusal)
+            else:
+                self._began = -math.inf
+
+    def _refusal(self, sentence: str) -> Refusal:
+        return Refusal(address=",".join(self._cluster.servers), sentence=sentence)
+
+    def _say(self, refusal: Refusal) -> None:
+        """Say why we wait, every few seconds at most."""
+        now = time.monotonic()
+        if self._began == -math.inf:
+            self._began, self._said = now, -math.inf
+        if now - self._said >= SAY_EVERY_SECS:
+            self._said = now
+            waiting_secs = round(now - self._began, 1)
+            servers = ",".join(self._cluster.servers)
+            self._emit(BrokerAwaited(broker=servers, waiting_secs=waiting_secs, reason=refusal.sentence))
+
+    async def _pass(self) -> None:
+        admin = AIOKafkaAdminClient(**self._cluster.options(), request_timeout_ms=REQUEST_TIMEOUT_MS)
+        try:
+            await asyncio.wait_for(admin.start(), REQUEST_TIMEOUT_MS / 1000)
+            capabilities = await probe(admin, self._group_id)
+            await self._prepare(admin, capabilities)
+        except (KafkaError, OSError, TimeoutError) as exc:
+            if missing := refused(exc, self._cluster.user, group_id=self._group_id):
+                raise missing from exc
+            if reason := await unreachable(admin._client):  # noqa: SLF001  # it knows what the brokers advertise
+                raise BrokerAway(reason) from exc
+            raise
+        finally:
+            await admin.close()
+        self.capabilities = capabilities
+        self._obstacles.pass_("start")
+        self._emit(
+            BrokerReached(
+                broker=",".join(self._cluster.servers),
+                transactions=capabilities.transactions,
+                idempotence=capabilities.idempotence,
+            )
+        )

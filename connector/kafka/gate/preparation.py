@@ -1,0 +1,153 @@
+"""Which topics and rights does a worker need, and are they there?  What the gate asks before anything starts."""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from connector.config.connector import ConnectorConfig
+from connector.config.worker import WorkerSettings
+from connector.errors import RightMissing
+from connector.kafka import rights, topics
+from connector.kafka.gate.gate import Capabilities
+from connector.kafka.gate.transactions import check_transactions
+from connector.kafka.gate.watch import meanings
+from connector.records.record import TaskId
+from connector.telemetry.events import Event, RightUseful, TopicCreated, TopicMissing
+
+MAX_DEAD_LETTER_BYTES = 20 * 1024 * 1024
+
+
+def topics_of(settings: WorkerSettings, config: ConnectorConfig | None) -> list[topics.TopicSpec]:
+    """Return the topics that a worker needs."""
+    specs = list(
+        topics.internal_topics(
+            settings.group_id,
+            replication=settings.internal_replication_factor,
+            ledger_retention_ms=settings.ledger_retention_hours * 3_600_000,
+        )
+    )
+    return specs if config is None else [*specs, *_connector_topics(config)]
+
+
+def needs_of(settings: WorkerSettings, config: ConnectorConfig | None) -> tuple[rights.Need, ...]:
+    """Return the rights that a worker needs."""
+    ids: list[str] = []
+    if config is not None and config.delivery == "exactly_once":
+        ids = [transactional_id(settings.group_id, TaskId(config.name, number)) for number in range(config.tasks)]
+    return rights.needs(
+        settings.group_id,
+        topic=None if config is None else config.topic,
+        dead_letter_topic=None if config is None else config.dead_letter_topic,
+        transactional_ids=ids,
+    )
+
+
+def transactional_id(group_id: str, task: TaskId) -> str:
+    """Return the id under which *task* delivers; it never changes."""
+    return f"{group_id}-{task}"
+
+
+def preparation(
+    settings: WorkerSettings,
+    config: ConnectorConfig | None,
+    user: str | None,
+    emit: Callable[[Event], None],
+    *,
+    made: set[str],
+) -> Callable[[AIOKafkaAdminClient, Capabilities], Awaitable[None]]:
+    """
+    Return what prepares Kafka for a worker that logs in as *user*; it may be called again and again.
+
+    The names of topics that it creates go into *made*.
+    """
+    specs, wanted = topics_of(settings, config), needs_of(settings, config)
+    told: set[str] = set()
+
+    def tell(missing: RightMissing, without: str) -> None:
+        if str(missing) not in told:
+            told.add(str(missing))
+            emit(RightUseful(reason=str(missing), without=without))
+
+    async def prepare(admin: AIOKafkaAdminClient, capabilities: Capabilities) -> None:
+        if config is not None:
+            capabilities.check(config.delivery)
+        absent: Sequence[rights.Right] = ()
+        try:
+            await topics.declare(admin, specs, _noting(made, emit), user=user, create=settings.topic_allow_declare)
+        except RightMissing as exc:
+            absent = exc.rights
+        required, useful = await rights.lacking(admin, wanted)
+        if missing := _together(absent, required, wanted):
+            raise rights.right_missing(missing, user)
+        for right, without in useful:
+            tell(rights.right_missing([right], user), without)
+        if config is not None and config.delivery == "at_least_once" and capabilities.idempotence_refused:
+            right = rights.Right(rights.IDEMPOTENT_WRITE, rights.CLUSTER, "")
+            tell(rights.right_missing([right], user), "Kafka may store a batch twice that it has not acknowledged")
+        await _check_transactions(admin, settings, config)
+        _tell_lost(settings.group_id, made, emit)
+
+    return prepare
+
+
+def _noting(made: set[str], emit: Callable[[Event], None]) -> Callable[[Event], None]:
+    def note(event: Event) -> None:
+        emit(event)
+        if isinstance(event, TopicCreated):
+            made.add(event.topic)
+
+    return note
+
+
+async def _check_transactions(
+    admin: AIOKafkaAdminClient, settings: WorkerSettings, config: ConnectorConfig | None
+) -> None:
+    if config is not None and config.delivery == "exactly_once":
+        await check_transactions(admin, settings.group_id, settings.transaction_timeout_secs)
+
+
+def _tell_lost(group_id: str, made: Collection[str], emit: Callable[[Event], None]) -> None:
+    """Say which topics of a group that is not new have just been *made*, and what that means."""
+    own = meanings(group_id)
+    if not own.keys() <= set(made):
+        for name in sorted(own.keys() & set(made)):
+            emit(TopicMissing(topic=name, reason=f"The topic {name} was not there, and is made anew: {own[name]}"))
+
+
+def _together(
+    absent: Sequence[rights.Right], required: Sequence[rights.Right], wanted: Sequence[rights.Need]
+) -> list[rights.Right]:
+    """Return what is missing; to a topic that may not be created, and may be there unseen, belong all its rights."""
+    uncreated = {right.name for right in absent if right.operation == rights.CREATE}
+    unseen = [
+        rights.Right(operation, need.kind, need.name)
+        for need in wanted
+        if need.kind == rights.TOPIC and need.name in uncreated
+        for operation in need.required
+    ]
+    return list(dict.fromkeys([*absent, *unseen, *required]))
+
+
+def _connector_topics(config: ConnectorConfig) -> Sequence[topics.TopicSpec]:
+    retention = config.topic_creation_default_retention_ms
+    output = topics.TopicSpec(
+        name=config.topic,
+        partitions=config.topic_creation_default_partitions,
+        replication=config.topic_creation_default_replication_factor,
+        settings={"cleanup.policy": config.topic_creation_default_cleanup_policy}
+        | ({} if retention is None else {"retention.ms": str(retention)}),
+        chosen=True,
+    )
+    if config.dead_letter_topic is None:
+        return [output]
+    return [output, letters_topic(config.dead_letter_topic, config.topic_creation_default_replication_factor)]
+
+
+def letters_topic(name: str, replication: int) -> topics.TopicSpec:
+    """Return the dead letter topic *name* as it is created."""
+    return topics.TopicSpec(
+        name=name,
+        partitions=1,
+        replication=replication,
+        settings={"cleanup.policy": "delete", "max.message.bytes": str(MAX_DEAD_LETTER_BYTES)},
+    )

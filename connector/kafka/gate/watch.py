@@ -1,0 +1,131 @@
+"""
+Are the topics that a worker uses still there?
+
+Nothing else would say it: to a client a deleted topic is one whose metadata may come any moment, so that deliveries
+wait.  A topic that this worker has made, and each of the group's own, is made again; what was in it is gone, which is
+said.  An output topic that somebody else has made is waited for: its settings are not ours to guess.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from mode import Service
+
+from connector.errors import BrokerUnsuitable, RightMissing
+from connector.kafka.brokers import KafkaCluster
+from connector.kafka.metadata import metadata_of
+from connector.kafka.topics import TopicSpec, declare
+from connector.telemetry.events import Event, TopicBack, TopicMissing
+
+WATCH_SECS = 3.0
+CONFIRM_SECS = 1.0
+"""A broker may hear of a new topic a little later than the others: what is absent is asked for again."""
+REQUEST_TIMEOUT_MS = 10_000
+_NOT_MADE = ". It cannot be made again: "
+
+
+class TopicWatch(Service):
+    """
+    Watches the topics of *specs*, and makes again those in `made`, and those of *own*; without *create* it makes none.
+
+    *own* says of each of the group's own topics what was in it, and so what its loss means.  *on_made* is called with
+    the name of each that was made again.
+    """
+
+    mundane_level = "debug"  # our events say what an operator wants to know
+
+    def __init__(
+        self,
+        cluster: KafkaCluster,
+        specs: Sequence[TopicSpec],
+        own: Mapping[str, str],
+        emit: Callable[[Event], None],
+        *,
+        on_made: Callable[[str], None],
+        create: bool = True,
+    ) -> None:
+        super().__init__()
+        self.made: set[str] = set()
+        """Those that this worker has made."""
+        self.troubles: dict[str, str] = {}
+        """What is missing, by topic, as sentences."""
+        self._cluster, self._own, self._emit, self._on_made = cluster, own, emit, on_made
+        self._create = create
+        self._specs = {spec.name: spec for spec in specs}
+
+    @Service.task
+    async def _watch(self) -> None:
+        while not self.should_stop:
+            admin = AIOKafkaAdminClient(**self._cluster.options(), request_timeout_ms=REQUEST_TIMEOUT_MS)
+            try:
+                await admin.start()
+                while not self.should_stop:
+                    await self.sleep(WATCH_SECS)
+                    await self.look(admin)
+            except (KafkaError, OSError, TimeoutError):
+                await self.sleep(WATCH_SECS)  # Kafka is away: others say so
+            finally:
+                await admin.close()
+
+    async def look(self, admin: AIOKafkaAdminClient) -> None:
+        """Look once, and make again what is to be."""
+        absent = await self._absent(admin, self._specs)
+        for name in self.troubles.keys() - absent:
+            del self.troubles[name]
+            self._emit(TopicBack(topic=name))
+        fresh = absent - self.troubles.keys()
+        if fresh:
+            await self.sleep(CONFIRM_SECS)
+            fresh = await self._absent(admin, fresh)
+        for name in sorted(fresh):
+            self._lose(name)
+        for name in sorted(name for name in self.troubles if name in self._own or name in self.made):
+            await self._make(admin, name)
+
+    async def _absent(self, admin: AIOKafkaAdminClient, names: Collection[str]) -> set[str]:
+        answer = await admin._send_request(metadata_of(list(names)))  # noqa: SLF001  # the public client's makes them
+        unknown = UnknownTopicOrPartitionError.errno
+        return {topic["topic"] for topic in answer.to_object()["topics"] if topic["error_code"] == unknown}
+
+    def _lose(self, name: str) -> None:
+        spec = self._specs[name]
+        if meaning := self._own.get(name):
+            self.troubles[name] = f"The topic {name} was deleted: {meaning}"
+        elif name in self.made:
+            self.troubles[name] = f"The topic {name} was deleted, and what was in it is gone; it is made again"
+        else:
+            self.troubles[name] = (
+                f"The topic {name} was deleted, and what was in it is gone. Deliveries wait until it is there again: "
+                f"create it (it was not this worker that made it), or restart the worker, which makes it with "
+                f"{spec.partitions} partitions"
+            )
+        self._emit(TopicMissing(topic=name, reason=self.troubles[name]))
+
+    async def _make(self, admin: AIOKafkaAdminClient, name: str) -> None:
+        try:
+            await declare(admin, [self._specs[name]], self._emit, create=self._create)
+        except (BrokerUnsuitable, RightMissing) as exc:  # the broker refuses it, or somebody has made it otherwise
+            self.troubles[name] = (
+                f"{self.troubles[name].split('. It cannot be made again')[0]}. It cannot be made again: {exc}"
+            )
+            return
+        del self.troubles[name]
+        self._on_made(name)
+
+
+def meanings(group_id: str) -> dict[str, str]:
+    """Return what was in each of the topics of a group, and so what its loss means."""
+    return {
+        f"{group_id}-offsets": (
+            "what each task has covered was in it. Tasks that run write it again, from memory, and go on; a task that "
+            "does not run at the moment has lost its past and begins anew, without a gap before"
+        ),
+        f"{group_id}-ledger": (
+            "the ids of delivered posts were in it. Tasks that run know theirs; after a restart, what X repeats of the "
+            "last minutes, or a repair finds at the edges of a gap, may be delivered twice"
+        ),
+        f"{group_id}-statuses": "the tasks' states were in it, and are told again when they change",
+        f"{group_id}-configs": "requests about gaps were in it: make again what is not done",
+        f"{group_id}-tasks": "nothing was in it, but the group spreads its tasks by it and stops them until it is back",
+    }

@@ -1,0 +1,162 @@
+"""
+This worker's place in the consumer group, kept through a refusal of Kafka.
+
+aiokafka hands an error of the group to whoever polls next, and stops until somebody does.  Faust polls past that, and
+aiokafka 0.14 fails over a name of its own on the way, so the worker would be silent for ever.  What is missing can be
+given: here the reason is told and the request is made again.
+
+Private names of aiokafka's: the coordinator's `_push_error_to_user`, `_do_heartbeat`, `_heartbeat_task`,
+`_start_heartbeat_task`, `_commit_refresh_task`, `_subscription` and `_closing`; the fetcher's `_records`.
+pyproject.toml bounds its version.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from aiokafka.consumer.fetcher import FetchError
+from aiokafka.errors import InconsistentGroupProtocolError, InvalidSessionTimeoutError, KafkaError
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
+from faust.transport.drivers.aiokafka import logger as driver_logger
+
+from connector.kafka.rights import READ, REFUSALS, refused
+from connector.telemetry.obstacles import Obstacles
+
+RETRY_SECS = 3.0
+QUIET_SECS = 5.0
+"""So long without a refused fetch means that fetches are allowed."""
+
+GROUP_PART, TOPIC_PART = "group membership", "task assignment"
+
+T = TypeVar("T")
+
+
+def group_refusal(exc: BaseException, user: str | None, group_id: str) -> str:
+    """Return a sentence that says why the group *group_id* refuses this worker, with the cure where there is one."""
+    if missing := refused(exc, user, READ, topic=f"{group_id}-tasks", group_id=group_id):
+        return str(missing)
+    if isinstance(exc, InvalidSessionTimeoutError):
+        return (
+            f"Kafka does not take this worker's session timeout in the group {group_id}: set"
+            " CONNECTOR_BROKER_SESSION_TIMEOUT to what group.min.session.timeout.ms and group.max.session.timeout.ms of"
+            " the brokers allow."
+        )
+    if isinstance(exc, InconsistentGroupProtocolError):
+        return (
+            f"The members of the group {group_id} are other programs than this connector: set CONNECTOR_GROUP_ID to a"
+            " name that only the connector's workers use."
+        )
+    return f"The group {group_id} refuses this worker: {type(exc).__name__}: {exc}"
+
+
+def keep_trying(
+    coordinator: Any, obstacles: Obstacles, sentence: Callable[[BaseException], str], *, retry_secs: float
+) -> None:
+    """Let *coordinator*, aiokafka's of a group, tell *obstacles* why it is refused, and try again after a pause."""
+    heartbeat = coordinator._do_heartbeat  # noqa: SLF001
+
+    async def wait(exc: BaseException) -> None:
+        obstacles.meet(GROUP_PART, sentence(exc))
+        await asyncio.wait([coordinator._closing], timeout=retry_secs)  # noqa: SLF001
+        _revive(coordinator)
+
+    async def beat() -> bool:
+        alive: bool = await heartbeat()
+        if alive:
+            obstacles.pass_(GROUP_PART)
+        return alive
+
+    coordinator._push_error_to_user, coordinator._do_heartbeat = wait, beat  # noqa: SLF001
+
+
+def _revive(coordinator: Any) -> None:
+    """Start again those of *coordinator*'s tasks that the error has ended."""
+    if _has_failed(coordinator._heartbeat_task):  # noqa: SLF001
+        coordinator._heartbeat_task = None  # noqa: SLF001
+        coordinator._start_heartbeat_task()  # noqa: SLF001
+    if _has_failed(coordinator._commit_refresh_task):  # noqa: SLF001
+        coordinator._commit_refresh_task = None  # noqa: SLF001
+        subscription = coordinator._subscription.subscription  # noqa: SLF001
+        if subscription is not None and subscription.assignment is not None:
+            coordinator.start_commit_offsets_refresh_task(subscription.assignment)
+
+
+def _has_failed(task: "asyncio.Task[Any] | None") -> bool:
+    return task is not None and task.done() and not task.cancelled() and task.exception() is not None
+
+
+class MemberThread(AIOKafkaConsumerThread):
+    """Faust's thread of the group's consumer, which waits where Kafka refuses it."""
+
+    mundane_level = "debug"  # our events say what an operator wants to know
+    obstacles: Obstacles
+    user: str | None
+    _refused_at = 0.0
+
+    def _reason(self, exc: BaseException) -> str:
+        return group_refusal(exc, self.user, str(self.app.conf.id))
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001  # aiokafka does not hand it out
+        keep_trying(coordinator, self.obstacles, self._reason, retry_secs=RETRY_SECS)
+
+    async def seek_to_committed(self) -> Mapping[Any, int]:
+        """Seek to the committed offsets, once Kafka tells them."""
+        return await self._patiently(super().seek_to_committed)
+
+    async def _fetch_records(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            records = await super()._fetch_records(*args, **kwargs)
+        except KafkaError as exc:
+            self._drop_errors(type(exc))
+            await self._wait(exc)
+            return {}
+        if self._refused_at and time.monotonic() - self._refused_at > QUIET_SECS:
+            self._refused_at = 0.0
+            self.obstacles.pass_(TOPIC_PART)
+        return records
+
+    def _drop_errors(self, kind: type[KafkaError]) -> None:
+        """Forget the errors of this *kind* of the other partitions, of which each poll would raise one."""
+        fetched = self._ensure_consumer()._fetcher._records  # noqa: SLF001
+        for partition in [tp for tp, records in fetched.items() if _is(kind, records)]:
+            del fetched[partition]
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            try:
+                return await ask()
+            except KafkaError as exc:
+                await self._wait(exc)
+
+    async def _wait(self, exc: KafkaError) -> None:
+        """Wait before what failed with *exc* is tried again; raise it where it is about no right."""
+        if self.should_stop or not isinstance(exc, REFUSALS):
+            raise exc
+        self._refused_at = time.monotonic()
+        self.obstacles.meet(TOPIC_PART, self._reason(exc))
+        await asyncio.sleep(RETRY_SECS)
+
+
+def _is(kind: type[KafkaError], fetched: object) -> bool:
+    return isinstance(fetched, FetchError) and isinstance(fetched._error, kind)  # noqa: SLF001
+
+
+def member(obstacles: Obstacles, user: str | None) -> type[Consumer]:
+    """Return Faust's consumer with a `MemberThread` that tells *obstacles* what Kafka does not let *user* do."""
+
+    class Thread(MemberThread):
+        pass
+
+    Thread.obstacles, Thread.user = obstacles, user
+
+    class Member(Consumer):
+        mundane_level = "debug"
+
+        def _new_consumer_thread(self) -> MemberThread:
+            return Thread(self, loop=self.loop, beacon=self.beacon)
+
+    Member.logger = Thread.logger = driver_logger  # mode names a class's logger after its module
+    return Member

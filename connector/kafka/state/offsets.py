@@ -1,0 +1,147 @@
+"""
+Source offsets in Connect's format.
+
+Key: compact JSON `["<connector>",{<source partition>}]`; value: a JSON map; a tombstone removes.  What is kept beside
+an offset has a third element in its key: `"repaired"`, closed gaps, or `"rules"`, those in force now or in open gaps.
+A task writes into the partition of its slot only: in a shared one the open transaction of one task would hide the
+committed offset of another.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from aiokafka import TopicPartition
+
+from connector.kafka.brokers import KafkaCluster
+from connector.kafka.state import read_partition as partitions
+from connector.records.record import SourcePartition
+
+
+def encode_key(connector: str, partition: SourcePartition, kind: str | None = None) -> bytes:
+    """
+    Return the key of an offset, or of what is kept beside it as *kind*.
+
+    The source partition's fields have one canonical order.
+    """
+    elements = [connector, dict(partition)] if kind is None else [connector, dict(partition), kind]
+    return orjson.dumps(elements, option=orjson.OPT_SORT_KEYS)
+
+
+def decode_key(key: bytes) -> tuple[str, dict[str, str]] | None:
+    """Return connector and source partition, or None for a key that is not an offset's."""
+    connector, partition, kind = _elements(key) or ("", {}, "")
+    return (connector, partition) if kind is None else None
+
+
+def _elements(key: bytes) -> tuple[str, dict[str, str], str | None] | None:
+    """Return connector, source partition, and the kind of what is kept beside the offset; None for a foreign key."""
+    try:
+        connector, partition, *rest = orjson.loads(key)
+    except (ValueError, TypeError):
+        return None
+    kind = rest[0] if rest else None
+    if not isinstance(connector, str) or not isinstance(partition, dict) or len(rest) > 1:
+        return None
+    if rest and not isinstance(kind, str):
+        return None
+    return connector, partition, kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommittedOffsets:
+    """
+    What one slot's partition says: the *latest* value of each key, and every value *seen* on the way.
+
+    The latter tells of a transaction whose outcome was unknown whether it was committed.
+    """
+
+    latest: Mapping[bytes, bytes] = field(default_factory=dict)
+    seen: frozenset[tuple[bytes, bytes | None]] = frozenset()
+
+
+class OffsetTable:
+    """The latest value of each key, as far as the topic has been followed; *clock* gives monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._latest: dict[bytes, bytes] = {}
+        self._covered: dict[bytes, tuple[object, float]] = {}
+
+    def apply(self, key: bytes, value: bytes | None) -> None:
+        """Take in a record of the offsets topic."""
+        if value is None:
+            self._latest.pop(key, None)
+            self._covered.pop(key, None)
+            return
+        self._latest[key] = value
+        if decode_key(key) is not None:
+            covered_to = _covered_to(value)
+            if key not in self._covered or self._covered[key][0] != covered_to:
+                self._covered[key] = covered_to, self._clock()
+
+    def of(self, connector: str) -> list[dict[str, object]]:
+        """Return source partitions and offsets of *connector* in Connect's JSON; one that is none has an `error`."""
+        return [{"partition": partition, **_shown(value)} for partition, _, value in self._of(connector, kind=None)]
+
+    def kept(self, connector: str, kind: str) -> list[tuple[dict[str, str], Any]]:
+        """Return source partitions of *connector*, and the JSON kept beside their offsets as *kind*."""
+        return [(partition, orjson.loads(value)) for partition, _, value in self._of(connector, kind)]
+
+    def coverage(self, connector: str) -> list[tuple[dict[str, str], bytes, float]]:
+        """
+        Return source partitions of *connector*, their offsets, and for how many seconds each has covered no more.
+
+        The seconds are those since this process saw `covered_to` change last.
+        """
+        now = self._clock()
+        return [
+            (partition, value, now - self._covered[key][1]) for partition, key, value in self._of(connector, kind=None)
+        ]
+
+    def _of(self, connector: str, kind: str | None) -> Iterator[tuple[dict[str, str], bytes, bytes]]:
+        for key, value in sorted(self._latest.items()):
+            whose, partition, what = _elements(key) or ("", {}, "")
+            if (whose, what) == (connector, kind):
+                yield partition, key, value
+
+
+def _shown(value: bytes) -> dict[str, object]:
+    try:
+        return {"offset": orjson.loads(value)}
+    except ValueError as exc:
+        return {"offset": None, "error": f"{value[:200]!r} is no source offset: {exc}"}
+
+
+def _covered_to(value: bytes) -> object:
+    try:
+        return orjson.loads(value)["covered_to"]
+    except (ValueError, TypeError, KeyError):
+        return None  # whoever asks for it gets the value, and says what is wrong with it
+
+
+async def read_committed(
+    cluster: KafkaCluster, topic: str, slot: int, *, trust_end_offsets: bool = True
+) -> CommittedOffsets:
+    """
+    Read the committed offsets of *slot*; call it after the slot's producer is fenced, never before.
+
+    Raises:
+        KafkaError: the broker cannot be asked now.
+    """
+    latest: dict[bytes, bytes] = {}
+    seen: set[tuple[bytes, bytes | None]] = set()
+    reading = partitions.committed(cluster, TopicPartition(topic, slot), trust_end_offsets=trust_end_offsets)
+    async with contextlib.aclosing(reading) as records:
+        async for record in records:
+            if record.key is None:
+                continue
+            if record.value is None:
+                latest.pop(record.key, None)
+            else:
+                latest[record.key] = record.value
+            seen.add((record.key, record.value))
+    return CommittedOffsets(latest=latest, seen=frozenset(seen))

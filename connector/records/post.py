@@ -1,0 +1,167 @@
+"""
+What is in a line of X?
+
+`head_of` finds a post's id without decoding the rest, for the path that every post takes.  `Post` is the typed
+channel's value, for those who read the topic.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import faust
+import msgspec
+
+from connector.errors import BadRecord
+from connector.records import snowflake
+from connector.records.native import compiled
+from connector.records.scanner import members
+
+MAX_ID = 2**63 - 1
+MAX_DIGITS = len(str(MAX_ID))
+_SHOWN_CHARACTERS = 32
+
+
+class _Data(msgspec.Struct, gc=False):
+    id: str
+
+
+class _Head(msgspec.Struct, gc=False):
+    data: _Data
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
+_REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no proper post, and for posts in JSON that it does not take."""
+
+
+def head_of(line: bytes) -> int:
+    """
+    Return the id of the post in *line*; the whole line has been checked to be JSON.
+
+    What the grammar of JSON allows is taken, at any depth: lines are not decoded, they travel on as X sent them.
+
+    Raises:
+        BadRecord: *line* is not JSON, or holds no post with an id.
+    """
+    if compiled is not None and (heads := heads_of((line,))) is not None:
+        return heads[0][0]
+    try:
+        if not line.isascii():
+            line.decode()  # what msgspec skips it does not decode
+        post_id = _decode_head(line).data.id
+    except _REFUSED:
+        post_id = _look_for_id(line)
+    if (
+        len(post_id) <= MAX_DIGITS
+        and post_id.isascii()
+        and post_id.isdigit()
+        and 0 < (number := int(post_id)) <= MAX_ID
+    ):
+        return number
+    shown = json.dumps(post_id[:_SHOWN_CHARACTERS])
+    raise BadRecord(f"A line of {len(line)} bytes has the post id {shown}, which is no number of 63 bits")
+
+
+def _look_for_id(line: bytes) -> str:
+    """
+    Return the id in *line* by the grammar alone.
+
+    Raises:
+        BadRecord: there is none.
+    """
+    about = f"A line of {len(line)} bytes"
+    try:
+        data = members(line).get("data")
+    except ValueError as exc:
+        raise BadRecord(f"{about} is no post: it {exc}") from exc
+    if data is None or not data.startswith(b"{"):
+        raise BadRecord(f"{about} is no post: it has no object `data`")
+    post_id = members(data).get("id")
+    if post_id is None or not post_id.startswith(b'"'):
+        raise BadRecord(f"{about} is no post: its `data` has no `id`, or one that is no string")
+    return str(json.loads(post_id.decode()))
+
+
+def heads_of(lines: tuple[bytes, ...]) -> tuple[list[int], list[bytes]] | None:
+    """
+    Return the ids of the posts in *lines*, and the records' keys, checked like by `head_of`.
+
+    None if one of them needs a closer look.
+    """
+    return compiled.heads(lines) if compiled is not None else _heads_in_python(lines)
+
+
+def _heads_in_python(lines: Sequence[bytes]) -> tuple[list[int], list[bytes]] | None:
+    # takes a third less than `head_of` for each
+    try:
+        if not all(map(bytes.isascii, lines)):
+            for line in lines:
+                line.decode()
+        texts = [_decode_head(line).data.id for line in lines]
+    except _REFUSED:
+        return None
+    together = "".join(texts)
+    if not (together.isascii() and together.isdigit() and all(texts)) or max(map(len, texts)) > MAX_DIGITS:
+        return None
+    ids = [int(text) for text in texts]
+    if min(ids) <= 0 or max(ids) > MAX_ID:
+        return None
+    return ids, [b"%d" % post_id for post_id in ids]
+
+
+class MatchingRule(faust.Record, include_metadata=False):
+    """A rule that a post matched; an untagged one has the tag `""`."""
+
+    id: str
+    tag: str = ""
+
+
+class Post(faust.Record, include_metadata=False, coerce=True):
+    """
+    A post, as far as most readers need it; what X sent beyond that is in the record's bytes.
+
+    *text* is X's, cut for long posts; `full_text` is not.  *created_at* comes from the id where X was not asked for it.
+    """
+
+    id: str
+    text: str
+    created_at: datetime
+    author_id: str | None = None
+    lang: str | None = None
+    note_text: str | None = None
+    matching_rules: list[MatchingRule] = []  # noqa: RUF012  # Faust's models copy their defaults
+
+    @property
+    def full_text(self) -> str:
+        """The whole text, also of posts longer than 280 characters."""
+        return self.note_text or self.text
+
+
+def to_fields(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a `Post` from a decoded line of X."""
+    data = line["data"]
+    return {
+        "id": data["id"],
+        "text": data.get("text", ""),
+        # Not left to Faust, which takes the fraction .789 for 789 microseconds.
+        "created_at": datetime.fromisoformat(
+            data.get("created_at") or snowflake.to_iso(snowflake.created_ms(int(data["id"])))
+        ),
+        "author_id": data.get("author_id"),
+        "lang": data.get("lang"),
+        "note_text": data.get("note_tweet", {}).get("text"),
+        "matching_rules": [{"id": rule["id"], "tag": rule.get("tag", "")} for rule in line.get("matching_rules", [])],
+    }
+
+
+def to_line(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the line of X that `to_fields` would read back."""
+    data = {key: fields[key] for key in ("id", "text", "author_id", "lang") if fields.get(key) is not None}
+    created_at = fields["created_at"]
+    data["created_at"] = created_at if isinstance(created_at, str) else created_at.isoformat()
+    if fields.get("note_text"):
+        data["note_tweet"] = {"text": fields["note_text"]}
+    rules = [rule.asdict() if isinstance(rule, MatchingRule) else rule for rule in fields.get("matching_rules", ())]
+    return {"data": data, "matching_rules": rules}

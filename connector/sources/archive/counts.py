@@ -1,0 +1,270 @@
+"""
+How many posts were there, says X?  The queries that ask it for our rules, and one page of an answer.
+
+X tells how many *distinct* posts match one query, so rules are asked for together, `((one) OR (two)) -is:retweet`, in
+as few queries as their length allows.  Retweets stay out because X is of two minds about them: a stream delivers them,
+and since 2026-05-04 search and counts find none for a keyword or a hashtag (docs.x.com: changelog).
+"""
+
+import functools
+import re
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from connector.errors import ConnectorError, RateLimited, RetriableError
+from connector.records.post import MAX_DIGITS
+from connector.records.snowflake import created_ms, from_iso, to_iso
+from connector.sources.archive.queries import Unsearchable, queries_of
+from connector.sources.rest.api import Api
+from connector.sources.rest.rules import Rule
+from connector.task.backoff import reset_secs
+
+COUNTS_PATH = "/2/tweets/counts/recent"
+
+MINUTE_MS = 60_000
+
+MAX_CHARACTERS = {"pay_per_use": 512, "enterprise": 4096}
+"""Of one query, by plan (docs.x.com: rate-limits, search)."""
+
+REQUEST_MILLS = 5
+"""Thousandths of a dollar for one request of pay-per-use (docs.x.com: pricing)."""
+
+ACTIVE_MS = 20_000
+"""So long a new rule takes at most until it acts on a stream; not documented, observed."""
+
+TRIES = 5
+"""For one request, as long as X only asks for patience."""
+
+RETRY_SECS = 1.0
+"""The first wait after a broken answer; doubled each time."""
+
+RATE_SECS = 60.0
+"""The first wait for a rate limit of which X did not say when it ends; doubled each time."""
+
+WINDOW_SECS = 900.0
+"""Of X's rate limits; whatever the clocks say, no wait is longer."""
+
+_FRAME = "({}) -is:retweet"
+_JOINT = " OR "
+
+# A term of a rule, its sign and all; or a parenthesis.
+_TERM = re.compile(r'-?(?:\w+:)?(?:"[^"]*"|\[[^\]]*\])|[()]|[^\s()"]+')
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountQuery:
+    """A query for the posts that match one of *rules*, which all act from *from_ms* on (UNIX ms, a whole minute)."""
+
+    text: str
+    rules: tuple[Rule, ...]
+    from_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uncounted:
+    """A rule that no query can stand for, and why."""
+
+    rule: Rule
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """All rules, in queries or left out."""
+
+    queries: tuple[CountQuery, ...]
+    left_out: tuple[Uncounted, ...]
+
+    @property
+    def are_distinct(self) -> bool:
+        """Whether X's number is one of distinct posts, and of all that the stream delivers."""
+        rules = [rule for query in self.queries for rule in query.rules]
+        return len(self.queries) == 1 and not self.left_out and all(excludes_retweets(rule.value) for rule in rules)
+
+
+def pack(rules: Iterable[Rule], *, from_ms: int, to_ms: int, max_characters: int) -> Packed:
+    """
+    Put *rules* into as few queries of *max_characters* as a first fit of the longest finds.
+
+    A rule younger than *from_ms* is asked for from the first whole minute on in which it acted.  So rules that began in
+    different minutes are in different queries, and one that acts in no whole minute before *to_ms* is left out.
+    """
+    left_out: list[Uncounted] = []
+    begins: dict[int, list[tuple[str, Rule]]] = defaultdict(list)
+    for rule in rules:
+        since_ms = max(from_ms, _acts_from_ms(rule))
+        if since_ms >= to_ms:
+            left_out.append(
+                Uncounted(rule=rule, reason=f"it is new: it acts in whole minutes from {to_iso(since_ms)} on")
+            )
+            continue
+        try:
+            begins[since_ms].append((_term_of(rule, max_characters), rule))
+        except Unsearchable as error:
+            left_out.append(Uncounted(rule=rule, reason=str(error)))
+    queries = [
+        CountQuery(
+            text=_FRAME.format(_JOINT.join(term for term, _ in bundle)),
+            rules=tuple(rule for _, rule in bundle),
+            from_ms=since_ms,
+        )
+        for since_ms, terms in sorted(begins.items())
+        for bundle in _bundles(terms, max_characters - len(_FRAME.format("")))
+    ]
+    return Packed(queries=tuple(queries), left_out=tuple(left_out))
+
+
+def excludes_retweets(value: str) -> bool:
+    """Whether the rule *value* plainly matches no retweet: `-is:retweet` holds for the whole of it."""
+    depth, excludes = 0, False
+    for term in _TERM.findall(value):
+        depth += {"(": 1, ")": -1}.get(term, 0)
+        if depth == 0 and term == "OR":
+            return False
+        excludes = excludes or (depth == 0 and term.lower() == "-is:retweet")
+    return excludes
+
+
+def count_page(
+    api: Api, query: str, *, from_ms: int, to_ms: int, token: str | None = None
+) -> tuple[dict[int, int], str | None]:
+    """
+    Ask how many posts *query* finds; return their number by minute (UNIX ms), and the token of the next page, if any.
+
+    X charges for each call.  Executor thread.
+
+    Raises:
+        ConnectorError: as `Api.get`.
+    """
+    page = {"query": query, "granularity": "minute", "start_time": _seconds(from_ms), "end_time": _seconds(to_ms)}
+    answer = api.get(COUNTS_PATH, page | ({} if token is None else {"next_token": token}))
+    counts: dict[int, int] = defaultdict(int)
+    try:
+        for entry in answer.get("data", []):
+            at_ms = from_iso(entry["start"])
+            counts[at_ms - at_ms % MINUTE_MS] += _count(entry["tweet_count"])
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        # Taken for no posts, it would prove what is not so; and it is paid for, so nobody tries again.
+        raise ConnectorError(f"X answered the counts in a form that is not known: {error!r}") from None
+    return dict(counts), _next_token(answer)
+
+
+def _count(value: Any) -> int:
+    count = int(value)
+    if count < 0:
+        raise ValueError(f"{count} posts")
+    return count
+
+
+def _next_token(answer: dict[str, Any]) -> str | None:
+    meta = answer.get("meta")
+    token = meta.get("next_token") if isinstance(meta, dict) else None
+    return token if isinstance(token, str) and token else None
+
+
+def _seconds(ms: int) -> str:
+    return to_iso(ms).replace(".000Z", "Z")
+
+
+def _acts_from_ms(rule: Rule) -> int:
+    """Return the first whole minute in which X surely delivered for *rule*: its id tells when it was made."""
+    acts_ms = created_ms(int(rule.id)) + ACTIVE_MS if rule.id.isdecimal() and len(rule.id) <= MAX_DIGITS else 0
+    return -(-acts_ms // MINUTE_MS) * MINUTE_MS
+
+
+def _term_of(rule: Rule, max_characters: int) -> str:
+    room = max_characters - len(_FRAME.format("()"))
+    queries = queries_of(rule.value, room)
+    if len(queries) > 1:
+        raise Unsearchable(f"it is longer than one query of {room} characters, and the numbers of several overlap")
+    return f"({queries[0]})"
+
+
+def _bundles(terms: Iterable[tuple[str, Rule]], room: int) -> list[list[tuple[str, Rule]]]:
+    bundles: list[list[tuple[str, Rule]]] = []
+    for one in sorted(terms, key=lambda term: -len(term[0])):
+        bundle = next((bundle for bundle in bundles if _length([*bundle, one]) <= room), None)
+        if bundle is None:
+            bundles.append([one])
+        else:
+            bundle.append(one)
+    return bundles
+
+
+def _length(bundle: Sequence[tuple[str, Rule]]) -> int:
+    return sum(len(term) for term, _ in bundle) + len(_JOINT) * (len(bundle) - 1)
+
+
+class Patience:
+    """Asks again where X only wants time: until a rate limit ends, or a little after a broken answer."""
+
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._say, self._sleep, self._clock = say, sleep, clock
+
+    def ask(self, question: Callable[[], T]) -> T:
+        """
+        Return the answer to *question*.
+
+        Raises:
+            ConnectorError: what the last of all tries met, or what no waiting cures.
+        """
+        for tried in range(TRIES - 1):
+            try:
+                return question()
+            except RetriableError as error:
+                secs = self._secs(error, tried)
+                self._say(f"{error}; the next try is in {secs:.0f} s")
+                self._sleep(secs)
+        return question()
+
+    def _secs(self, error: RetriableError, tried: int) -> float:
+        if not isinstance(error, RateLimited):
+            return RETRY_SECS * float(1 << tried)
+        secs = reset_secs(error, self._clock())
+        if secs is None:
+            return RATE_SECS * float(1 << tried)
+        # X's clock has whole seconds, and is not ours; what it says is only believed once
+        return max(min(secs, WINDOW_SECS) + 1, RATE_SECS * float(1 << tried) / 2 if tried else 0)
+
+
+class Counting:
+    """Adds up what X counts; *requests* are those that X answered."""
+
+    def __init__(self, api: Api, patience: Patience) -> None:
+        self._api, self._patience = api, patience
+        self.requests = 0
+
+    def by_minute(self, query: CountQuery, to_ms: int) -> Mapping[int, int]:
+        """
+        Return the number of posts by minute (UNIX ms), from the query's begin up to *to_ms*, over all pages.
+
+        Raises:
+            ConnectorError: X refuses, or cannot be reached.
+        """
+        counted: Counter[int] = Counter()
+        token: str | None = None
+        seen: set[str] = set()
+        # a page that brings no minute is none, so there are no more pages than minutes
+        while len(seen) <= (to_ms - query.from_ms) // MINUTE_MS:
+            page = functools.partial(count_page, self._api, query.text, from_ms=query.from_ms, to_ms=to_ms, token=token)
+            counts, following = self._patience.ask(page)
+            self.requests += 1
+            counted.update(counts)
+            if following is None:
+                return counted
+            if following in seen:
+                break
+            seen.add(following)
+            token = following
+        raise ConnectorError("X answers with one page of counts again and again, and each costs money")

@@ -1,0 +1,493 @@
+"""
+What does an answer of X mean?  And the REST calls that need to know.
+
+`classify` is the one place that turns an HTTP answer into an exception, by a table; the stream uses it too.
+Problem types are matched by the end of their path: the host in them is sometimes api.twitter.com, sometimes
+api.x.com.  A body may also be empty, HTML, broken JSON, or of the v1.1 form `{"errors": [{"code", "message"}]}`.
+"""
+
+import json
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.client import HTTPException, IncompleteRead
+from typing import Any, Self
+
+import requests
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.response import HTTPResponse
+
+from connector.errors import (
+    RESET_SECS_MAX,
+    AnswerTooLong,
+    ConnectionLost,
+    ConnectionTaken,
+    ConnectorError,
+    InvalidRequest,
+    NotAuthorized,
+    NotFound,
+    OutOfCredit,
+    RateLimited,
+    RulesMissing,
+    ServiceUnavailable,
+    TokenRejected,
+)
+from connector.records.scanner import whole_pairs
+from connector.sources.http.headers import Quota, quota_of, reset_of, reset_secs_of
+from connector.sources.http.session import CERTIFICATE_CURE, prepare, trust_problem
+from connector.sources.http.wire import Wire
+from connector.sources.rest.credentials import Credentials
+
+CONNECT_TIMEOUT_SECS = 3.05
+"""Slightly more than TCP's first retransmission after 3 s (as in the documentation of requests)."""
+
+ANSWER_BYTES = 1024 * 1024
+"""The longest answer that is read, unpacked."""
+
+LIST_BYTES = 32 * 1024 * 1024
+LISTS = ("/2/tweets/search/recent", "/2/tweets/search/stream/rules", "/2/tweets/counts/recent")
+"""
+Paths whose answers may have LIST_BYTES: a page of 100 posts at the most that X's limits allow for, 256 kB each, of
+1,000 rules of 2,048 characters, or of a week's minutes.
+"""
+
+ANSWER_SECS = 30.0
+"""The longest time for a request and its whole answer, the connect included."""
+
+MAX_ERROR_BYTES = 64 * 1024
+"""How much of an error's body is read, unpacked."""
+
+PIECE_BYTES = 64 * 1024
+
+MAX_WORDS = 500
+"""Characters of X's own words that go into a message: some list every accepted value."""
+
+HTTP_OK = 200
+HTTP_NO_CONTENT = 204
+HTTP_SUCCESS_CLASS = 2  # 200, and 201 for rules
+HTTP_UNPROCESSABLE = 422
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What the body of an error says; empty where it says nothing."""
+
+    title: str = ""
+    detail: str = ""
+    type: str = ""
+    """The last part of the problem's type, such as `usage-capped`."""
+    issue: str = ""
+    """`connection_issue`, such as TooManyConnections."""
+    disconnect_type: str = ""
+    code: int = 0
+    """The number of a v1.1 error."""
+    messages: tuple[str, ...] = ()
+    """What `errors[]` says, one sentence each."""
+
+    @property
+    def words(self) -> str:
+        """X's own words in one line, shortened."""
+        parts = [self.title, "" if self.detail == self.title else self.detail, *self.messages]
+        return _shorten("; ".join(part for part in parts if part))
+
+    @property
+    def is_about_credit(self) -> bool:
+        """Whether money or the monthly cap is used up: waiting does not help, whatever the status."""
+        return self.type in {"credits", "usage-capped"} or self.title in {
+            "CreditsDepleted",
+            "SpendCapReached",
+            "UsageCapExceeded",
+        }
+
+
+def parse_problem(body: bytes | Mapping[str, Any]) -> Problem:
+    """Read the body of an error, whatever it is; never raises."""
+    if isinstance(body, bytes):
+        try:
+            body = json.loads(whole_pairs(body).decode(errors="replace"))
+        except (ValueError, RecursionError):  # HTML, nothing, half of something, an abyss
+            return Problem()
+    if not isinstance(body, Mapping):
+        return Problem()
+    listed = body.get("errors")
+    errors = [error for error in listed if isinstance(error, Mapping)] if isinstance(listed, list) else []
+    first = errors[0] if errors else {}
+    code = first.get("code", body.get("code"))
+
+    def text(key: str) -> str:
+        # an error line of a stream has it in errors[0], an HTTP error at the top
+        value = body.get(key) or first.get(key)
+        return value if isinstance(value, str) else ""
+
+    return Problem(
+        title=text("title"),
+        detail=text("detail"),
+        type=text("type").rstrip("/").rpartition("/")[2],
+        issue=text("connection_issue"),
+        disconnect_type=text("disconnect_type"),
+        code=code if isinstance(code, int) else 0,
+        messages=tuple(message for error in errors for message in error_messages(error)),
+    )
+
+
+def error_messages(error: Mapping[str, Any], *, depth: int = 3) -> tuple[str, ...]:
+    """Return what one entry of `errors[]` says; the entry may hold `errors[]` of its own, a few deep."""
+    nested = error.get("errors")
+    if isinstance(nested, list) and nested and depth:
+        return tuple(
+            message
+            for inner in nested
+            if isinstance(inner, Mapping)
+            for message in error_messages(inner, depth=depth - 1)
+        )
+    details = error.get("details")
+    if isinstance(details, list) and details:
+        return tuple(str(detail) for detail in details if isinstance(detail, str | int | float))
+    message = error.get("message")
+    return (str(message),) if message else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """One line of the table: which answers, what they are, and what to do about them."""
+
+    error: type[ConnectorError]
+    status: int | None = None
+    """None: any."""
+    when: Callable[[Problem], bool] = lambda _: True
+    says: str
+    cure: str
+
+
+_TOKEN_CURE = "check x.bearer.token, or x.consumer.key and x.consumer.secret"  # noqa: S105 - names of settings
+_CREDIT_CURE = "buy credits or raise the cap in X's developer console"
+
+# The first row that fits counts.
+_TABLE: tuple[_Row, ...] = (
+    _Row(error=TokenRejected, status=401, says="X does not accept the token", cure=_TOKEN_CURE),
+    _Row(error=OutOfCredit, status=402, says="the account has no credits", cure=_CREDIT_CURE),
+    # SpendCapReached comes as 403, UsageCapExceeded as 429
+    _Row(
+        error=OutOfCredit,
+        when=lambda p: p.is_about_credit,
+        says="the account has used up its budget",
+        cure=_CREDIT_CURE,
+    ),
+    # /oauth2/token refuses a key pair with the code 99 of v1.1
+    _Row(
+        error=NotAuthorized,
+        status=403,
+        when=lambda p: p.code == 99,  # noqa: PLR2004 - explained above
+        says="X does not know this pair of consumer key and secret",
+        cure="check x.consumer.key and x.consumer.secret (CONNECTOR_X_CONSUMER_KEY, CONNECTOR_X_CONSUMER_SECRET)",
+    ),
+    _Row(
+        error=NotAuthorized,
+        status=403,
+        says="X does not let this account do this",
+        cure="check in X's developer console that the app belongs to a project whose plan has this endpoint",
+    ),
+    _Row(error=NotFound, status=404, says="X has no such endpoint for this account", cure="check x.api.url"),
+    _Row(
+        error=RulesMissing,
+        status=409,
+        when=lambda p: p.issue in {"", "RuleConfigurationIssue"} and p.type != "conflict",
+        says="X has no rules for the filtered stream",
+        cure="set hashtags or rules",
+    ),
+    _Row(
+        error=InvalidRequest,
+        when=lambda p: p.type == "rule-cap" or p.title == "RulesCapExceeded",
+        says="the rules are more than X lets this account have",
+        cure="have fewer rules, or delete those of others",
+    ),
+    _Row(
+        error=ConnectionTaken,
+        status=429,
+        when=lambda p: p.issue == "TooManyConnections" or p.type == "streaming-connection",
+        says="X holds as many connections of this account as it allows",
+        cure="end the other reader; a dead one's slot frees by itself after a while",
+    ),
+    _Row(error=RateLimited, status=429, says="X counts too many requests", cure="it will be tried again"),
+    # what v1.1 said instead of 429
+    _Row(error=RateLimited, status=420, says="X counts too many requests", cure="it will be tried again"),
+    _Row(error=ServiceUnavailable, status=408, says="X did not get the request in time", cure="it will be tried again"),
+    _Row(
+        error=ServiceUnavailable,
+        when=lambda p: p.issue == "ProvisioningSubscription",
+        says="X is still setting up a change of the account's plan",
+        cure="it will be tried again, for some minutes",
+    ),
+)
+_REFUSED = _Row(error=InvalidRequest, says="X refuses the request", cure="correct the configuration")
+_REDIRECTED = _Row(
+    error=ServiceUnavailable,
+    says="X answers with a redirect, which is not followed with the token",
+    cure="check x.api.url",
+)
+_BROKEN = _Row(error=ServiceUnavailable, says="X cannot answer now", cure="it will be tried again")
+
+
+def _row(status: int, problem: Problem) -> _Row:
+    for row in _TABLE:
+        if row.status in {None, status} and row.when(problem):
+            return row
+    match status // 100:
+        case 4:
+            return _REFUSED
+        case 3:
+            return _REDIRECTED
+        case _:
+            return _BROKEN
+
+
+def classify(status: int, headers: Mapping[str, str], body: bytes) -> ConnectorError:
+    """
+    Return what the HTTP answer (*status*, *headers*, *body*) other than success means.
+
+    *headers* are only asked for `x-rate-limit-reset` and `date`, in lower case or by a mapping that ignores case.
+    """
+    problem = parse_problem(body)
+    row = _row(status, problem)
+    said = f"{status} {problem.words}".rstrip()
+    message = f"{row.says} ({said}): {row.cure}"
+    words: dict[str, Any] = {"title": problem.title, "detail": problem.detail, "status": status}
+    if row.error is RateLimited:
+        reset_at, secs = reset_of(headers), reset_secs_of(headers)
+        ahead = reset_at - time.time() if secs is None and reset_at is not None else secs or 0.0
+        if ahead > RESET_SECS_MAX:
+            message += (
+                f"; X says that the limit ends in {ahead:,.0f} s, but no limit of X lasts longer than 15 minutes, so"
+                f" the wait is {RESET_SECS_MAX:.0f} s"
+            )
+        return RateLimited(message, reset_at=reset_at, reset_secs=secs, **words)
+    return row.error(message, **words)
+
+
+def network_error(error: BaseException | None) -> ConnectorError:
+    """Return what a failure below HTTP means; requests' classes, urllib3's and the socket's own are all welcome."""
+    if isinstance(error, ValueError):
+        # requests' InvalidURL, InvalidSchema, InvalidHeader: waiting cures none, and a header may hold the token
+        return InvalidRequest(f"The request cannot be made ({type(error).__name__}): check x.api.url and the proxy")
+    cause = _cause(error)
+    # a bundle that cannot be read shows as whatever error of a file it is
+    is_of_network = isinstance(cause, ConnectionError | TimeoutError | socket.gaierror)
+    if isinstance(cause, OSError) and not is_of_network and (problem := trust_problem()):
+        return problem
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return ConnectionLost(
+            f"The certificate of X's host is not one that is trusted ({cause.verify_message}): {CERTIFICATE_CURE}"
+        )
+    if isinstance(cause, IncompleteRead):
+        return ConnectionLost("X broke the connection off in the middle of its answer")
+    return ConnectionLost(f"The connection to X broke or could not be made: {_shorten(str(cause))}")
+
+
+def _cause(error: BaseException | None) -> BaseException | None:
+    # requests and urllib3 wrap the sentence that says something in up to three that do not
+    if error is None:
+        return None
+    inner = [getattr(error, "reason", None), *error.args]
+    if isinstance(error, NewConnectionError | ConnectTimeoutError):
+        inner = [error.__cause__]
+    return next((_cause(wrapped) for wrapped in inner if isinstance(wrapped, BaseException)), error)
+
+
+def redacted(body: bytes, token: str) -> bytes:
+    """Return *body* without *token*, which a proxy's error page may repeat."""
+    return body.replace(token.encode(), b"[token]") if token else body
+
+
+def _shorten(words: str) -> str:
+    return words if len(words) <= MAX_WORDS else words[: MAX_WORDS - 1] + "…"
+
+
+class Api:
+    """
+    REST calls of one account at one host.  Executor threads, one at a time.
+
+    *token_fetched* is called when *credentials* exchanged a key pair for a token.  A stop by *wire* ends a call at
+    once; without one a call ends in *answer_secs*, whatever arrives.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        credentials: Credentials,
+        *,
+        token_fetched: Callable[[], None] = lambda: None,
+        wire: Wire | None = None,
+        answer_secs: float = ANSWER_SECS,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._credentials = credentials
+        self._token_fetched = token_fetched
+        self._quotas: dict[tuple[str, str], Quota] = {}
+        self._wire = Wire() if wire is None else wire
+        self._answer_secs = answer_secs
+        self._session = requests.Session()
+        prepare(self._session, self._wire)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close idle connections; a later call opens new ones."""
+        self._session.close()
+        self._wire.hang_up()
+
+    def token(self) -> str:
+        """
+        Return the bearer token; fetch it if need be.
+
+        Raises:
+            ConnectorError: as `get`.
+        """
+        return self._credentials.token(self.exchange)
+
+    def renew_token(self, rejected: str) -> bool:
+        """
+        Return whether there is another token than *rejected*, after fetching one if the credentials allow it.
+
+        Raises:
+            ConnectorError: as `get`.
+        """
+        return self._credentials.renew(rejected, self.exchange)
+
+    def quota(self, path: str) -> Quota | None:
+        """Return what X last said about the rate limit of `GET` *path*; None if it did not."""
+        return self._quotas.get(("GET", path))
+
+    def get(self, path: str, params: Mapping[str, Any] | None = None, *, exact: bool = False) -> dict[str, Any]:
+        """
+        Return the JSON object that X answers; a token from a key pair is fetched again once if X refuses it.
+
+        Half of a surrogate pair in its texts is U+FFFD, if not *exact*: logs and requests cannot be written with it.
+
+        Raises:
+            AnswerTooLong: it has more bytes than such an answer of X, or takes too long.
+            ConnectorError: what the answer means, by the table; `ConnectionLost` if there is none.
+        """
+        return self._call("GET", path, params=params, exact=exact)
+
+    def post(self, path: str, json: object = None, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """As `get`."""
+        return self._call("POST", path, params=params, json=json)
+
+    def delete(self, path: str, json: object = None, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """As `get`."""
+        return self._call("DELETE", path, params=params, json=json)
+
+    def exchange(self, authorization: str) -> str:
+        """
+        Exchange *authorization* (Basic) for a bearer token (docs.x.com: POST oauth2/token), used as X writes it.
+
+        Raises:
+            NotAuthorized: X does not know the pair.
+            ConnectorError: as `get`.
+        """
+        answer = self._request(
+            "POST",
+            "/oauth2/token",
+            authorization,
+            data={"grant_type": "client_credentials"},
+            hide=authorization[6:],
+        )
+        token = answer.get("access_token")
+        if not isinstance(token, str) or not token:
+            raise ServiceUnavailable("X answered the exchange of the consumer key without a token: try again later")
+        self._token_fetched()
+        return token
+
+    def _call(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        token = self.token()
+        try:
+            return self._request(method, path, f"Bearer {token}", hide=token, **request)
+        except TokenRejected:
+            if not self.renew_token(token):
+                raise
+        token = self.token()
+        return self._request(method, path, f"Bearer {token}", hide=token, **request)
+
+    def _request(
+        self, method: str, path: str, authorization: str, *, hide: str, exact: bool = False, **request: Any
+    ) -> dict[str, Any]:
+        max_bytes = LIST_BYTES if path in LISTS else ANSWER_BYTES
+        with self._wire.within(self._answer_secs):
+            try:
+                response = self._session.request(
+                    method,
+                    self.url + path,
+                    headers={"Authorization": authorization},
+                    timeout=(CONNECT_TIMEOUT_SECS, self._answer_secs),
+                    allow_redirects=False,
+                    stream=True,  # requests would read the body to its end, wherever that is
+                    **request,
+                )
+                with response:
+                    if quota := quota_of(response.headers):
+                        self._quotas[method, path] = quota
+                    if response.status_code // 100 != HTTP_SUCCESS_CLASS:
+                        words = redacted(error_body(response.raw), hide)
+                        raise classify(response.status_code, response.headers, words)
+                    body = _body(response.raw, max_bytes)
+            # a ValueError is one of urllib3 about the address
+            except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
+                if not self._wire.is_late:
+                    raise network_error(error) from None
+        # a head that was cut off may look complete
+        if self._wire.is_cut:
+            raise ConnectionLost(f"{method} {path} was ended by a stop")
+        if self._wire.is_late:
+            raise AnswerTooLong(
+                f"The answer of X to {method} {path} was not complete after {self._answer_secs:g} s, and is given up:"
+                " it will be tried again",
+            )
+        if body is None:
+            raise AnswerTooLong(
+                f"The answer of X to {method} {path} has more than {max_bytes:,} bytes, which no answer of X has: is"
+                " x.api.url right?",
+                status=response.status_code,
+            )
+        if not body and (response.status_code == HTTP_NO_CONTENT or response.headers.get("content-length") == "0"):
+            return {}
+        return _object(body, f"{method} {path}", response.status_code, exact=exact)
+
+
+def _body(raw: HTTPResponse, limit: int) -> bytes | None:
+    """Return the unpacked body, None if it has more than *limit* bytes; what urllib3 raises leaves."""
+    pieces: list[bytes] = []
+    size = 0
+    while piece := raw.read1(PIECE_BYTES, decode_content=True):
+        size += len(piece)
+        if size > limit:
+            return None
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def error_body(raw: HTTPResponse) -> bytes:
+    """Return the begin of the body of an error; nothing if it breaks, as the status alone must do then."""
+    try:
+        return raw.read(MAX_ERROR_BYTES, decode_content=True)
+    except (HTTPError, HTTPException, OSError):
+        return b""
+
+
+def _object(body: bytes, what: str, status: int, *, exact: bool) -> dict[str, Any]:
+    try:
+        answer = json.loads(body if exact else whole_pairs(body).decode())
+    except ValueError:
+        answer = None
+    except RecursionError:
+        raise ServiceUnavailable(
+            f"X answered {what} with JSON of more levels than can be read: it will be tried again", status=status
+        ) from None
+    if not isinstance(answer, dict):
+        raise ServiceUnavailable(f"X answered {what} with {status} and no JSON: is x.api.url right?", status=status)
+    return answer

@@ -1,0 +1,342 @@
+"""
+Which rules should X hold, and what is to be done about the difference?
+
+Rules belong to the app, not to a connection: those of other connectors, of other programs and of earlier runs are
+there too, and they deliver (and cost) until somebody deletes them.  Ours are those whose tag begins with
+`<connector name>/`; no other rule is ever changed.
+
+X knows a rule by its value and holds each value once.  Hence two special cases:
+
+* One of our rules has the right value and the wrong tag: tags cannot be changed, so it is deleted and added again.
+* Somebody else holds the value, under a tag of his: it cannot be added (DuplicateRule).  It counts as present, because
+  X delivers its posts to every connection of the app, and is reported as *held elsewhere*: should the other one delete
+  it, we lose it, and its posts show his tag.
+
+X may store a value in another form than it was sent, with other blanks for instance; then the stored form is the rule.
+It is known again by its tag, which no other rule of ours has, where the two forms differ in blanks only or the label
+is made from the value.  Where neither is so X itself is asked: it refuses the value as a duplicate of that very rule.
+"""
+
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from connector.config.rules import HASH_LABEL, label_of
+from connector.errors import AnswerTooLong, InvalidRequest
+from connector.sources.rest.api import HTTP_UNPROCESSABLE, Api, error_messages
+
+RULES_PATH = "/2/tweets/search/stream/rules"
+
+RULES_PER_PAGE = 1000
+"""The most, and the default, of one page (OpenAPI 2.167)."""
+
+RULES_PER_CALL = 100
+"""
+Rules in one POST.  X does not say how many it takes; 100 of the longest are half a megabyte, and the 1,000 rules of
+pay-per-use are 10 of the 100 POSTs that X allows in 15 minutes (docs.x.com: rate-limits).
+"""
+
+MAX_PAGES = 1_000
+MAX_CHARACTERS = 64 * 1024 * 1024
+"""Of all rules; Enterprise has some 25,000 of 2,048 characters (docs.x.com: high-volume-capacity)."""
+
+DUPLICATE = "DuplicateRule"
+CAP_EXCEEDED = "RulesCapExceeded"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A rule as X has it; *id* is empty for one that it is to have.  A rule without a tag has the tag `""`."""
+
+    value: str
+    tag: str
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleChange:
+    """
+    What makes X hold what is wanted, or what was done for it.
+
+    A value in *add* may also be in *delete*, under another tag: then the deletion must come first.
+    """
+
+    add: tuple[Rule, ...] = ()
+    delete: tuple[Rule, ...] = ()
+    held_elsewhere: tuple[str, ...] = ()
+    """Values that are wanted, and held under somebody else's tag."""
+    held: tuple[Rule, ...] = ()
+    """All that X holds once this is done, ours and others'; `apply` says it."""
+
+    def __bool__(self) -> bool:
+        """Whether there is something to do."""
+        return bool(self.add or self.delete)
+
+
+def difference(held: Iterable[Rule], wanted: Mapping[str, str], name: str) -> RuleChange:
+    """
+    Return how X's rules *held* become those that connector *name* wants: a mapping of value to label.
+
+    The tag of a rule is `<name>/<label>`.  Pure.
+    """
+    prefix = f"{name}/"
+    ours: dict[str, Rule] = {}
+    foreign: set[str] = set()
+    for rule in held:
+        if rule.tag.startswith(prefix):
+            ours[rule.value] = rule
+        else:
+            foreign.add(rule.value)
+    by_tag = {rule.tag: rule for rule in ours.values()}
+    add: list[Rule] = []
+    outdated = dict(ours)
+    for value, label in wanted.items():
+        tag = prefix + label
+        present = ours.get(value)
+        if present is None and (same := by_tag.get(tag)) and _is_stored_form(value, label, same.value):
+            present = same
+        if present is None:
+            if value not in foreign:
+                add.append(Rule(value=value, tag=tag))
+        elif present.tag == tag:
+            outdated.pop(present.value, None)
+        else:
+            add.append(Rule(value=value, tag=tag))
+    elsewhere = tuple(value for value in wanted if value in foreign and value not in ours)
+    # those that come again under another tag last, in the order in which they do
+    again = {rule.value: outdated.pop(rule.value) for rule in add if rule.value in outdated}
+    return RuleChange(add=tuple(add), delete=(*outdated.values(), *again.values()), held_elsewhere=elsewhere)
+
+
+def _is_stored_form(value: str, label: str, stored: str) -> bool:
+    return _normal(value) == _normal(stored) or (label == label_of(value) and label.startswith(HASH_LABEL))
+
+
+def _normal(value: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", value).split())
+
+
+def held_rules(api: Api) -> list[Rule]:
+    """
+    Return all rules that X holds for this app, ours and others'.
+
+    Raises:
+        ConnectorError: as `Api.get`.
+    """
+    rules: list[Rule] = []
+    characters = 0
+    page: dict[str, Any] = {"max_results": RULES_PER_PAGE}
+    for _ in range(MAX_PAGES):
+        answer = api.get(RULES_PATH, page)
+        characters += sum(len(str(entry.get("value"))) for entry in _entries(answer, "data"))
+        if characters > MAX_CHARACTERS:
+            break
+        # X leaves `tag` out for a rule that has none; a rule without a value or an id is none that we could name
+        rules += [
+            Rule(value=entry["value"], tag=str(entry.get("tag") or ""), id=str(entry["id"]))
+            for entry in _entries(answer, "data")
+            if isinstance(entry.get("value"), str) and entry.get("id")
+        ]
+        meta = answer.get("meta")
+        token = meta.get("next_token") if isinstance(meta, dict) else None
+        if not token:
+            return rules
+        page["pagination_token"] = token
+    raise AnswerTooLong(f"X lists rules without end: {len(rules):,} came on pages that were read, and there are more")
+
+
+def apply(
+    api: Api, wanted: Mapping[str, str], name: str, *, room: Callable[[], int | None] = lambda: None
+) -> RuleChange:
+    """
+    Make X hold the rules *wanted* of connector *name* (value to label), and return what was changed for that.
+
+    New rules are added before old ones are deleted, so that a change of the rules loses no post in between.  Only if X
+    has no *room* for both (asked where it matters; None: unknown), or says so, it is the other way round.  What X
+    created before an error stays, and the next call goes on from there.
+
+    Raises:
+        InvalidRequest: X refuses rules; the message names all of them with X's words.  Nothing was deleted then,
+            unless for want of room.
+        ConnectorError: as `Api.get`.
+    """
+    return _Application(api, name).run(wanted, room)
+
+
+@dataclass(slots=True)
+class _Application:
+    """One run of `apply`: what X said so far."""
+
+    api: Api
+    name: str
+    created: dict[Rule, Rule] = field(default_factory=dict)
+    """What was asked for, and as what X has stored it."""
+    duplicates: dict[str, str] = field(default_factory=dict)
+    """Value of a rule that X refused as a duplicate, and the id of the rule that it duplicates."""
+
+    def run(self, wanted: Mapping[str, str], room: Callable[[], int | None]) -> RuleChange:
+        held = held_rules(self.api)
+        change = difference(held, wanted, self.name)
+        if not change:
+            return replace(change, held=tuple(held))
+        outdated = {rule.value for rule in change.delete}
+        fresh = [rule for rule in change.add if rule.value not in outdated]
+        later = [rule for rule in change.add if rule.value in outdated]
+        deleted = False
+        if fresh and change.delete and (free := room()) is not None and len(fresh) > free:
+            deleted = self._delete(change.delete)
+        try:
+            self._add(fresh)
+        except InvalidRequest as error:
+            if deleted or not change.delete or not _is_cap(error):
+                raise
+            deleted = self._delete(change.delete)
+            self._add([rule for rule in fresh if rule not in self.created])
+        if not deleted:
+            # of these X says that they are what it was asked for, in another form
+            same = {
+                rule.id
+                for rule in change.delete
+                if any(self.duplicates.get(one.value) == rule.id and one.tag == rule.tag for one in fresh)
+            }
+            change = replace(change, delete=tuple(rule for rule in change.delete if rule.id not in same))
+            self.duplicates = {value: id_ for value, id_ in self.duplicates.items() if id_ not in same}
+            self._delete(change.delete)
+        # X may find a value equal to an outdated one of ours that differs in letters: it is gone now
+        gone = {rule.id for rule in change.delete}
+        later += [rule for rule in fresh if self.duplicates.get(rule.value) in gone]
+        for rule in later:
+            self.duplicates.pop(rule.value, None)
+        self._add(later)
+        held = held_rules(self.api)
+        return RuleChange(
+            add=tuple(self.created.values()),
+            delete=change.delete,
+            held_elsewhere=(*change.held_elsewhere, *self._duplicates_of_others(held)),
+            held=tuple(held),
+        )
+
+    def _add(self, rules: Sequence[Rule]) -> None:
+        refused: list[str] = []
+        for batch in _batches(rules, RULES_PER_CALL):
+            adding = [{"value": rule.value, "tag": rule.tag} for rule in batch]
+            answer = self.api.post(RULES_PATH, {"add": adding})
+            # 200 and 201 do not mean that a rule exists: valid ones are created, the others are in `errors`
+            told = assign(batch, _entries(answer, "data"), _entries(answer, "errors"))
+            for rule, entry in told.created:
+                stored = entry.get("value")
+                self.created[rule] = replace(
+                    rule, id=str(entry.get("id") or ""), value=stored if isinstance(stored, str) else rule.value
+                )
+            for refused_rule, error in told.refused:
+                if error.get("title") == DUPLICATE and refused_rule is not None:
+                    self.duplicates[refused_rule.value] = str(error.get("id") or "")
+                else:
+                    refused.append(_refusal(error))
+            if not refused:
+                missing = sorted(rule.value for rule in told.unheard)
+                refused += [f"{value!r}: X did not create it and did not say why" for value in missing]
+        if refused:
+            raise InvalidRequest(
+                f"X refuses {len(refused)} rule(s): correct hashtags, rules or rules.file.  " + ".  ".join(refused),
+                title="UnprocessableEntity",
+                detail=".  ".join(refused),
+            )
+
+    def _delete(self, rules: Sequence[Rule]) -> bool:
+        unsure: list[str] = []
+        for batch in _batches(rules, RULES_PER_CALL):
+            answer = self.api.post(RULES_PATH, {"delete": {"ids": [rule.id for rule in batch]}})
+            unsure += [_refusal(error) for error in _entries(answer, "errors")]
+        if unsure:
+            # mostly "Rule does not exist", which is what we want; so look, instead of reading prose
+            left = {rule.id for rule in held_rules(self.api)} & {rule.id for rule in rules}
+            if left:
+                raise InvalidRequest(
+                    f"X does not delete {len(left)} rule(s) ({'.  '.join(unsure)}): delete them in its console",
+                    detail=".  ".join(unsure),
+                )
+        return True
+
+    def _duplicates_of_others(self, held: Sequence[Rule]) -> tuple[str, ...]:
+        # somebody else added it just now; or another worker of ours, which is as good as we
+        prefix = f"{self.name}/"
+        ours = {rule.id for rule in held if rule.tag.startswith(prefix)}
+        return tuple(value for value, rule_id in self.duplicates.items() if rule_id not in ours)
+
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What an answer to an addition says of each rule; an error may be about none of them that is known."""
+
+    created: Sequence[tuple[Rule, Entry]]
+    refused: Sequence[tuple[Rule | None, Entry]]
+    unheard: Sequence[Rule]
+
+
+def assign(rules: Sequence[Rule], data: Sequence[Entry], errors: Sequence[Entry]) -> Told:
+    """
+    Tell which entry of *data* and of *errors* is about which of *rules*.  Pure.
+
+    By its value, by its tag, by its value but for blanks; and where as many are left on both sides, by the order.
+    """
+    left = list(rules)
+    created: list[tuple[Rule, Entry]] = []
+    refused: list[tuple[Rule | None, Entry]] = []
+    open_data, open_errors = list(data), list(errors)
+    keys: tuple[Callable[[Any], object], ...] = (_value, _tag, _normal_value)
+    for key in keys:
+        by_key = {key(rule): rule for rule in left if key(rule)}
+        for entries, found in ((open_data, created), (open_errors, refused)):
+            for entry in tuple(entries):
+                if (word := key(entry)) and (rule := by_key.pop(word, None)):
+                    left.remove(rule)
+                    entries.remove(entry)
+                    found.append((rule, entry))
+    for entries, others, found in ((open_data, open_errors, created), (open_errors, open_data, refused)):
+        if not others and len(entries) == len(left):
+            found.extend(zip(left, entries, strict=True))
+            left, entries[:] = [], []
+    return Told(created=created, refused=[*refused, *((None, error) for error in open_errors)], unheard=left)
+
+
+def _value(of: Rule | Entry) -> object:
+    return of.value if isinstance(of, Rule) else _text(of.get("value"))
+
+
+def _tag(of: Rule | Entry) -> object:
+    return of.tag if isinstance(of, Rule) else _text(of.get("tag"))
+
+
+def _normal_value(of: Rule | Entry) -> object:
+    return _normal(str(_value(of) or ""))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _is_cap(error: InvalidRequest) -> bool:
+    # X's status for it is not documented, its title is
+    return error.title == CAP_EXCEEDED or error.status == HTTP_UNPROCESSABLE
+
+
+def _refusal(error: Mapping[str, Any]) -> str:
+    words = "; ".join(error_messages(error)) or str(error.get("detail") or error.get("title") or "no reason given")
+    value = error.get("value")
+    return f"{value!r}: {words}" if isinstance(value, str) else words
+
+
+def _entries(answer: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    listed = answer.get(key)
+    return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+
+
+def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

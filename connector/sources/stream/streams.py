@@ -1,0 +1,66 @@
+"""Which streams are there, and which part of one does a task read?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from connector.records.record import SourcePartition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """
+    One feed of X (docs.x.com: API reference of the endpoints; `endpoint` as in GET /2/connections).
+
+    *partitions* is how many connections carry the whole feed together; 0 for a feed that takes no `partition`.
+    """
+
+    name: str
+    path: str
+    endpoint: str
+    partitions: int = 0
+    has_rules: bool = False
+    has_backfill: bool = True
+    """`backfill_minutes`: up to 5 on a reconnect, Enterprise only."""
+    has_recovery: bool = True
+    """`start_time` and `end_time`: an interval of the last 24 h, Enterprise only."""
+
+
+def _language(code: str, partitions: int) -> Stream:
+    return Stream(
+        name=f"firehose.{code}",
+        path=f"/2/tweets/firehose/stream/lang/{code}",
+        endpoint=f"firehose_stream_lang_{code}",
+        partitions=partitions,
+    )
+
+
+_TABLE = (
+    Stream(name="filtered", path="/2/tweets/search/stream", endpoint="filtered_stream", has_rules=True),
+    Stream(name="sample", path="/2/tweets/sample/stream", endpoint="sample_stream", has_recovery=False),
+    Stream(name="sample10", path="/2/tweets/sample10/stream", endpoint="sample10_stream", partitions=2),
+    Stream(name="firehose", path="/2/tweets/firehose/stream", endpoint="firehose_stream", partitions=20),
+    _language("en", 8),
+    _language("ja", 2),
+    _language("ko", 2),
+    _language("pt", 2),
+)
+
+STREAMS: Mapping[str, Stream] = {stream.name: stream for stream in _TABLE}
+"""The streams a connector can read, by the value of its option `stream`."""
+
+
+def source_partitions(stream: Stream) -> tuple[SourcePartition, ...]:
+    """Return every part of *stream*: one per connection that is needed to read all of it."""
+    if not stream.partitions:
+        return ({"stream": stream.name},)
+    return tuple({"stream": stream.name, "partition": str(number)} for number in range(1, stream.partitions + 1))
+
+
+def spread(stream: Stream, tasks: int) -> tuple[tuple[SourcePartition, ...], ...]:
+    """
+    Deal the parts of *stream* to *tasks* tasks, as evenly as possible; a task beyond the last part gets none.
+
+    A task with several parts needs one connection for each.
+    """
+    parts = source_partitions(stream)
+    return tuple(parts[task::tasks] for task in range(tasks))

@@ -1,0 +1,299 @@
+"""
+What the source partitions of a task have for Kafka becomes a batch.
+
+    buffers ─▶ drained ─▶ converted ─┐
+    fillers ─▶ a page  ─▶ converted ─┴─▶ records, dead letters, ledger, offsets ─▶ Pending
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from connector.coverage.offset import Coverage, Way
+from connector.errors import BadRecord, DeliveryFailed, ToleranceExceeded
+from connector.records import clock
+from connector.records.record import Arrival, Batch, Connected, DeadLetter, LedgerWrite, OffsetWrite, RecordList, TaskId
+from connector.task.converter import Converted, Converter
+from connector.task.in_flight import NOT_BUILT, Pending, Sink
+from connector.task.progress import Feed, ledger_write
+from connector.task.reader import Reader
+from connector.task.repair.repairer import Filler
+from connector.telemetry.events import DuplicatesDropped, Event, RecordDropped
+
+FORGET_SECS = 1.0
+
+POSTS_AT_ONCE = 512
+"""Posts that are converted before the event loop has its turn: about half a millisecond in Python."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partition:
+    """One source partition of a task: what is read of it, what became of that, and what fills its gaps."""
+
+    reader: Reader
+    feed: Feed
+    filler: Filler[Any]
+
+    @property
+    def outage_secs(self) -> float:
+        """For how long, by X's clock, an outage goes on that is no gap yet."""
+        coverage = self.feed.coverage
+        if self.reader.connected is not None or coverage.covered_to_ms is None:
+            return 0.0
+        since = max([coverage.covered_to_ms, *(gap.to_ms for gap in coverage.gaps)])
+        return max(self.feed.now_ms - since, 0) / 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GathererSettings:
+    """How batches are made."""
+
+    task: TaskId
+    batch_max_records: int
+    offset_interval_secs: float
+    """While posts come, offsets are written as often; 0: with each batch."""
+    dead_letter_topic: str | None
+    mills_each: int
+    """What X charges for a post, in thousandths of a dollar."""
+
+
+class Gatherer:
+    """
+    Makes the batches of one task; *committed* tells what the offset of a feed in Kafka covers.
+
+    *size_bytes* are taken out of the buffers and not in a batch yet, *built_at* is when the last batch was made
+    (monotonic seconds).
+    """
+
+    def __init__(
+        self,
+        settings: GathererSettings,
+        converter: Converter,
+        sink: Sink,
+        *,
+        committed: Callable[[Feed], Coverage],
+        emit: Callable[[Event], None],
+    ) -> None:
+        self.size_bytes = 0
+        self.built_at = 0.0
+        self._settings, self._converter, self._sink, self._emit = settings, converter, sink, emit
+        self._committed = committed
+        self._forgot_at = time.monotonic()
+        self._offsets_at = 0.0
+        self._owed_ids: list[int] = []
+
+    @property
+    def owed_secs(self) -> float:
+        """After how many seconds offsets are due whose posts went ahead of them; infinite if there are none."""
+        if not self._owed_ids:
+            return math.inf
+        return max(self._offsets_at + self._settings.offset_interval_secs - time.monotonic(), 0.0)
+
+    async def gather(
+        self, partitions: Sequence[Partition], *, prove: bool, quiet: bool
+    ) -> tuple[Pending | None, ToleranceExceeded | None]:
+        """
+        Return the next batch of *partitions*, None if there is nothing, and the bad record that ends the task.
+
+        With *prove* each offset is written, with *quiet* also one that says only that time has passed.
+        """
+        self._measure()
+        taken = _Taken()
+        for partition in partitions:
+            before = len(taken.records)
+            live = await self._take_arrivals(partition)
+            taken.add(live, None)
+            if live.records:
+                taken.readers.append(partition.reader)
+            if live.error is None and (page := partition.filler.page) is not None:
+                found = Converted()
+                partition.feed.put_page(page, self._converter, found)
+                partition.feed.delivered(found)
+                partition.filler.took_page()
+                taken.add(found, page.way)
+            taken.parts.append(len(taken.records) - before)
+        feeds = [partition.feed for partition in partitions]
+        over = time.monotonic() - self._offsets_at >= self._settings.offset_interval_secs
+        due = over or quiet or bool(taken.letters) or taken.error is not None
+        for feed in feeds:
+            if feed.changed or prove or (feed.moved and quiet) or (feed.ahead and due):
+                taken.offsets += feed.writes(self._sink.offset_key)
+        self._forget_ids(feeds)
+        for result, source in taken.results:
+            self._tell(result, source)
+        pending = await self._pending_of(taken, feeds)
+        self.size_bytes = 0
+        return pending, self._intolerable(taken.error)
+
+    async def _take_arrivals(self, partition: Partition) -> Converted:
+        result = Converted()
+        feed = partition.feed
+        drained = feed.buffer.drain(self._settings.batch_max_records)
+        self.size_bytes += sum(item.size for item in drained if isinstance(item, Arrival))
+        fresh = 0
+        for item in _together(drained):
+            if isinstance(item, Connected):
+                feed.on_connected(item)
+                continue
+            feed.take(item, self._converter, result)
+            if result.error is not None:
+                break  # the offset stays before the line that ends the task
+            fresh += sum(len(arrival.lines) for arrival in item)
+            if fresh >= POSTS_AT_ONCE:
+                fresh = 0
+                await asyncio.sleep(0)  # the commit in flight sends its next request meanwhile
+        feed.delivered(result)
+        return result
+
+    async def _pending_of(self, taken: "_Taken", feeds: Sequence[Feed]) -> Pending | None:
+        if not (taken.records or taken.letters or taken.offsets):
+            return None
+        self.built_at = time.monotonic()
+        self._owed_ids += taken.live_ids
+        if taken.offsets:
+            self._offsets_at = self.built_at
+        batch = Batch(
+            records=taken.records.done(),
+            dead_letters=tuple(taken.letters),
+            offsets=tuple(taken.offsets),
+            ledger=tuple(self._ledger_of(taken.found, max(feed.now_ms for feed in feeds))) if taken.offsets else (),
+        )
+        billed = sum(feed.billed for feed in feeds)
+        for feed in feeds:
+            feed.billed = 0
+        return Pending(
+            batch=batch,
+            encoded=await self._encoded(batch),
+            parts=tuple(taken.parts),
+            waits=tuple(taken.waits),
+            readers=tuple(taken.readers),
+            since=time.monotonic(),
+            size_bytes=batch.held_bytes(arrivals=len(taken.waits)),
+            mills=billed * self._settings.mills_each,
+        )
+
+    def _measure(self) -> None:
+        """Let the converter know what the topics take, as far as the sink has heard."""
+        self._converter.max_record_bytes = self._sink.max_record_bytes
+        self._converter.max_dead_letter_bytes = self._sink.max_dead_letter_bytes
+
+    def letters_of(self, pending: Pending, refused: Mapping[int, str]) -> dict[int, DeadLetter]:
+        """Return dead letters of the records of *pending* at the places of *refused*, which says why; all are told."""
+        self._measure()
+        at = min((came for came, _, _ in pending.waits), default=clock.now())
+        told = Converted()
+        letters = {}
+        for place, reason in refused.items():
+            line, error = pending.batch.records.values[place], BadRecord(reason)
+            letters[place] = self._converter.letter(line, error, at)
+            told.dropped.append((error.name, reason, len(line)))
+        self._tell(told, None)
+        return letters
+
+    def fitting(self, letters: Iterable[DeadLetter]) -> tuple[DeadLetter, ...]:
+        """Return *letters*, cut to what the dead letter topic takes by now."""
+        self._measure()
+        return tuple(map(self._converter.fitting, letters))
+
+    async def _encoded(self, batch: Batch) -> Any:
+        try:
+            return await self._sink.encode(batch)
+        except DeliveryFailed:  # it is out of the buffers: the outbox keeps it, and meets the error when it delivers
+            return NOT_BUILT
+
+    def disown(self, ids: Collection[int]) -> None:
+        """Let *ids* go, which were handed over and are not in the topic."""
+        self._owed_ids = [post_id for post_id in self._owed_ids if post_id not in ids]
+
+    @property
+    def owed_ids(self) -> Sequence[int]:
+        """Ids that were handed over and are in no record of the ledger yet."""
+        return self._owed_ids
+
+    def _ledger_of(self, found: Sequence[tuple[Sequence[int], Way]], now_ms: int) -> Iterator[LedgerWrite]:
+        if self._owed_ids:
+            yield ledger_write(self._owed_ids, None, now_ms=now_ms)
+            self._owed_ids = []
+        for ids, source in found:
+            yield ledger_write(ids, source, now_ms=now_ms)
+
+    @staticmethod
+    def _intolerable(error: BadRecord | None) -> ToleranceExceeded | None:
+        return None if error is None else intolerable(str(error))
+
+    def _forget_ids(self, feeds: Sequence[Feed]) -> None:
+        now = time.monotonic()
+        if now - self._forgot_at >= FORGET_SECS:
+            self._forgot_at = now
+            ranges = [ids for feed in feeds for ids in feed.id_ranges(self._committed(feed))]
+            self._converter.ledger.keep(ranges)
+
+    def _tell(self, result: Converted, source: Way | None) -> None:
+        for error, reason, size in result.dropped:
+            self._emit(
+                RecordDropped(
+                    of=self._settings.task,
+                    error=error,
+                    reason=reason,
+                    dead_letter_topic=self._settings.dead_letter_topic or "",
+                    size_bytes=size,
+                )
+            )
+        if result.again:
+            self._emit(DuplicatesDropped(of=self._settings.task, posts=len(result.again), source=source))
+
+
+def intolerable(reason: str) -> ToleranceExceeded:
+    """Return what ends a task that tolerates no bad record."""
+    return ToleranceExceeded(f"{reason}; errors.tolerance=all would keep it aside")
+
+
+def _together(drained: Sequence[Arrival | Connected]) -> Iterator[Sequence[Arrival] | Connected]:
+    """Yield *drained* with small arrivals that follow each other together: each turn of the work has its price."""
+    group: list[Arrival] = []
+    posts = 0
+    for item in drained:
+        lines = len(item.lines) if isinstance(item, Arrival) else 0
+        if group and (not lines or posts + lines > POSTS_AT_ONCE):
+            yield group
+            group, posts = [], 0
+        if isinstance(item, Connected):
+            yield item
+        elif lines:
+            group.append(item)
+            posts += lines
+        else:
+            yield (item,)
+    if group:
+        yield group
+
+
+class _Taken:
+    """What the partitions of a task give to one batch."""
+
+    def __init__(self) -> None:
+        self.results: list[tuple[Converted, Way | None]] = []
+        self.records = RecordList()
+        self.letters: list[DeadLetter] = []
+        self.waits: list[tuple[float, float, int]] = []
+        self.offsets: list[OffsetWrite] = []
+        self.live_ids: list[int] = []
+        self.found: list[tuple[Sequence[int], Way]] = []
+        self.readers: list[Reader] = []
+        self.parts: list[int] = []
+        self.error: BadRecord | None = None
+
+    def add(self, result: Converted, source: Way | None) -> None:
+        """Add what was read from the stream, or found by a repair, the *source*."""
+        self.results.append((result, source))
+        self.records += result.records
+        self.letters += result.dead_letters
+        self.waits += result.waits
+        self.error = self.error or result.error
+        if source is None:
+            self.live_ids += result.ids
+        elif result.ids:
+            self.found.append((result.ids, source))

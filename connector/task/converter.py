@@ -1,0 +1,153 @@
+"""
+Lines of X become records, dead letters, or nothing.
+
+The path of every post: its id out of the line's head, the ledger's word whether it is new, a record.  A line that is
+no post goes to the dead letter topic, or ends the task; nothing is skipped without a word.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+from connector.coverage.ledger import Ledger
+from connector.errors import BadRecord
+from connector.records.post import MAX_DIGITS, head_of, heads_of
+from connector.records.record import Arrival, DeadLetter, RecordList, SourceRecord
+from connector.records.snowflake import EPOCH_MS, SEQUENCE_BITS, created_ms, to_iso
+
+_MAX_HEADER_CHARACTERS = 1000
+_WHOLE = "value.bytes"
+
+
+@dataclass(slots=True, kw_only=True)
+class Converted:
+    """
+    What arrivals became.
+
+    *ids* are those of the records, *again* those of posts that the ledger knew.  *waits* has, for each arrival, when it
+    came (`clock.now`), when one of its posts was made, and how many posts it brought.  *newest_id* is the largest id of
+    what was converted last, delivered before or not; 0 for none.  *dropped* has error, reason and size of each dead
+    letter.
+    *error* is the bad record behind which nothing was converted.
+    """
+
+    records: RecordList = field(default_factory=RecordList)
+    ids: list[int] = field(default_factory=list)
+    again: list[int] = field(default_factory=list)
+    newest_id: int = 0
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    waits: list[tuple[float, float, int]] = field(default_factory=list)
+    dropped: list[tuple[str, str, int]] = field(default_factory=list)
+    error: BadRecord | None = None
+
+
+class Converter:
+    """Converts the arrivals of one task, and remembers what it has let through."""
+
+    def __init__(self, *, connector: str, dead_letters: bool) -> None:
+        self._connector, self.dead_letters = connector, dead_letters
+        self.ledger = Ledger()
+        self.max_record_bytes = 0
+        """The largest key and value together that the output topic takes."""
+        self.max_dead_letter_bytes = 0
+        """The largest value that the dead letter topic takes; what is beyond is cut, and a header says so."""
+
+    def convert(
+        self, arrivals: Sequence[Arrival], result: Converted, *, source: bytes | None = None, until_id: int = 0
+    ) -> None:
+        """
+        Convert the lines of *arrivals* behind what *result* holds, up to the first bad record that is not tolerated.
+
+        Posts with ids below *until_id*, or all if that is 0, are marked as found by *source*.
+        """
+        if not until_id and self._convert_at_once(arrivals, result, source):
+            return
+        newest_id = 0
+        for arrival in arrivals:
+            alone = len(arrivals) > 1 and not until_id and self._convert_at_once((arrival,), result, source)
+            if not alone:
+                self._convert_one_by_one(arrival, result, source, until_id)
+            newest_id = max(newest_id, result.newest_id)
+            if result.error is not None:
+                break
+        result.newest_id = newest_id
+
+    def _convert_at_once(self, arrivals: Sequence[Arrival], result: Converted, source: bytes | None) -> bool:
+        """Convert arrivals of nothing but new and proper posts, as nearly all are; return False for any other."""
+        lines = tuple(chain.from_iterable(arrival.lines for arrival in arrivals))
+        if not lines or max(map(len, lines)) + MAX_DIGITS > self.max_record_bytes:
+            return False
+        heads = heads_of(lines)
+        if heads is None or not self.ledger.add_new(heads[0]):
+            return False
+        ids, keys = heads
+        times = [(post_id >> SEQUENCE_BITS) + EPOCH_MS for post_id in ids]
+        result.records.extend(keys, lines, times, source)
+        result.ids += ids
+        result.newest_id = max(ids)
+        if source is None:
+            end = 0
+            for arrival in arrivals:
+                posts = len(arrival.lines)
+                end += posts
+                if posts:
+                    result.waits.append((arrival.at, times[end - 1] / 1000, posts))
+        return True
+
+    def _convert_one_by_one(self, arrival: Arrival, result: Converted, source: bytes | None, until_id: int) -> None:
+        ledger, records, ids = self.ledger, result.records, result.ids
+        before = len(records)
+        newest_id = made_ms = 0
+        for line in arrival.lines:
+            try:
+                post_id = head_of(line)
+                newest_id = max(newest_id, post_id)
+                if post_id in ledger:
+                    result.again.append(post_id)
+                    continue
+                key = b"%d" % post_id
+                if len(key) + len(line) > self.max_record_bytes:
+                    raise BadRecord(  # noqa: TRY301  # handled like every other bad record
+                        f"The post {post_id} has {len(line)} bytes, the topic takes {self.max_record_bytes}: "
+                        f"raise max.message.bytes of the topic"
+                    )
+            except BadRecord as exc:
+                if not self.dead_letters:
+                    result.error = exc
+                    break
+                self._bury(line, exc, arrival.at, result)
+                continue
+            ledger.add(post_id)
+            ids.append(post_id)
+            made_ms = created_ms(post_id)
+            if source is not None and (not until_id or post_id < until_id):
+                records.append(SourceRecord(key, line, made_ms, source))
+            else:
+                records.append(SourceRecord(key, line, made_ms))
+        result.newest_id = newest_id
+        posts = len(records) - before
+        if posts and (source is None or until_id):  # what is looked up later says nothing about delays
+            result.waits.append((arrival.at, made_ms / 1000, posts))
+
+    def _bury(self, line: bytes, error: BadRecord, at: float, result: Converted) -> None:
+        result.dead_letters.append(self.letter(line, error, at))
+        result.dropped.append((error.name, str(error), len(line)))
+
+    def letter(self, line: bytes, error: BadRecord, at: float) -> DeadLetter:
+        """Return the dead letter of *line*, read at *at* (`clock.now`), which is bad because of *error*."""
+        headers = (
+            ("error.class", error.name.encode()),
+            ("error.message", str(error)[:_MAX_HEADER_CHARACTERS].encode()),
+            ("connector", self._connector.encode()),
+            ("received_at", to_iso(int(at * 1000)).encode()),
+        )
+        return self.fitting(DeadLetter(line, headers))
+
+    def fitting(self, letter: DeadLetter) -> DeadLetter:
+        """Return *letter*, cut to what the dead letter topic takes."""
+        length = len(letter.value)
+        if length <= self.max_dead_letter_bytes:
+            return letter
+        headers = dict(letter.headers)
+        headers.setdefault(_WHOLE, str(length).encode())
+        return DeadLetter(letter.value[: self.max_dead_letter_bytes], tuple(headers.items()))

@@ -1,0 +1,335 @@
+"""
+Between a task and Kafka: the batches that are built and that Kafka has not confirmed.
+
+    open ─▶ resolve what was in doubt ─▶ ( hand over ─▶ deliver ─▶ confirmed )* ─▶ discard ─▶ open …
+
+A batch is held until Kafka has confirmed it.  One is being committed while the next is built.  When a commit's outcome
+is unknown the producer is discarded; after the next `open` the offsets topic says which batches are in the topic, and
+only the others are delivered again.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from connector.coverage.ledger import decode_ids
+from connector.errors import RecordsRefused, Superseded
+from connector.records.record import Batch, Sifted, SourcePartition
+from connector.task.reader import Reader
+
+DELAYED_SECS = 5.0
+"""A delivery that takes longer is said, and said again as often."""
+
+CANCEL_SECS = 1.0
+"""How long a delivery that was cancelled may take until it is cancelled again."""
+
+NOT_BUILT = object()
+
+COPIED_BYTES = 4 * 1024 * 1024
+"""About so much of the batch under way is copied: a request and its message, 2 MB each; the socket has the others."""
+
+
+class CommittedOffsets(Protocol):
+    """What the offsets topic says of one task."""
+
+    @property
+    def latest(self) -> Mapping[bytes, bytes]:
+        """The last committed value of each key."""
+
+    @property
+    def seen(self) -> Collection[tuple[bytes, bytes | None]]:
+        """Every key and value on the way to the last."""
+
+
+class Sink(Protocol):
+    """The Kafka end of one task."""
+
+    max_record_bytes: int
+    """The largest key and value together that the topic takes; known once open."""
+    max_dead_letter_bytes: int
+    """The largest value that the dead letter topic takes; known once open."""
+
+    async def open(self) -> CommittedOffsets:
+        """
+        Fence the task's previous owner, then read what is committed.
+
+        Raises:
+            DeliveryFailed: Kafka does not answer, or does not let us.
+        """
+
+    def offset_key(self, partition: SourcePartition, kind: str | None = None) -> bytes:
+        """Return the key of *partition*'s source offset, or of what is kept beside it as *kind*."""
+
+    async def read_ledger(self, from_ms: int, to_ms: int | None, *, late: bool = False) -> Sequence[int]:
+        """
+        Return the ids that were delivered, of posts made from *from_ms* to *to_ms* (UNIX ms) or to the newest.
+
+        Some that are older or younger may be among them, and one may be there twice.  What a repair delivered long
+        after the time is found only with *late*, which reads more.  Call it when the sink is open.
+
+        Raises:
+            DeliveryFailed: Kafka does not answer, or does not let us.
+            FatalError: a record of the ledger cannot be read.
+        """
+
+    async def encode(self, batch: Batch) -> Any:
+        """
+        Build what goes over the wire for *batch*; nothing is sent yet.
+
+        Raises:
+            BrokerAway: Kafka does not tell what it takes to build it.
+        """
+
+    async def deliver(self, batch: Batch, encoded: Any) -> None:
+        """
+        Write *batch* with its offsets and return once it is committed.
+
+        Raises:
+            DeliveryFailed: the outcome is unknown.
+            RecordsRefused: the topic does not take some of the records; nothing of *batch* is committed.
+            FatalError: a topic of our own does not take what has to be written there.
+        """
+
+    async def sift(self, batch: Batch, refused: RecordsRefused) -> Sifted:
+        """
+        Return which records of *batch* the topic refuses, of which Kafka has *refused* some.
+
+        Call it when the sink has just opened.
+
+        Raises:
+            DeliveryFailed: it could not be found out.
+        """
+
+    async def close(self) -> None:
+        """Let go of the producer, in bounded time."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Pending:
+    """A batch that Kafka has not confirmed, and what is to be told when it has."""
+
+    batch: Batch
+    encoded: Any
+    """What `Sink.encode` made of it; `NOT_BUILT` as long as it could not."""
+    waits: tuple[tuple[float, float, int], ...]
+    """For each arrival: when it came (local UNIX seconds), when a post of it was made (X's), and how many posts."""
+    readers: tuple[Reader, ...]
+    """Those that brought posts."""
+    since: float
+    """When it was built (monotonic seconds)."""
+    size_bytes: int = 0
+    """That it takes in memory."""
+    parts: tuple[int, ...] = ()
+    """How many records are of each source partition, which follow each other in the batch."""
+    mills: int = 0
+    """What X charges for what was read since the batch before, in thousandths of a dollar."""
+
+
+class Listener(Protocol):
+    """Who is told of what becomes of the batches."""
+
+    def on_confirmed(self, pending: Pending) -> None:
+        """Kafka has it."""
+
+    def on_delivered(self, pending: Pending) -> None:
+        """Kafka has it, by a commit of ours that was not in doubt."""
+
+    def on_delayed(self, waiting_secs: float) -> None:
+        """Kafka has not confirmed for so long; told again every few seconds."""
+
+    def on_resumed(self, waited_secs: float) -> None:
+        """Kafka confirms again."""
+
+
+class Outbox:
+    """
+    The batches of one task on their way into *sink*; *wake* is set whenever a commit has ended.
+
+    *ours* says of a key and a value whether this task may have written it: where there are no transactions, a copy of
+    an older offset may reach Kafka late, and is no sign of another owner.
+
+    *committed* are the offsets known to be in Kafka, *committed_at* is when Kafka last proved that this task is owned
+    here (monotonic seconds), *commits* how often.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        listener: Listener,
+        wake: asyncio.Event,
+        *,
+        ours: Callable[[bytes, bytes | None], bool] = lambda _key, _value: False,
+    ) -> None:
+        self.sink = sink
+        self._ours = ours
+        self.pending: list[Pending] = []
+        self.committed: dict[bytes, bytes | None] = {}
+        self.committed_at = time.monotonic()
+        self.commits = 0
+        self.emptied = False
+        """Whether the offsets topic had lost, at the last `open`, what was known to be in it."""
+        self.delayed_since: float | None = None
+        self._listener, self._wake = listener, wake
+        self._commit: asyncio.Task[None] | None = None
+        self._said_at = 0.0
+
+    @property
+    def posts(self) -> int:
+        """Posts that Kafka has not confirmed."""
+        return sum(len(pending.batch.records) for pending in self.pending)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that these take in memory, with the copies of what is on its way."""
+        sizes = [pending.size_bytes for pending in self.pending]
+        return sum(sizes) + min(sum(sizes[:1]), COPIED_BYTES)
+
+    async def open(self) -> CommittedOffsets:
+        """
+        Open the sink, and drop what is in the topic after all; the rest is made ready to go out again.
+
+        Raises:
+            DeliveryFailed: Kafka does not answer, or does not let us.
+            Superseded: another owner has delivered since.
+        """
+        committed = await self.sink.open()
+        self.committed_at = time.monotonic()  # to initialise the transactional id is proof, too
+        self.emptied = not committed.seen and any(value is not None for value in self.committed.values())
+        if self.emptied:  # it was deleted: another owner would have left an offset of its own
+            self.committed = dict.fromkeys(self.committed)
+            await self._resolve_by_ledger()
+        else:
+            self._resolve(committed)
+        for pending in self.pending:  # built for the producer that is gone
+            pending.encoded = await self.sink.encode(pending.batch)
+        return committed
+
+    async def _resolve_by_ledger(self) -> None:
+        """Drop what the ledger has: a transaction writes there too, and without one what is doubled has its key."""
+        while self.pending and (
+            ids := [post_id for write in self.pending[0].batch.ledger for post_id in decode_ids(write.value)]
+        ):
+            times = [write.timestamp_ms for write in self.pending[0].batch.ledger]
+            known = set(await self.sink.read_ledger(min(times), None))
+            if not known.issuperset(ids):
+                return
+            self._confirm(self.pending.pop(0))
+
+    def _resolve(self, committed: CommittedOffsets) -> None:
+        there = 0
+        for number, pending in enumerate(self.pending, 1):
+            offsets = pending.batch.offsets
+            if not all((offset.key, offset.value) in committed.seen for offset in offsets):
+                break
+            if offsets:  # behind a batch without any, only the next ones tell
+                there = number
+        for _ in range(there):
+            self._confirm(self.pending.pop(0))
+        for key, value in self.committed.items():
+            latest = committed.latest.get(key)
+            if latest != value and not self._ours(key, latest):
+                raise Superseded("Another owner has delivered since")
+
+    async def sift(self, refused: RecordsRefused) -> Sifted:
+        """
+        Find out which records of the first batch the topic refuses; call it after `open`.
+
+        Raises:
+            DeliveryFailed: it could not be found out.
+        """
+        return await self.sink.sift(self.pending[0].batch, refused)
+
+    async def deliver_again(self) -> None:
+        """
+        Deliver what a producer left that failed.
+
+        Raises:
+            DeliveryFailed: the outcome is unknown again.
+        """
+        for pending in tuple(self.pending):
+            self._commit = self._start(pending)
+            await self.confirmed()
+
+    async def hand_over(self, pending: Pending) -> None:
+        """
+        Take *pending*, and begin to deliver it once the one before is confirmed.
+
+        Raises:
+            DeliveryFailed: the outcome of the one before is unknown; both stay here.
+        """
+        self.pending.append(pending)
+        await self.confirmed()
+        self._commit = self._start(pending)
+
+    async def confirmed(self, *, unless: Callable[[], bool] = lambda: False) -> None:
+        """
+        Wait until the commit in flight is through, or *unless* says that there is better to do meanwhile.
+
+        Raises:
+            DeliveryFailed: the commit's outcome is unknown; its batch stays here.
+        """
+        commit = self._commit
+        if commit is None:
+            return
+        while not commit.done():
+            if unless():
+                return
+            self._wake.clear()
+            wait_secs = max(self._said_at + DELAYED_SECS - time.monotonic(), 0.1)
+            timer = commit.get_loop().call_later(wait_secs, self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                timer.cancel()
+            self._say_delayed()
+        self._commit = None
+        commit.result()
+        self.pending.pop(0)
+
+    async def discard(self) -> None:
+        """Let go of the producer; the batches stay."""
+        commit, self._commit = self._commit, None
+        if commit is not None:
+            while not commit.done():  # `wait_for` of Python 3.11 may swallow one cancellation
+                commit.cancel()
+                await asyncio.wait({commit}, timeout=CANCEL_SECS)
+        await self.sink.close()
+
+    def _start(self, pending: Pending) -> "asyncio.Task[None]":
+        commit = asyncio.create_task(self._deliver(pending))
+        commit.add_done_callback(lambda _: self._wake.set())
+        return commit
+
+    async def _deliver(self, pending: Pending) -> None:
+        if pending.encoded is NOT_BUILT:
+            pending.encoded = await self.sink.encode(pending.batch)
+        await self.sink.deliver(pending.batch, pending.encoded)
+        self._confirm(pending)
+        self._listener.on_delivered(pending)
+
+    def _confirm(self, pending: Pending) -> None:
+        self.committed |= {offset.key: offset.value for offset in pending.batch.offsets}
+        self.committed_at = time.monotonic()
+        self.commits += 1
+        if self.delayed_since is not None:
+            waited = self.committed_at - self.delayed_since
+            self.delayed_since = None
+            self._listener.on_resumed(waited)
+        self._listener.on_confirmed(pending)
+
+    def _say_delayed(self) -> None:
+        if self._commit is not None and not self._commit.done():
+            self.say_delayed()
+
+    def say_delayed(self) -> None:
+        """Tell the listener that Kafka does not confirm what is held here, if that lasts and was not told just now."""
+        if not self.pending:
+            return
+        now, since = time.monotonic(), max(self.pending[0].since, self.committed_at)  # an idle stream is no delay
+        if now - max(self._said_at, since) < DELAYED_SECS:
+            return
+        self._said_at = now
+        self.delayed_since = self.delayed_since or since
+        self._listener.on_delayed(now - self.delayed_since)

@@ -1,0 +1,378 @@
+"""
+One source, kept connected.
+
+    prove ownership ─▶ end ghosts ─▶ prepare ─▶ read (reader thread) ──▶ how it ended ──▶ wait ─┐
+          ▲              (once)                    puts into the buffer                         │
+          └─────────────────────────────────────────────────────────────────────────────────────┘
+
+The source makes one connection and raises; what to do then is decided here, by the tables of `errors` and `backoff`.
+"""
+
+import asyncio
+import contextlib
+import re
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import ParamSpec, Protocol, TypeVar
+
+from connector.errors import (
+    BudgetReached,
+    ConnectionLost,
+    ConnectionTaken,
+    ConnectorError,
+    InvalidRequest,
+    NotAuthorized,
+    OutOfCredit,
+    RetriableError,
+    RulesMissing,
+    TokenRejected,
+)
+from connector.records import clock
+from connector.records.record import BUDGET, Arrival, Connected, HeldRule, SourcePartition, TaskId
+from connector.task.backoff import Backoff, ConnectFloor
+from connector.task.buffer import Buffer
+from connector.task.status import Handle, Released
+from connector.telemetry.events import (
+    ConnectionNotFound,
+    Event,
+    GhostNotReleased,
+    GhostReleased,
+    RetryScheduled,
+    StreamConnected,
+    StreamDisconnected,
+    TaskPaused,
+)
+
+RELEASE_SECS = 3.0
+"""How long X may take to say what it holds and to end it; on a takeover the connect waits for that."""
+
+MAX_HANDLES = 20
+"""Of connections that X may still count; more than that are forgotten, the oldest first."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Source(Protocol):
+    """The X end of one source partition; each `read` is one connection."""
+
+    @property
+    def partition(self) -> SourcePartition:
+        """The source partition: `{"stream": "filtered"}`, or with `"partition": "3"`."""
+
+    @property
+    def rules(self) -> Sequence[HeldRule]:
+        """The rules in force, as they were found when it was prepared; none for a stream without rules."""
+
+    def prepare(self) -> None:
+        """
+        Bring the rules and the token to what they should be.  Executor thread.
+
+        Raises:
+            ConnectorError: X refuses, or cannot be reached.
+        """
+
+    def read(
+        self,
+        put: Callable[[Arrival], None],
+        connected: Callable[[Connected], None],
+        *,
+        backfill_minutes: int | None = None,
+    ) -> None:
+        """
+        Make one connection and put what arrives, until it ends; return only when stopped.  Reader thread.
+
+        With *backfill_minutes* X repeats as much of the past first.  What *put* raises ends the connection, and leaves.
+
+        Raises:
+            ConnectorError: how the connection ended, or why there was none.
+        """
+
+    def stop(self) -> None:
+        """End `read` at once, whatever it is doing.  Any thread."""
+
+    def find_connection(self) -> str | None:
+        """Return X's id of the connection now open, None where X does not say.  Executor thread."""
+
+    def release(self, connections: Collection[Handle]) -> Released:
+        """
+        End those of *connections* that X still holds; nothing is known of any where X does not say.  Executor thread.
+
+        Raises:
+            ConnectorError: X cannot be reached.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """What a reader needs of its task."""
+
+    task: TaskId
+    prove: Callable[[], Awaitable[None]]
+    """Returns once the task is known to be owned here; may wait for Kafka."""
+    emit: Callable[[Event], None]
+    changed: Callable[[], None]
+    """Called when what `Reader` shows of itself has changed."""
+    admit: Callable[[int], None]
+    """Counts lines that were read; raises `BudgetReached` when no more are to be.  Any thread."""
+    backfill_minutes: Callable[[], int | None]
+    """How much of the past the next connect should ask for."""
+    refuse_backfill: Callable[[ConnectorError], None]
+    """Told when X does not let this account ask for that."""
+
+
+class Reader:
+    """
+    Keeps *source* connected and its *buffer* fed until `stop`.
+
+    *ghosts* are connections that the previous owner of the task may have left behind at X; they are ended before the
+    first connect, and again whenever X refuses one for want of a slot.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        buffer: Buffer,
+        owner: Owner,
+        executor: Executor,
+        *,
+        ghosts: Collection[Handle] = (),
+    ) -> None:
+        self.source, self.buffer = source, buffer
+        self._owner, self._executor = owner, executor
+        self._handles: deque[Handle] = deque(ghosts, maxlen=MAX_HANDLES)
+        self._absent: Collection[Handle] = ()
+        self._backoff, self._floor = Backoff(), ConnectFloor()
+        self._stop_asked = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._look_up: asyncio.Task[None] | None = None
+        self.connected: Connected | None = None
+        """The connection now open."""
+        self.last_connected: Connected | None = None
+        """The connection now open, or the last one."""
+        self.heard_at: float | None = None
+        """When the last line or keep-alive arrived (`clock.now`); the reader thread writes it."""
+        self.connection_id: str | None = None
+        """X's id of the connection now open, or of the last one; None where X has not told it."""
+        self.lost_since: str | None = None
+        """What ended the last connection, such as `connection_lost`; None while there is one, and before the first."""
+        self.error: ConnectorError | None = None
+        """Why there is no connection."""
+        self.retry_at: float | None = None
+        """When the next connect is due, by the machine's clock (UNIX seconds)."""
+
+    @property
+    def partition(self) -> str | None:
+        """The number of the source partition, where the stream has several."""
+        return self.source.partition.get("partition")
+
+    @property
+    def outage(self) -> str | None:
+        """Why there is no connection, such as `connection_lost`; None while there is one, and before an error."""
+        if self.connected is not None or self.error is None:
+            return None
+        return self.lost_since or reason_of(self.error)
+
+    @property
+    def connections(self) -> tuple[Handle, ...]:
+        """What X may count as this reader's: the connection now open, and those of which the end is not confirmed."""
+        return tuple(self._handles)
+
+    async def run(self) -> None:
+        """
+        Connect, read, connect again, until `stop`.
+
+        Raises:
+            FatalError: a person has to act.
+        """
+        taken_over, prepared = bool(self._handles), False
+        while not self._stop_asked.is_set():
+            try:
+                await self._owner.prove()
+                if taken_over:
+                    taken_over = False
+                    await self._release()  # so that no connect is spent on a refusal
+                if self._stop_asked.is_set():  # then nothing is proven, and the rules at X may be an heir's affair
+                    return
+                if not prepared:
+                    await self._in_thread(self.source.prepare)
+                    prepared = True
+                await self._keep_floor()
+                if self._stop_asked.is_set():
+                    return
+                self._owner.admit(0)
+                await self._read()
+            except (RetriableError, OutOfCredit) as exc:
+                # After an established connection the docs ask to be back at once, so nothing is asked twice then.
+                prepared = prepared and isinstance(exc, ConnectionLost)
+                await self._wait_after(exc)
+            finally:
+                self.connected = None
+
+    async def _read(self) -> None:
+        minutes, after = self._owner.backfill_minutes(), self.lost_since  # the thread gets values, and asks for none
+
+        def connected(connection: Connected) -> None:
+            self._on_connected(replace(connection, after=after, backfill_minutes=minutes))
+
+        try:
+            await self._in_thread(self.source.read, self._put, connected, backfill_minutes=minutes)
+        except (InvalidRequest, NotAuthorized) as error:
+            if minutes is None or isinstance(error, RulesMissing | TokenRejected):
+                raise
+            self._owner.refuse_backfill(error)  # the next connect is without, and tells if that was not the reason
+
+    def stop(self) -> None:
+        """Stop reading at once; what has been read stays in the buffer."""
+        self._stop_asked.set()
+        self.buffer.release()
+        self.source.stop()
+
+    def delivered(self) -> None:
+        """Records of this reader were committed: only that makes a connection a good one."""
+        self._backoff.reset()
+
+    def _put(self, arrival: Arrival) -> None:
+        """Reader thread."""
+        self.heard_at = arrival.at
+        self.buffer.put(arrival)
+        self._owner.admit(len(arrival.lines))
+
+    def _on_connected(self, connected: Connected) -> None:
+        """Reader thread; the loop takes note before it hears how the connection ended."""
+        self.heard_at = connected.at
+        self._loop.call_soon_threadsafe(self._note_connected, connected)
+        self.buffer.put_connected(connected)
+
+    def _note_connected(self, connected: Connected) -> None:
+        self.connected = self.last_connected = connected
+        self.lost_since = None
+        self.error = self.retry_at = self.connection_id = None
+        for handle in self._absent:  # and X had a slot
+            self._forget(handle)
+        self._absent = ()
+        if connected.date is not None:
+            self._handles.append(connected.date)
+        self._owner.emit(
+            StreamConnected(
+                of=self._owner.task,
+                stream=self.source.partition["stream"],
+                partition=self.partition,
+                clock_skew_secs=round(connected.skew_secs, 3),
+            )
+        )
+        self._owner.changed()
+        self._look_up = self._loop.create_task(self._find_connection(connected))
+
+    async def _find_connection(self, connected: Connected) -> None:
+        try:
+            found = await self._in_thread(self.source.find_connection)
+        except ConnectorError as error:
+            # it is only needed to clean up after this worker, should it die; then its time must do
+            self._owner.emit(
+                ConnectionNotFound(of=self._owner.task, error=error.name, reason=str(error), partition=self.partition)
+            )
+            return
+        if self.connected is connected and connected.date is not None:
+            self._forget(connected.date)  # by its time it is found now, or it never will be with certainty
+        if found:
+            self.connection_id = found
+            self._handles.append(found)
+        self._owner.changed()
+
+    async def _wait_after(self, error: ConnectorError) -> None:
+        self.error, self.connected = error, None
+        if self.last_connected is not None or isinstance(error, OutOfCredit):  # else nobody knows since when
+            self.lost_since = self.lost_since or reason_of(error)
+        if self._stop_asked.is_set():
+            return
+        self._owner.emit(
+            StreamDisconnected(
+                of=self._owner.task,
+                error=error.name,
+                reason=str(error),
+                title=error.title or None,
+                detail=error.detail or None,
+                partition=self.partition,
+            )
+        )
+        if isinstance(error, ConnectionTaken) and await self._release():
+            return
+        skew = self.last_connected.skew_secs if self.last_connected else 0.0
+        attempt, wait = self._backoff.wait(error, now=clock.now() + skew)
+        if isinstance(error, OutOfCredit):
+            self._owner.emit(
+                TaskPaused(of=self._owner.task, error=error.name, reason=str(error), retry_in_secs=round(wait))
+            )
+        elif wait:
+            self._owner.emit(
+                RetryScheduled(
+                    of=self._owner.task,
+                    error=error.name,
+                    attempt=attempt,
+                    wait_secs=round(wait, 3),
+                    partition=self.partition,
+                )
+            )
+        self.retry_at = time.time() + wait
+        self._owner.changed()
+        await self._sleep(wait)
+
+    async def _release(self) -> bool:
+        """
+        End the connections at X that are this task's by its own record, never somebody else's; return whether any was.
+
+        What X has not confirmed is remembered, and asked for again.
+        """
+        if not self._handles:
+            return False
+        await self._owner.prove()  # a worker that was paused on the way here may have an heir by now
+        if self._stop_asked.is_set():
+            return False
+        try:
+            async with asyncio.timeout(RELEASE_SECS):
+                released = await self._in_thread(self.source.release, frozenset(self._handles))
+        except (ConnectorError, TimeoutError) as error:
+            # the answer to the connect says why we wait; this was only an attempt to shorten it
+            self._owner.emit(
+                GhostNotReleased(
+                    of=self._owner.task,
+                    connections=len(self._handles),
+                    error=type(error).__name__,
+                    reason=str(error) or f"X has not answered within {RELEASE_SECS:g} s",
+                )
+            )
+            return False
+        self._absent = released.absent
+        for handle in released.ended:
+            self._forget(handle)
+        if released.ended:
+            self._owner.emit(GhostReleased(of=self._owner.task, connections=len(released.ended)))
+            self._owner.changed()
+        return bool(released.ended)
+
+    def _forget(self, handle: Handle) -> None:
+        with contextlib.suppress(ValueError):  # forgotten already
+            self._handles.remove(handle)
+
+    async def _keep_floor(self) -> None:
+        await self._sleep(self._floor.wait(time.monotonic()))
+        self._floor.connected(time.monotonic())
+
+    async def _sleep(self, secs: float) -> None:
+        if secs > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop_asked.wait(), secs)
+
+    async def _in_thread(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._loop.run_in_executor(self._executor, lambda: call(*args, **kwargs))
+
+
+def reason_of(error: ConnectorError) -> str:
+    """Return the reason of a gap that *error* opens, such as `connection_lost`."""
+    if isinstance(error, OutOfCredit):
+        return BUDGET if isinstance(error, BudgetReached) else "credit"
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", error.name).lower()

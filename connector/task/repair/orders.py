@@ -1,0 +1,125 @@
+"""
+What operators ask of the gaps of one source partition, carried out by the worker that owns it.
+
+    pending ─▶ the gap is changed ─▶ that is committed ─▶ the request is taken out of its topic
+                                      (else the next owner carries it out)
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, Protocol, TypeVar
+
+from connector.coverage.offset import GapState
+from connector.errors import DeliveryFailed
+from connector.records.record import TaskId
+from connector.task.progress import Feed
+from connector.telemetry.events import Event, RequestLeft
+
+COMMIT_POLL_SECS = 0.1
+
+TAKE_OUT_SECS = 10.0
+"""How long to wait before a request is taken out of its topic again, after Kafka has not confirmed that."""
+
+RETRY, ACCEPT = "retry", "accept"
+
+
+class Request(Protocol):
+    """What an operator asks of the gap that begins at *from_ms*: `retry` or `accept`."""
+
+    @property
+    def from_ms(self) -> int: ...
+
+    @property
+    def action(self) -> str: ...
+
+
+R = TypeVar("R", bound=Request)
+
+
+class Requests(Protocol[R]):
+    """What operators ask, from wherever in the group."""
+
+    def pending(self, connector: str, partition: str | None) -> Sequence[R]:
+        """Return what is asked of this source partition's gaps, oldest first."""
+
+    async def done(self, request: R) -> None:
+        """
+        Take *request* out.
+
+        Raises:
+            DeliveryFailed: Kafka has not confirmed; it may be asked again.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrdersSettings:
+    """What is needed of the task; *on_retry* is called when another try was asked for."""
+
+    task: TaskId
+    emit: Callable[[Event], None]
+    prove: Callable[[], Awaitable[None]]
+    wake: Callable[[], None]
+    committed_batch: Callable[[], int]
+    on_retry: Callable[[], None]
+
+
+class Orders(Generic[R]):
+    """Carries out what *requests* has for *feed*; *stop_asked* ends its waits."""
+
+    def __init__(self, feed: Feed, requests: Requests[R], settings: OrdersSettings, stop_asked: asyncio.Event) -> None:
+        self._feed, self._requests, self._settings, self._stop_asked = feed, requests, settings, stop_asked
+        self._loop = asyncio.get_running_loop()
+        self._carried_out: deque[R] = deque()
+        """Requests that are carried out and committed, and stand in their topic still."""
+        self._take_out_at = 0.0
+
+    async def carry_out(self) -> None:
+        """Carry out what is pending, and take it out once that is committed."""
+        partition = self._feed.partition.get("partition")
+        for request in self._requests.pending(self._settings.task.connector, partition):
+            if request not in self._carried_out and await self._is_done(request):
+                self._carried_out.append(request)
+        await self._take_out()
+
+    async def _is_done(self, request: R) -> bool:
+        """Carry out *request*; return whether it may be taken out: that is committed, or there is no such gap."""
+        feed, settings = self._feed, self._settings
+        gap = feed.coverage.gap_at(request.from_ms)
+        if gap is None:
+            await settings.prove()  # a worker that was paused does not know the gaps of its heir
+            return not self._stop_asked.is_set()
+        if request.action == ACCEPT:
+            feed.close(gap, GapState.ACCEPTED)
+        elif gap.state is not GapState.REPAIRING:
+            feed.change(replace(gap, state=GapState.OPEN, detail="", way=None, until_id=None))
+            settings.on_retry()
+        batch = feed.coverage.batch
+        feed.changed = True  # whatever else may happen, the next commit says that it is carried out
+        while settings.committed_batch() <= batch:
+            if self._stop_asked.is_set():
+                return False  # the last commit may fail, and then the next owner has to carry it out
+            settings.wake()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop_asked.wait(), COMMIT_POLL_SECS)
+        return True
+
+    async def _take_out(self) -> None:
+        while self._carried_out and self._loop.time() >= self._take_out_at:
+            try:
+                await self._requests.done(self._carried_out[0])
+            except DeliveryFailed as error:
+                self._take_out_at = self._loop.time() + TAKE_OUT_SECS
+                self._settings.emit(
+                    RequestLeft(
+                        of=self._settings.task,
+                        error=error.name,
+                        reason=f"{error}; it is carried out, and taken out of its topic once Kafka confirms that",
+                        requests=len(self._carried_out),
+                        retry_in_secs=TAKE_OUT_SECS,
+                    )
+                )
+                return
+            self._carried_out.popleft()

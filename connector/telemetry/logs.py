@@ -1,0 +1,136 @@
+"""
+How do log lines look, and which are let through?
+
+Our events, Faust's, mode's and aiokafka's lines all pass through one renderer, to standard error.
+"""
+
+import logging
+import re
+import sys
+import time
+from collections.abc import Callable
+from logging.handlers import WatchedFileHandler
+from typing import TYPE_CHECKING, Any, TextIO
+
+from connector.telemetry.events import Event
+from connector.telemetry.metrics import Metrics
+from connector.worker.memory import without
+
+with without("rich"):  # 3 MB, for tracebacks that show what variables hold, secrets too
+    import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, Processor
+
+CHATTY = ("aiokafka", "kafka", "faust.transport", "asyncio")
+"""Libraries that repeat themselves while a broker is away: some 100 lines a second."""
+
+REPEAT_SECS = 5.0
+KINDS_MAX = 200
+_NUMBERS = re.compile(r"0x[0-9a-f]+|[0-9]+")
+ONCE = frozenset({"Sending username and password in the clear"})
+"""What is as true of every further connection."""
+
+_AIOKAFKA_ORPHANS = ("Future exception was never retrieved", "Task exception was never retrieved")
+
+
+class Throttle(logging.Filter):
+    """
+    Lets each line of the chatty loggers through every few seconds, with the number of those held back.
+
+    Lines are alike when one place in the code has written them: the same logger with the same message template, in
+    which numbers do not count.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._said: dict[tuple[str, str], float] = {}
+        self._held: dict[tuple[str, str], int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name == "asyncio" and _is_orphan(record):
+            return False
+        if record.levelno < logging.WARNING or not record.name.startswith(CHATTY):
+            return True
+        kind = record.name, _NUMBERS.sub("#", str(record.msg))
+        if kind in self._said and record.msg in ONCE:
+            return False
+        now = self._clock()
+        if now - self._said.get(kind, -REPEAT_SECS) < REPEAT_SECS:
+            self._held[kind] = self._held.get(kind, 0) + 1
+            return False
+        if len(self._said) >= KINDS_MAX:  # templates that are none, but have their values in them
+            self._said = {said: at for said, at in self._said.items() if now - at < REPEAT_SECS}
+        self._said[kind] = now
+        if held := self._held.pop(kind, 0):
+            lines = "1 line" if held == 1 else f"{held} lines"
+            record.msg, record.args = f"{record.getMessage()} (and {lines} like it)", None
+        return True
+
+
+def _is_orphan(record: logging.LogRecord) -> bool:
+    """Whether asyncio complains about a future inside aiokafka that nobody can await."""
+    error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+    from_aiokafka = type(error).__module__.startswith("aiokafka")
+    return from_aiokafka and record.getMessage().startswith(_AIOKAFKA_ORPHANS)
+
+
+def configure(level: str, log_format: str, stream: TextIO | None = None, *, path: str | None = None) -> None:
+    """Set up all logging of the process: *log_format* is `console` or `json`; with *path* into that file."""
+    out = stream or sys.stderr
+    stamp: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    end: list[Processor]
+    if log_format == "json":
+        end = [structlog.processors.format_exc_info, _head_first, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    else:
+        end = [
+            structlog.dev.ConsoleRenderer(
+                colors=out.isatty() and path is None, pad_event_to=24, exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*stamp, structlog.stdlib.add_logger_name],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *end],
+    )
+    # Once logrotate has moved the file, the next line begins a new one.
+    handler = logging.StreamHandler(out) if path is None else WatchedFileHandler(path, encoding="utf-8")
+    handler.setFormatter(formatter)
+    handler.addFilter(Throttle())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    for name in ("faust", "mode", "aiokafka", "kafka"):  # their INFO is about themselves
+        logging.getLogger(name).setLevel(level if level == "DEBUG" else max(logging.WARNING, root.level))
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *stamp,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _head_first(_logger: object, _method: str, fields: "EventDict") -> "EventDict":
+    """Begin each line with what people look for first."""
+    head = {key: fields.pop(key) for key in ("timestamp", "level", "event") if key in fields}
+    return head | dict(fields)
+
+
+class Emitter:
+    """Logs and counts events.  Any thread."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._log: Any = structlog.stdlib.get_logger("connector")
+        self._names = logging.getLogger("connector")
+
+    def __call__(self, event: Event) -> None:
+        event.count(self._metrics)
+        if self._names.isEnabledFor(event.level):  # asked first: each batch is an event that is seldom shown
+            self._log.log(event.level, event.name, **event.fields())

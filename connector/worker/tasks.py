@@ -1,0 +1,204 @@
+"""From a connector's configuration to its tasks: which sources, which way into Kafka, what is allowed."""
+
+import sys
+from collections.abc import Callable, Collection
+from functools import lru_cache
+
+from connector.cluster.requests import GapRequests
+from connector.config.connector import USER_EXPANSIONS, ConnectorConfig
+from connector.config.worker import WorkerSettings
+from connector.coverage.offset import Coverage, Way
+from connector.coverage.spend import MILLS, NOTHING_SPENT, POST_MILLS, USER_MILLS, Budget, Spend
+from connector.errors import ConfigError
+from connector.kafka.brokers import KafkaCluster
+from connector.kafka.delivery.posts_topic import Destination, PostsTopic
+from connector.kafka.delivery.sink import DeliverySettings, TopicSink
+from connector.kafka.gate.gate import BrokerGate
+from connector.kafka.gate.preparation import transactional_id
+from connector.kafka.state.offsets import OffsetTable
+from connector.records.record import SourcePartition, TaskId
+from connector.sources.archive.finder import QUERY_CHARACTERS, PostFinder
+from connector.sources.rest.credentials import BearerToken, Credentials, KeyPair
+from connector.sources.source import StreamSource
+from connector.sources.stream.connection import Limits
+from connector.sources.stream.streams import STREAMS, spread
+from connector.task.console import Console
+from connector.task.repair.policy import Policy
+from connector.task.status import Handle, TaskStatus
+from connector.task.task import SourceTask, TaskSettings
+from connector.telemetry.events import Event
+from connector.worker.process import ConnectorApp
+from connector.worker.threads import DaemonExecutor
+
+TRANSACTION_PACE_SECS = 0.044
+DELIVERY_PACE_SECS = 0.014
+"""
+A commit takes a millisecond of CPU, whatever is in it; half of these is added to the delay.
+
+As long as they may be with half the posts committed within 30 and 10 ms of their arrival, on two shared cores.
+"""
+
+OFFSET_INTERVAL_SECS = 0.1
+"""
+Without transactions an offset costs a request of its own, behind the posts.
+
+A crash doubles what was delivered since the last one; ten a second add a tenth of a second to that.
+"""
+
+
+class TaskBuilder:
+    """Builds the tasks of one connector (`connector.cluster.herder.BuildTask`)."""
+
+    def __init__(
+        self,
+        app: ConnectorApp,
+        cluster: KafkaCluster,
+        settings: WorkerSettings,
+        config: ConnectorConfig,
+        gate: BrokerGate,
+        offsets: OffsetTable,
+        requests: GapRequests,
+        *,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self._app, self._cluster, self._settings, self._config = app, cluster, settings, config
+        self._gate, self._offsets, self._requests, self._emit = gate, offsets, requests, emit
+        self._credentials = credentials_of(config)
+        self._posts = PostsTopic(app, topic=config.topic, value_format=config.value_format)
+        self._executor = DaemonExecutor("reader")
+        self._console = Console(sys.stdout, emit) if config.print_posts else None
+
+    def __call__(
+        self, task: TaskId, slot: int, *, on_status: Callable[[TaskStatus], None], ghosts: Collection[Handle]
+    ) -> SourceTask:
+        config = self._config
+        partitions = spread(STREAMS[config.stream], config.tasks)[task.number]
+        return SourceTask(
+            TaskSettings(
+                task=task,
+                poll_interval_secs=config.poll_interval_ms / 1000,
+                pace_secs=TRANSACTION_PACE_SECS if config.delivery == "exactly_once" else DELIVERY_PACE_SECS,
+                offset_interval_secs=0.0 if config.delivery == "exactly_once" else OFFSET_INTERVAL_SECS,
+                batch_max_records=config.batch_max_records,
+                buffer_max_bytes=config.buffer_max_bytes,
+                settle_secs=config.settle_secs,
+                time_limit_secs=config.time_limit_secs,
+                dead_letter_topic=config.dead_letter_topic,
+                tolerate_bad_records=config.errors_tolerance == "all",
+                policy=policy_of(config),
+                metered=config.plan == "pay_per_use" or config.budget_posts_per_day is not None,
+                budget=budget_of(config),
+                others=self._spends_but(partitions),
+            ),
+            [self._ends(partition) for partition in partitions],
+            self._sink(task, slot),
+            self._executor,
+            requests=self._requests,
+            emit=self._emit,
+            on_status=on_status,
+            ghosts=ghosts,
+            console=self._console,
+        )
+
+    def _ends(self, partition: SourcePartition) -> tuple[StreamSource, PostFinder]:
+        config = self._config
+        source = StreamSource(
+            connector=config.name,
+            stream=STREAMS[config.stream],
+            partition=partition,
+            url=config.x_api_url,
+            credentials=self._credentials,
+            parameters=config.stream_params,
+            wanted={rule.value: rule.label for rule in config.rules},
+            emit=self._emit,
+            limits=Limits(silence_secs=config.silence_timeout_secs),
+        )
+        return source, PostFinder(source=source, max_characters=QUERY_CHARACTERS[config.plan])
+
+    def _spends_but(self, mine: Collection[SourcePartition]) -> Callable[[], Collection[Spend]]:
+        """Return what asks for the spends of the connector's source partitions that are not *mine*."""
+        config = self._config
+        if config.tasks == 1 or not budget_of(config):
+            return tuple
+
+        def others() -> Collection[Spend]:
+            known = self._offsets.coverage(config.name)
+            return [_spend_in(value) for partition, value, _ in known if partition not in mine]
+
+        return others
+
+    def _sink(self, task: TaskId, slot: int) -> TopicSink:
+        exactly_once = self._config.delivery == "exactly_once"
+        group = self._settings.group_id
+        return TopicSink(
+            self._app,
+            self._cluster,
+            self._posts,
+            Destination(
+                offsets_topic=f"{group}-offsets",
+                ledger_topic=f"{group}-ledger",
+                slot=slot,
+                ledger_key=task.connector.encode(),
+                dead_letter_topic=self._config.dead_letter_topic,
+            ),
+            DeliverySettings(
+                task=task,
+                transactional_id=transactional_id(group, task) if exactly_once else None,
+                idempotent=self._gate.idempotence,
+                transaction_timeout_secs=self._settings.transaction_timeout_secs,
+                trust_end_offsets=self._gate.transactions,
+            ),
+            self._emit,
+        )
+
+
+def credentials_of(config: ConnectorConfig) -> Credentials:
+    """Return what shows X who the connector is."""
+    if config.bearer_token is not None:
+        return BearerToken(config.bearer_token.get_secret_value())
+    if config.consumer_key is None or config.consumer_secret is None:
+        raise ConfigError(["x.bearer.token, or x.consumer.key and x.consumer.secret, is required"])
+    return KeyPair(config.consumer_key.get_secret_value(), config.consumer_secret.get_secret_value())
+
+
+def policy_of(config: ConnectorConfig) -> Policy:
+    """Return how the gaps of a connector may be repaired."""
+    stream = STREAMS[config.stream]
+    ways: set[Way] = set()
+    if config.plan == "enterprise" and config.recovery in {"auto", "backfill"}:
+        if stream.has_backfill and config.backfill_max_minutes:
+            ways.add(Way.BACKFILL)
+        if stream.has_recovery:
+            ways.add(Way.RECOVERY)
+    if config.recovery in {"auto", "search"} and stream.has_rules:
+        ways.add(Way.SEARCH)
+    if config.recovery == "none":
+        reason = "recovery=none"
+    elif not stream.has_rules:
+        reason = f"the stream {stream.name} has no rules that could be searched for"
+    else:
+        reason = f"recovery={config.recovery} allows no search"
+    return Policy(ways=frozenset(ways), none_because=reason, backfill_max_minutes=config.backfill_max_minutes)
+
+
+def budget_of(config: ConnectorConfig) -> Budget:
+    """Return what a connector may spend; enterprise accounts have prices that X does not publish."""
+    price = 0
+    if config.plan == "pay_per_use":
+        chosen = set(config.expansions)
+        price = POST_MILLS + USER_MILLS * bool(chosen & USER_EXPANSIONS)
+        price += POST_MILLS * any(name.startswith("referenced_tweets.id") for name in chosen)
+    dollars = config.budget_usd_per_month
+    return Budget(
+        posts_per_day=config.budget_posts_per_day,
+        mills_per_month=None if dollars is None else round(dollars * MILLS),
+        mills_each=price,
+    )
+
+
+@lru_cache(maxsize=64)
+def _spend_in(offset: bytes) -> Spend:
+    try:
+        return Coverage.decode(offset).spent
+    except ValueError:  # its task says so, and fails
+        return NOTHING_SPENT

@@ -1,0 +1,298 @@
+"""The one place that wires: settings in, a Faust application out."""
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import faust
+from faust.types import TP
+
+from connector import __version__, cli, web
+from connector.cli.inherited import VERSION
+from connector.cluster.assignment import SlotAssignor
+from connector.cluster.herder import Herder
+from connector.cluster.overview import Overview
+from connector.cluster.requests import GapRequests
+from connector.cluster.statuses import Statuses
+from connector.config.connector import Loaded, load
+from connector.config.dotenv import load_dotenv_into
+from connector.config.worker import WorkerSettings, netloc
+from connector.errors import ConfigError
+from connector.kafka import topics
+from connector.kafka.brokers import KafkaCluster, cluster_of
+from connector.kafka.gate.gate import BrokerGate
+from connector.kafka.gate.preparation import preparation, topics_of
+from connector.kafka.gate.watch import TopicWatch, meanings
+from connector.kafka.group.member import member
+from connector.kafka.group.membership import membership_of
+from connector.kafka.login import connection
+from connector.kafka.login.refusals import Refusal
+from connector.kafka.metadata import make_no_topics
+from connector.kafka.state.compacted_log import METADATA_MS, SILENCE_SECS, CompactedLog
+from connector.kafka.state.offsets import OffsetTable
+from connector.records.native import broken, compiled
+from connector.records.record import TaskId
+from connector.telemetry.events import CompiledFormBroken, Event, Noticed, WorkerStarting
+from connector.telemetry.logs import Emitter
+from connector.telemetry.metrics import Metrics
+from connector.telemetry.obstacles import Obstacles
+from connector.web.guard import MAX_BODY_BYTES, middlewares
+from connector.worker.gauges import gauges_of
+from connector.worker.process import ConnectorApp, ConnectorWorker, exit_misconfigured
+from connector.worker.tasks import TaskBuilder
+
+REQUEST_TIMEOUT_SECS = 30.0
+REJOIN_SECS = 2.0
+"""Added to the interval of the heartbeats, by which an expelled worker hears of it, for its way back."""
+
+REFUSED_SECS = 15.0
+"""How long a refused connection counts as refused now; even a refused login is tried again sooner."""
+
+
+def create_app() -> ConnectorApp:
+    """
+    Build the application from the process's environment and the `.env` of the working directory.
+
+    Wrong settings end the process with all problems on standard error and exit code 78.
+    """
+    directory = Path.cwd()
+    try:
+        loaded = load(os.environ, directory)
+    except ConfigError as error:
+        exit_misconfigured(error)
+    load_dotenv_into(os.environ, directory)
+    loaded.worker.export_to(os.environ)
+    app = wire(loaded)
+    if loaded.connector is None:
+        app.unconfigured = _missing(directory)
+    return app
+
+
+def main() -> None:
+    """Run Faust's command line on our application."""
+    if sys.argv[1:] == ["--version"]:  # whatever the settings are
+        sys.stdout.write(f"{VERSION}\n")
+        return
+    from connector import app
+
+    app.main()
+
+
+def _missing(directory: Path) -> tuple[str, ...]:
+    """Return what a worker needs that declares no connector: all that a connector named only by its name would."""
+    try:
+        load({**os.environ, "CONNECTOR_NAME": "posts"}, directory)
+    except ConfigError as error:
+        return error.problems
+    return ()
+
+
+def wire(loaded: Loaded) -> ConnectorApp:
+    """Build the application that *loaded* describes; nothing is opened yet."""
+    settings, config = loaded.worker, loaded.connector
+    make_no_topics()
+    metrics = Metrics()
+    emit = Emitter(metrics)
+    slots = {} if config is None else {slot: TaskId(config.name, slot) for slot in range(config.tasks)}
+    tasks_topic = f"{settings.group_id}-tasks"
+    cluster = cluster_of(settings)
+    app = _faust_app(settings, cluster, _assignor(tasks_topic, slots.keys(), claims=lambda: herder.claims()))  # noqa: PLW0108  # it is built below
+    app.emit, app.stop_timeout_secs = emit, settings.stop_timeout_secs
+    app.web_needs_loopback = not settings.web_users
+    app.log_level, app.log_format = settings.log_level, settings.log_format
+
+    obstacles = Obstacles(emit)
+    app.group_consumer = member(obstacles, cluster.user)
+    worker_id = _worker_id(settings.web_bind, settings.web_port)
+    statuses = Statuses(app, f"{settings.group_id}-statuses", worker_id, emit, obstacles=obstacles, user=cluster.user)
+    offsets = OffsetTable()
+    watch = TopicWatch(
+        cluster,
+        topics_of(settings, config),
+        meanings(settings.group_id),
+        emit,
+        on_made=lambda topic: _begin_anew(topic, logs, herder, offsets_topic=f"{settings.group_id}-offsets"),
+        create=settings.topic_allow_declare,
+    )
+    prepare = preparation(settings, config, cluster.user, emit, made=watch.made)
+    gate = BrokerGate(
+        cluster,
+        settings.group_id,
+        prepare,
+        emit,
+        obstacles=obstacles,
+        refused=lambda: _refused(log.silent_secs for log in logs),
+    )
+    requests = GapRequests(app, f"{settings.group_id}-configs", user=cluster.user)
+    followed = {
+        f"{settings.group_id}-statuses": statuses.apply,
+        f"{settings.group_id}-offsets": offsets.apply,
+        f"{settings.group_id}-configs": requests.apply,
+    }
+    logs = tuple(
+        CompactedLog(
+            cluster,
+            topic,
+            apply,
+            obstacles=obstacles,
+            emit=emit,
+            trust_end_offsets=lambda: gate.transactions,
+            gather=apply == offsets.apply,  # a state or a request is news at once, a position is so every second
+        )
+        for topic, apply in followed.items()
+    )
+    statuses.follow(logs[0])
+    builder = (
+        None if config is None else TaskBuilder(app, cluster, settings, config, gate, offsets, requests, emit=emit)
+    )
+    herder = Herder(
+        slots,
+        builder,
+        statuses,
+        membership=lambda: membership_of(app),
+        emit=emit,
+        over=lambda code: app.leave(code),  # noqa: PLW0108  # the worker sets `leave` later
+    )
+    app.herder, app.before_kafka, app.after_producer = herder, (gate,), (watch, *logs, statuses, herder)
+
+    def pause_secs() -> float:
+        # A broker that was silent may expel a worker for that, whose tasks run on and which is on its way back.
+        # It does so up to a session timeout after it woke; then the group takes its time to settle.
+        within_secs = 2 * settings.broker_session_timeout + REJOIN_SECS
+        silent = any(log.was_silent(within_secs) for log in logs)
+        return settings.broker_heartbeat_interval + REJOIN_SECS if silent else 0.0
+
+    _follow_assignment(app, tasks_topic, herder, pause_secs)
+
+    overview = Overview(
+        declared={} if config is None else {config.name: loaded.declared},
+        tasks={} if config is None else {config.name: tuple(slots.values())},
+        herder=herder,
+        statuses=statuses,
+        offsets=offsets,
+        requests=requests,
+        settle_ms=0 if config is None else int(config.settle_secs * 1000),
+        logs=logs,
+        waiting=lambda: gate.waiting,
+        troubles=lambda: sorted(watch.troubles.values()),
+        rebalancing=lambda: bool(app.rebalancing),
+        obstacles=obstacles,
+    )
+    metrics.watch(lambda: gauges_of(herder))
+    web.register(app, overview, metrics)
+    cli.register(app, loaded)
+
+    def announce() -> None:
+        if not app.conf.web_enabled:  # without a port it needs something else that no other worker of this host has
+            statuses.worker_id = _worker_id(app.conf.web_bind, f"pid-{os.getpid()}")
+        else:  # options of the command line count by now
+            statuses.worker_id = _worker_id(app.conf.web_bind, app.conf.web_port)
+        _announce(app, loaded, emit)
+
+    app.announce = announce
+    return app
+
+
+def _faust_app(settings: WorkerSettings, cluster: KafkaCluster, assignor: type[SlotAssignor]) -> ConnectorApp:
+    return ConnectorApp(
+        settings.group_id,
+        broker=settings.broker_url.split(";"),
+        broker_credentials=cluster.credentials(),
+        broker_client_id=settings.broker_client_id,
+        broker_session_timeout=settings.broker_session_timeout,
+        broker_heartbeat_interval=settings.broker_heartbeat_interval,
+        broker_request_timeout=max(REQUEST_TIMEOUT_SECS, settings.broker_session_timeout + 5),
+        broker_rebalance_timeout=max(REQUEST_TIMEOUT_SECS, settings.broker_session_timeout),
+        consumer_metadata_max_age_ms=METADATA_MS,  # so that it sees soon when the topic of the slots was made again
+        producer_request_timeout=REQUEST_TIMEOUT_SECS,
+        producer_compression_type=None if settings.compression == "none" else settings.compression,
+        env_prefix="CONNECTOR_",
+        store="memory://",
+        table_standby_replicas=1,  # 0 would select Faust's round robin instead of our assignor
+        PartitionAssignor=assignor,
+        Worker=ConnectorWorker,
+        topic_disable_leader=True,
+        worker_redirect_stdouts=False,  # `print` goes to the console, not into the log
+        web_bind=settings.web_bind,
+        web_port=settings.web_port,
+        web_router_enabled=False,
+        web_tables_enabled=False,
+        web_graph_enabled=False,
+        web_stats_enabled=False,
+        web_metrics_enabled=False,
+        web_application_options={
+            "middlewares": middlewares(
+                {user.name: user.password.get_secret_value() for user in settings.web_users}, settings.web_hosts
+            ),
+            "client_max_size": MAX_BODY_BYTES,
+        },
+    )
+
+
+def _assignor(topic: str, used: Collection[int], *, claims: Callable[[], Mapping[int, float]]) -> type[SlotAssignor]:
+    class GroupAssignor(SlotAssignor):
+        tasks_topic = topic
+        slots_in_use = staticmethod(lambda: set(used))
+
+    GroupAssignor.claims = staticmethod(claims)
+    return GroupAssignor
+
+
+def _follow_assignment(app: ConnectorApp, tasks_topic: str, herder: Herder, pause_secs: Callable[[], float]) -> None:
+    # not internal to Faust, which would create it again, with a right that it may not have: the gate has done it
+    slots = app.topic(tasks_topic, partitions=topics.TASK_SLOTS, key_type=bytes, value_type=bytes)
+
+    @app.agent(slots)
+    async def hold_slots(stream: faust.StreamT[Any]) -> None:
+        async for _ in stream:
+            pass  # the topic stays empty; consuming it is what makes Faust hand out its partitions
+
+    # Not `on_partitions_revoked`: each rebalance revokes everything for a moment.
+    @app.on_partitions_assigned.connect(weak=False)
+    async def assign(_: faust.App, assigned: set[TP], **__: Any) -> None:
+        mine = {tp.partition for tp in assigned if tp.topic == tasks_topic}
+        herder.assign(mine, pause_secs=pause_secs())
+
+
+def _refused(silences_secs: Iterable[float]) -> Refusal | None:
+    """Return why Kafka refuses our connections; that nobody is there counts once Kafka is silent, as others may be."""
+    refusal = connection.REFUSALS.current(REFUSED_SECS)
+    if refusal is not None and refusal.away and max(silences_secs, default=0.0) < SILENCE_SECS:
+        return None
+    return refusal
+
+
+def _worker_id(bind: str, port: int | str) -> str:
+    return netloc(bind if bind.startswith("127.") else socket.gethostname(), port)
+
+
+def _begin_anew(topic: str, logs: Collection[CompactedLog], herder: Herder, *, offsets_topic: str) -> None:
+    """Do what *topic* needs that was deleted and is made again, and empty."""
+    for log in logs:
+        if log.topic == topic:
+            log.follow_anew()
+    if topic == offsets_topic:
+        herder.rewrite_offsets()
+
+
+def _announce(app: ConnectorApp, loaded: Loaded, emit: Callable[[Event], None]) -> None:
+    settings, config = loaded.worker, loaded.connector
+    emit(
+        WorkerStarting(
+            version=__version__,
+            broker=settings.broker_url_redacted,
+            group=settings.group_id,
+            web=f"http://{netloc(app.conf.web_bind, app.conf.web_port)}" if app.conf.web_enabled else None,
+            connector=None if config is None else config.name,
+            topic=None if config is None else config.topic,
+            delivery=None if config is None else config.delivery,
+            compiled=compiled is not None,
+        )
+    )
+    if broken:
+        emit(CompiledFormBroken(reason=broken))
+    for notice in loaded.notices:
+        emit(Noticed(notice=notice))
