@@ -61,8 +61,8 @@ test-unit: $(VENV)/.dev
 	$(BIN)/python -m pytest $(UNIT) $(ARGS)
 
 # In a copy, as the compiled part lies beside the others.  Python's own allocator would hide what is beyond a block.
-SANITIZED := tests/unit/test_native.py tests/unit/test_hostile_lines.py tests/unit/kafka/test_kafka_partitioner.py \
-	tests/unit/kafka/test_kafka_encoder.py
+SANITIZED := tests/unit/records/test_native.py tests/unit/records/test_hostile_lines.py tests/unit/kafka/test_kafka_partitioner.py \
+	tests/unit/kafka/test_kafka_record_batch.py
 
 sanitize: $(VENV)/.dev
 	@rm -rf build/sanitized && mkdir -p build/sanitized

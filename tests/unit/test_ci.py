@@ -1,11 +1,12 @@
 """What CI says last, of several runs of pytest."""
 
 import importlib.util
-from pathlib import Path
 
 import pytest
 
-CI = Path(__file__).parents[2] / ".ci"
+from tests import ROOT
+
+CI = ROOT / ".ci"
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from connector.cli.demo import command
 from connector.config.connector import CONNECTOR_OPTIONS
 from connector.config.worker import FAUST_SETTINGS, WORKER_OPTIONS
 from connector.simulator.command import options as simulator_options
+from tests import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text()
 SERVICES = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]
 WORKERS = [name for name in SERVICES if name.startswith("worker")]

@@ -22,7 +22,7 @@ from connector.kafka.rights import (
     refused,
     right_missing,
 )
-from tests.unit.test_config import ROOT
+from tests import ROOT
 
 SENTENCES = [
     ([Right(READ, GROUP, "birds")], "User alice lacks a right in Kafka: allow READ on group birds."),

@@ -9,6 +9,7 @@ import pytest
 
 from connector.config.connector import load
 from connector.errors import ConfigError
+from tests import ROOT
 from tests.certificates import Authority
 
 WORD = "Sesame-Open-47"
@@ -138,7 +139,7 @@ def test_worker_asks_nobody(files):
     try:
         ended = subprocess.run(  # our own
             [sys.executable, "-m", "connector", "worker"],
-            env=environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+            env=environ | {"PYTHONPATH": str(ROOT)},
             cwd=files,
             stdin=theirs,
             stdout=theirs,

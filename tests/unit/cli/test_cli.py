@@ -1,16 +1,16 @@
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from connector.cli import COMMANDS
+from tests import ROOT
 
 ENVIRONMENT = {
     "CONNECTOR_TOPIC": "posts",
     "CONNECTOR_HASHTAGS": "python",
     "CONNECTOR_X_BEARER_TOKEN": "AAAAsynthetic",
-    "PYTHONPATH": str(Path(__file__).parents[2]),
+    "PYTHONPATH": str(ROOT),
 }
 
 

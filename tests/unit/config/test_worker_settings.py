@@ -19,6 +19,7 @@ from connector.config.worker import (
     WorkerSettings,
 )
 from connector.errors import ConfigError
+from tests import ROOT
 from tests.certificates import Authority
 
 DATA = Path(__file__).parent / "data"
@@ -465,7 +466,7 @@ def test_no_faust():
     """Settings can be read without importing Faust or tweepy."""
     code = "import sys, connector.config.docs; sys.exit(bool({'faust', 'tweepy', 'aiokafka'} & sys.modules.keys()))"
 
-    assert 0 == subprocess.run([sys.executable, "-c", code], cwd=DATA.parents[2], check=False).returncode  # noqa: S603
+    assert 0 == subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode  # noqa: S603
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,11 @@ from connector.records import native
 from connector.records.post import MAX_ID, head_of, heads_of
 from connector.telemetry.events import CompiledFormBroken
 from connector.worker import wiring
+from tests import ROOT
 from tests.unit.fakes import id_of, post
 from tests.unit.forms import FORMS, NOT_BUILT
 
 pytestmark = pytest.mark.skipif(native.compiled is None, reason=NOT_BUILT)
-ROOT = Path(__file__).parent.parent.parent
 
 TEXTS = st.text(max_size=20)
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters='"\\'), max_size=20)

@@ -12,8 +12,8 @@ from connector.config.options import environment_names
 from connector.config.rules import Rule
 from connector.config.worker import FAUST_SETTINGS, WORKER_OPTIONS
 from connector.errors import ConfigError
+from tests import ROOT
 
-ROOT = Path(__file__).parents[2]
 DATA = Path(__file__).parent / "data"
 BEARER = "AAAAsynthetic%3Dtoken"
 DECLARED = {"CONNECTOR_TOPIC": "posts", "CONNECTOR_HASHTAGS": "python", "CONNECTOR_X_BEARER_TOKEN": BEARER}

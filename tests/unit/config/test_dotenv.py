@@ -2,7 +2,6 @@ import codecs
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from dotenv import parser
@@ -10,6 +9,7 @@ from dotenv import parser
 from connector.config.connector import load
 from connector.config.dotenv import load_dotenv_into
 from connector.errors import ConfigError
+from tests import ROOT
 
 TOKEN = "AAAAsynthetic"  # noqa: S105  # opens nothing
 REST = f"CONNECTOR_TOPIC=posts\nCONNECTOR_X_BEARER_TOKEN={TOKEN}\n"
@@ -220,7 +220,7 @@ def test_a_worker_says_it(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "connector", "worker"],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+        env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=60,

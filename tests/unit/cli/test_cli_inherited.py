@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from faust.cli.base import cli
@@ -13,12 +12,13 @@ from connector.cli.inherited import HIDDEN, REFUSED
 from connector.cluster.statuses import Statuses
 from connector.config.connector import load
 from connector.worker import wiring
+from tests import ROOT
 
 ENVIRONMENT = {
     "CONNECTOR_TOPIC": "posts",
     "CONNECTOR_HASHTAGS": "python",
     "CONNECTOR_X_BEARER_TOKEN": "AAAAsynthetic",
-    "PYTHONPATH": str(Path(__file__).parents[2]),
+    "PYTHONPATH": str(ROOT),
 }
 
 
