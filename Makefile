@@ -21,7 +21,7 @@ help:
 	@echo "make chaos      10 minutes of faults for each way of repair, then the topic against the truth"
 	@echo "                (CONNECTOR_CHAOS_MINUTES, CONNECTOR_CHAOS_SEED; ARGS='-k search' for one way)"
 	@echo "make late       200 late requests of each kind to Kafka, at several rates: nothing twice, nothing lost"
-	@echo "make lint       ruff and mypy"
+	@echo "make lint       ruff, mypy, and the directions of imports"
 	@echo "make bench      speed, latency, memory beside the bare scripts and Kafka Connect: about 25 minutes,"
 	@echo "                written to docs/benchmarks.md (ARGS='--only latency --seconds 60' and others)"
 	@echo "make bench-quick  the contenders alone in less than 3 minutes; writes nothing"
@@ -83,6 +83,7 @@ late: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check connector tests benchmarks
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/python -m mypy
 
 bench: $(VENV)/.bench

@@ -31,8 +31,9 @@ def __getattr__(name: str) -> object:
     # `faust -A connector worker` looks up `connector.app`.  Building it on
     # first use keeps `import connector.records.record` free of configuration.
     if name == "app":
+        from connector import cli
         from connector.worker.wiring import create_app
 
-        return globals().setdefault("app", create_app())
+        return globals().setdefault("app", create_app(cli.register))
 
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

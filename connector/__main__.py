@@ -1,5 +1,19 @@
-"""`python -m connector worker`, the same as `faust -A connector worker`."""
+"""`python -m connector worker`, and the command `murmuration`: the same as `faust -A connector worker`."""
 
-from connector.worker.wiring import main
+import sys
 
-main()
+from connector.cli.inherited import VERSION
+
+
+def main() -> None:
+    """Run Faust's command line on our application."""
+    if sys.argv[1:] == ["--version"]:  # whatever the settings are
+        sys.stdout.write(f"{VERSION}\n")
+        return
+    from connector import app
+
+    app.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -107,6 +107,17 @@ class RateLimited(RetriableError):
         self.reset_at = reset_at
         self.reset_secs = reset_secs
 
+    def secs_left(self, now: float) -> float | None:
+        """
+        Return the seconds until the window ends, from 0 to `RESET_SECS_MAX`; None if X did not say.
+
+        *now* is UNIX time in seconds of X's clock, for an answer that did not tell its own.
+        """
+        secs = self.reset_secs
+        if secs is None and self.reset_at is not None:
+            secs = self.reset_at - now
+        return None if secs is None else min(max(secs, 0.0), RESET_SECS_MAX)
+
 
 class ConnectionTaken(RetriableError):
     """X holds another connection of this account for this stream."""

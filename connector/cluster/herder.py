@@ -14,7 +14,8 @@ from mode import Service
 
 from connector.cluster.statuses import Statuses
 from connector.records.record import TaskId
-from connector.task.status import Handle, State, TaskStatus
+from connector.sources.handles import Handle
+from connector.task.status import State, TaskStatus
 from connector.task.task import RESTART_PAUSE_SECS, SourceTask
 from connector.telemetry.events import Event, GhostsUnknown, TasksAssigned
 

@@ -20,7 +20,8 @@ from mode import Service
 from connector.kafka.rights import WRITE, refused
 from connector.kafka.state.compacted_log import CompactedLog
 from connector.records.record import TaskId
-from connector.task.status import Handle, State, TaskStatus
+from connector.sources.handles import Handle
+from connector.task.status import State, TaskStatus
 from connector.telemetry.events import Event, StatusNotPublished
 from connector.telemetry.obstacles import Obstacles
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from connector.config.certificates import Locked, check_pair
 from connector.config.options import Conflict, Given, Unfit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
-    from connector.config.worker import WorkerSettings
+    from pydantic import SecretStr
 
 _FILES = ("kafka_ssl_ca_file", "kafka_ssl_cert_file", "kafka_ssl_key_file")
 _PROTOCOL = "kafka_security_protocol"
@@ -19,13 +20,32 @@ _CLIENT = ("kafka_oauth_token_url", "kafka_oauth_client_id", "kafka_oauth_client
 _OAUTH = (*_CLIENT, "kafka_oauth_scope", "kafka_oauth_extensions")
 
 
-def conflicts(settings: WorkerSettings, given: Given, documentation: Mapping[str, str]) -> Iterable[Conflict]:
+class SecuritySettings(Protocol):
+    """The settings that are compared here; the others are only asked whether they are given."""
+
+    @property
+    def kafka_security_protocol(self) -> str: ...
+
+    @property
+    def kafka_sasl_mechanism(self) -> str: ...
+
+    @property
+    def kafka_ssl_cert_file(self) -> Path | None: ...
+
+    @property
+    def kafka_ssl_key_file(self) -> Path | None: ...
+
+    @property
+    def kafka_ssl_key_password(self) -> SecretStr | None: ...
+
+
+def conflicts(settings: SecuritySettings, given: Given, documentation: Mapping[str, str]) -> Iterable[Conflict]:
     """What is wrong between the settings of TLS and of the login; *documentation* is that of each option."""
     yield from _tls(settings, given)
     yield from _sasl(settings, given, documentation)
 
 
-def _tls(settings: WorkerSettings, given: Given) -> Iterable[Conflict]:
+def _tls(settings: SecuritySettings, given: Given) -> Iterable[Conflict]:
     name, tls = given.name, settings.kafka_security_protocol in {"SSL", "SASL_SSL"}
     for option in (*_FILES, "kafka_ssl_key_password"):
         if given.has(option) and not tls:
@@ -46,7 +66,7 @@ def _tls(settings: WorkerSettings, given: Given) -> Iterable[Conflict]:
         yield from _pair(settings, given)
 
 
-def _pair(settings: WorkerSettings, given: Given) -> Iterable[Conflict]:
+def _pair(settings: SecuritySettings, given: Given) -> Iterable[Conflict]:
     _, cert, key = _FILES
     password = settings.kafka_ssl_key_password
     options = (key, cert, "kafka_ssl_key_password", _PROTOCOL)
@@ -73,7 +93,7 @@ def _pair(settings: WorkerSettings, given: Given) -> Iterable[Conflict]:
             )
 
 
-def _sasl(settings: WorkerSettings, given: Given, documentation: Mapping[str, str]) -> Iterable[Conflict]:
+def _sasl(settings: SecuritySettings, given: Given, documentation: Mapping[str, str]) -> Iterable[Conflict]:
     name, mechanism = given.name, "kafka_sasl_mechanism"
     protocol = f"{name(_PROTOCOL)}={settings.kafka_security_protocol}"
     with_sasl = settings.kafka_security_protocol.startswith("SASL_")

@@ -82,6 +82,10 @@ class HeldRule(NamedTuple):
     tag: str
 
 
+SOURCE_HEADER = "source"
+"""Says how a repair found a post: `search`, `backfill` or `recovery`; live posts have no such header."""
+
+
 class SourceRecord(NamedTuple):
     """
     One record of the output topic.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
@@ -12,9 +12,18 @@ from connector.simulator.samples import UnknownSample
 from connector.simulator.wire import Request, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from connector.simulator.simulator import Simulator
+    from connector.simulator.emissions import ConnectionRecord, EmissionLog
+    from connector.simulator.faults import Faults
+    from connector.simulator.feed import Feed
+    from connector.simulator.gate import Gate
+    from connector.simulator.limits import Meter
+    from connector.simulator.posts import Post
+    from connector.simulator.rules import RuleStore
+    from connector.simulator.settings import SimulatorSettings
+    from connector.simulator.store import PostStore
+    from connector.simulator.streams import Streams
 
 JSON = (("content-type", "application/json"),)
 NDJSON = (("content-type", "application/x-ndjson"),)
@@ -24,10 +33,39 @@ class BadControl(Exception):
     """The request to a control endpoint makes no sense (400)."""
 
 
+class Controlled(Protocol):
+    """What can be steered and looked at: the simulator."""
+
+    settings: SimulatorSettings
+    emissions: EmissionLog
+    faults: Faults
+    feed: Feed | None
+    gate: Gate
+    meter: Meter
+    rules: RuleStore
+    store: PostStore
+    streams: Streams
+    rate: float
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def connections(self) -> Sequence[ConnectionRecord]: ...
+
+    def clear_faults(self) -> None: ...
+
+    def emit_one(self) -> Post: ...
+
+    def emit_post(self, text: str, *, lang: str, author: str | None, kind: str | None) -> str: ...
+
+    def emit_sample(self, name: str) -> str: ...
+
+
 class Control:
     """Answers the control endpoints; the package docstring lists them."""
 
-    def __init__(self, simulator: Simulator) -> None:
+    def __init__(self, simulator: Controlled) -> None:
         self._simulator = simulator
         self._routes: dict[tuple[str, str], Callable[[Request], Response]] = {
             ("GET", "/control/state"): self._state,

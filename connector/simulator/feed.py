@@ -24,9 +24,12 @@ from connector.simulator.snowflakes import first_id
 from connector.simulator.streams import FILTERED
 
 if TYPE_CHECKING:
+    from connector.simulator.clock import Clock
     from connector.simulator.connection import StreamConnection
-    from connector.simulator.rules import Rule
-    from connector.simulator.simulator import Simulator
+    from connector.simulator.generator import Generator
+    from connector.simulator.rules import Rule, RuleStore
+    from connector.simulator.settings import SimulatorSettings
+    from connector.simulator.streams import Streams
 
 PADDING_WORDS = tuple(word for word in WORDS["en"] if word.isalnum())
 
@@ -172,9 +175,11 @@ class FeedWriter:
 class Feed:
     """Prepares lines, and starts a writer for each connection."""
 
-    def __init__(self, simulator: Simulator) -> None:
-        self._simulator = simulator
-        settings = simulator.settings
+    def __init__(
+        self, settings: SimulatorSettings, *, clock: Clock, generator: Generator, rules: RuleStore, streams: Streams
+    ) -> None:
+        self._clock, self._generator, self._rules, self._streams = clock, generator, rules, streams
+        self._line_bytes = settings.line_bytes
         self.lines = settings.feed_lines
         self.closes = settings.feed_end == "close"
         self.ids = FeedIds()
@@ -185,17 +190,17 @@ class Feed:
         self._per_block = max(settings.feed_chunk_bytes // settings.line_bytes, 1)
         self._selection = FEED_SELECTION if settings.line_bytes >= RICH_LINE_BYTES else Selection()
         self._blocks: dict[bool, tuple[list[Rule] | None, list[Block]]] = {}
-        opened = simulator.streams.on_opened
+        opened = streams.on_opened
 
         def begin(connection: StreamConnection) -> None:
             opened(connection)
             connection.writer = FeedWriter(connection, self, filtered=connection.wanted.endpoint == FILTERED)
 
-        simulator.streams.on_opened = begin
+        streams.on_opened = begin
 
     def blocks(self, *, filtered: bool) -> list[Block]:
         """Return the blocks that all connections of a kind share, prepared for the rules held now."""
-        rules = self._rules(filtered=filtered)
+        rules = self._held(filtered=filtered)
         known = self._blocks.get(filtered)
         if known is None or known[0] != rules:
             count = math.ceil(DIFFERENT_LINES / self._per_block)
@@ -203,26 +208,25 @@ class Feed:
             self._blocks[filtered] = known
         return known[1]
 
-    def _rules(self, *, filtered: bool) -> list[Rule] | None:
+    def _held(self, *, filtered: bool) -> list[Rule] | None:
         # Lines of volume streams name no rules.
-        return self._simulator.rules.active()[:1] if filtered else None
+        return self._rules.active()[:1] if filtered else None
 
     def block(self, count: int, *, filtered: bool) -> Block:
         """Return a block of `count` lines of exactly `line_bytes` bytes, ends included."""
         lines, ids = [], []
         for _ in range(count):
-            line, post_id = self._line(self._rules(filtered=filtered))
+            line, post_id = self._line(self._held(filtered=filtered))
             lines.append(line)
             ids.append(post_id)
         return Block(lines, ids)
 
     def _line(self, rules: list[Rule] | None) -> tuple[bytes, int]:
-        sim = self._simulator
-        size = sim.settings.line_bytes - 2
+        size = self._line_bytes - 2
         while True:
             # Small enough is met soon: both sizes are above the mean of their selection.
-            post = sim.generator.post(sim.clock.now())
-            line = sim.streams.line(post, self._selection, rules)
+            post = self._generator.post(self._clock.now())
+            line = self._streams.line(post, self._selection, rules)
             if len(line) <= size:
                 return _padded(line, size, self._random), post.id
 

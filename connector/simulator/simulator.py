@@ -100,7 +100,11 @@ class Simulator:
         )
         self._control = Control(self)
         self._pacer = Pacer(self._emit_due, rate=settings.rate, bursts=settings.bursts)
-        self.feed = Feed(self) if settings.feed else None
+        self.feed = (
+            Feed(settings, clock=clock, generator=self.generator, rules=self.rules, streams=self.streams)
+            if settings.feed
+            else None
+        )
         self._wires = Wires(handler=self._handle, send_bytes=settings.socket_send_bytes)
         self._server: asyncio.Server | None = None
         self._reopening: asyncio.TimerHandle | None = None

@@ -9,6 +9,7 @@ from math import inf
 
 from connector.errors import ConnectorError, RetriableError, RulesMissing, TokenRejected
 from connector.records.record import Arrival, Connected, HeldRule, SourcePartition
+from connector.sources.handles import Handle, Released
 from connector.sources.http.wire import Wire
 from connector.sources.rest import rules
 from connector.sources.rest.account import Account, find_own
@@ -16,7 +17,6 @@ from connector.sources.rest.api import Api, parse_problem
 from connector.sources.rest.credentials import Credentials
 from connector.sources.stream.connection import DEFAULT_LIMITS, Connection, Limits
 from connector.sources.stream.streams import Stream
-from connector.task.status import Handle, Released
 from connector.telemetry.events import (
     Event,
     FeatureUnavailable,

@@ -79,18 +79,6 @@ def schedule_of(error: ConnectorError) -> Schedule:
     return next(SCHEDULES[kind] for kind in type(error).__mro__ if kind in SCHEDULES)
 
 
-def reset_secs(error: RateLimited, now: float) -> float | None:
-    """
-    Return the seconds until the rate limit ends, from 0 to `RESET_SECS_MAX`; None if X did not say.
-
-    *now* is UNIX time in seconds of X's clock, for an answer that did not tell its own.
-    """
-    secs = error.reset_secs
-    if secs is None and error.reset_at is not None:
-        secs = error.reset_at - now
-    return None if secs is None else min(max(secs, 0.0), RESET_SECS_MAX)
-
-
 class Backoff:
     """
     The waits of one connection's failures in a row.
@@ -110,7 +98,7 @@ class Backoff:
         """
         schedule = schedule_of(error)
         attempt = self._attempts[schedule] = self._attempts.get(schedule, 0) + 1
-        if isinstance(error, RateLimited) and (secs := reset_secs(error, now)) is not None:
+        if isinstance(error, RateLimited) and (secs := error.secs_left(now)) is not None:
             # the first time X is believed: its window may have ended just now
             grown = schedule.wait(attempt - 1, self._random) if attempt > 1 else 0.0
             return attempt, max(secs + RESET_MARGIN_SECS, grown)

@@ -32,9 +32,9 @@ from connector.errors import (
 )
 from connector.records import clock
 from connector.records.record import BUDGET, Arrival, Connected, HeldRule, SourcePartition, TaskId
+from connector.sources.handles import Handle, Released
 from connector.task.backoff import Backoff, ConnectFloor
 from connector.task.buffer import Buffer
-from connector.task.status import Handle, Released
 from connector.telemetry.events import (
     ConnectionNotFound,
     Event,

@@ -1,8 +1,9 @@
 """In which state is a task?  Kafka Connect's words, and what it holds at X."""
 
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
+
+from connector.sources.handles import Handle
 
 
 class State(StrEnum):
@@ -12,18 +13,6 @@ class State(StrEnum):
     RUNNING = "RUNNING"
     PAUSED = "PAUSED"
     FAILED = "FAILED"
-
-
-Handle = str | float
-"""One of our connections at X: its id; while X has not told that, when it was opened (UNIX seconds of X's clock)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Released:
-    """What became of connections that were to be ended: X has *ended* some, and does not list those *absent*."""
-
-    ended: AbstractSet[Handle] = frozenset()
-    absent: AbstractSet[Handle] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

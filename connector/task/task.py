@@ -37,6 +37,7 @@ from connector.errors import (
 from connector.records import clock
 from connector.records.record import OffsetWrite, Records, TaskId
 from connector.records.snowflake import to_iso
+from connector.sources.handles import Handle
 from connector.task.backoff import Backoff
 from connector.task.batcher import Gatherer, GathererSettings, Partition, intolerable
 from connector.task.buffer import Buffer
@@ -50,7 +51,7 @@ from connector.task.refusal import Judge, cut_before, put_aside
 from connector.task.repair.orders import Requests
 from connector.task.repair.policy import Policy
 from connector.task.repair.repairer import Filler, Finder, Workshop, remember
-from connector.task.status import Handle, State, TaskStatus
+from connector.task.status import State, TaskStatus
 from connector.telemetry.events import (
     BatchDelivered,
     DeliveryDelayed,

@@ -13,8 +13,8 @@ from logging.handlers import WatchedFileHandler
 from typing import TYPE_CHECKING, Any, TextIO
 
 from connector.telemetry.events import Event
+from connector.telemetry.imports import without
 from connector.telemetry.metrics import Metrics
-from connector.worker.memory import without
 
 with without("rich"):  # 3 MB, for tracebacks that show what variables hold, secrets too
     import structlog

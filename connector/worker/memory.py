@@ -2,8 +2,6 @@
 
 import contextlib
 import ctypes
-import sys
-from collections.abc import Iterator
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -2, -3, -8
 """glibc's malloc.h."""
@@ -44,16 +42,3 @@ def give_back() -> None:
     """
     with contextlib.suppress(AttributeError, OSError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
-
-
-@contextlib.contextmanager
-def without(module: str) -> Iterator[None]:
-    """Let imports find that *module* is not installed, if none has imported it yet."""
-    if module in sys.modules:
-        yield
-        return
-    sys.modules[module] = None  # type: ignore[assignment]  # Python's way to say so
-    try:
-        yield
-    finally:
-        del sys.modules[module]

@@ -18,13 +18,14 @@ from connector.kafka.gate.preparation import transactional_id
 from connector.kafka.state.offsets import OffsetTable
 from connector.records.record import SourcePartition, TaskId
 from connector.sources.archive.finder import QUERY_CHARACTERS, PostFinder
+from connector.sources.handles import Handle
 from connector.sources.rest.credentials import BearerToken, Credentials, KeyPair
 from connector.sources.source import StreamSource
 from connector.sources.stream.connection import Limits
 from connector.sources.stream.streams import STREAMS, spread
 from connector.task.console import Console
 from connector.task.repair.policy import Policy
-from connector.task.status import Handle, TaskStatus
+from connector.task.status import TaskStatus
 from connector.task.task import SourceTask, TaskSettings
 from connector.telemetry.events import Event
 from connector.worker.process import ConnectorApp

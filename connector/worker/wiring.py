@@ -2,7 +2,6 @@
 
 import os
 import socket
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,7 @@ from typing import Any
 import faust
 from faust.types import TP
 
-from connector import __version__, cli, web
-from connector.cli.inherited import VERSION
+from connector import __version__, web
 from connector.cluster.assignment import SlotAssignor
 from connector.cluster.herder import Herder
 from connector.cluster.overview import Overview
@@ -52,9 +50,9 @@ REFUSED_SECS = 15.0
 """How long a refused connection counts as refused now; even a refused login is tried again sooner."""
 
 
-def create_app() -> ConnectorApp:
+def create_app(add_commands: Callable[[ConnectorApp, Loaded], None]) -> ConnectorApp:
     """
-    Build the application from the process's environment and the `.env` of the working directory.
+    Build the application from the process's environment and the `.env` of the working directory, and *add_commands*.
 
     Wrong settings end the process with all problems on standard error and exit code 78.
     """
@@ -66,19 +64,10 @@ def create_app() -> ConnectorApp:
     load_dotenv_into(os.environ, directory)
     loaded.worker.export_to(os.environ)
     app = wire(loaded)
+    add_commands(app, loaded)
     if loaded.connector is None:
         app.unconfigured = _missing(directory)
     return app
-
-
-def main() -> None:
-    """Run Faust's command line on our application."""
-    if sys.argv[1:] == ["--version"]:  # whatever the settings are
-        sys.stdout.write(f"{VERSION}\n")
-        return
-    from connector import app
-
-    app.main()
 
 
 def _missing(directory: Path) -> tuple[str, ...]:
@@ -183,7 +172,6 @@ def wire(loaded: Loaded) -> ConnectorApp:
     )
     metrics.watch(lambda: gauges_of(herder))
     web.register(app, overview, metrics)
-    cli.register(app, loaded)
 
     def announce() -> None:
         if not app.conf.web_enabled:  # without a port it needs something else that no other worker of this host has

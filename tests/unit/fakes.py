@@ -22,8 +22,8 @@ from connector.errors import BrokerAway, DeliveryFailed, Fenced, RecordsRefused,
 from connector.records import clock
 from connector.records.record import Arrival, Connected, HeldRule, Sifted, TaskId, held_bytes
 from connector.records.snowflake import first_id
+from connector.sources.handles import Released
 from connector.task.repair.policy import Policy
-from connector.task.status import Released
 from connector.task.task import SourceTask, TaskSettings
 from connector.worker.threads import DaemonExecutor
 

@@ -20,10 +20,10 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from connector.formats import Format, codec_name
 from connector.kafka.delivery.partitioner import split
 from connector.kafka.delivery.producer import TaskProducer
-from connector.kafka.delivery.record_batch import SOURCE_HEADER, RecordBatch, record_batches
+from connector.kafka.delivery.record_batch import RecordBatch, record_batches
 from connector.kafka.delivery.small_batches import Parcel
 from connector.records.post import Post
-from connector.records.record import Batch, Records
+from connector.records.record import SOURCE_HEADER, Batch, Records
 
 RECORD_OVERHEAD_BYTES = 128
 """At most what a record batch of one post adds to its key and value: 61 bytes of batch head, the record's varints."""

@@ -32,10 +32,7 @@ from google_crc32c import extend as more_crc32c
 from google_crc32c import value as crc32c
 
 from connector.records.native import compiled
-from connector.records.record import Records, SourceRecord
-
-SOURCE_HEADER = "source"
-"""Says how a repair found a post: `search`, `backfill` or `recovery`; live posts have no such header."""
+from connector.records.record import SOURCE_HEADER, Records, SourceRecord
 
 _BEFORE_CRC = Struct(">qiibI")
 """Base offset, the length of what follows it, leader epoch, magic, the checksum of what follows that."""

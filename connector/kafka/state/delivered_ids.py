@@ -13,8 +13,8 @@ from aiokafka import TopicPartition
 from connector.coverage.ledger import Runs, decode_ids
 from connector.errors import FatalError
 from connector.kafka.brokers import KafkaCluster
-from connector.kafka.delivery.record_batch import SOURCE_HEADER
 from connector.kafka.state import read_partition as partitions
+from connector.records.record import SOURCE_HEADER
 
 
 async def read_values(

@@ -20,7 +20,6 @@ from connector.records.snowflake import created_ms, from_iso, to_iso
 from connector.sources.archive.queries import Unsearchable, queries_of
 from connector.sources.rest.api import Api
 from connector.sources.rest.rules import Rule
-from connector.task.backoff import reset_secs
 
 COUNTS_PATH = "/2/tweets/counts/recent"
 
@@ -231,7 +230,7 @@ class Patience:
     def _secs(self, error: RetriableError, tried: int) -> float:
         if not isinstance(error, RateLimited):
             return RETRY_SECS * float(1 << tried)
-        secs = reset_secs(error, self._clock())
+        secs = error.secs_left(self._clock())
         if secs is None:
             return RATE_SECS * float(1 << tried)
         # X's clock has whole seconds, and is not ours; what it says is only believed once

@@ -8,6 +8,7 @@ import pytest
 from faust.cli.base import cli
 
 from connector import __version__
+from connector.cli import register
 from connector.cli.inherited import HIDDEN, REFUSED
 from connector.cluster.statuses import Statuses
 from connector.config.connector import load
@@ -28,7 +29,9 @@ def call(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments, configure=None):
-        app = wiring.wire(load(ENVIRONMENT, tmp_path))
+        loaded = load(ENVIRONMENT, tmp_path)
+        app = wiring.wire(loaded)
+        register(app, loaded)
         monkeypatch.setattr(sys, "argv", ["murmuration", *arguments])
         if configure is not None:
             monkeypatch.setattr("connector.worker.process.ConnectorWorker.execute_from_commandline", configure)

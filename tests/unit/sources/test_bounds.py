@@ -25,6 +25,7 @@ from connector.errors import (
 )
 from connector.sources.archive.counts import COUNTS_PATH, Counting, CountQuery, Patience, count_page
 from connector.sources.archive.search import SEARCH_PATH
+from connector.sources.handles import Released
 from connector.sources.http.wire import Wire
 from connector.sources.rest import account, rules
 from connector.sources.rest.account import Account
@@ -32,7 +33,6 @@ from connector.sources.rest.api import ANSWER_BYTES, LIST_BYTES, LISTS, MAX_ERRO
 from connector.sources.rest.credentials import BearerToken, KeyPair
 from connector.sources.rest.rules import RULES_PATH, held_rules
 from connector.sources.stream.connection import Connection, Limits
-from connector.task.status import Released
 from connector.telemetry.events import FeatureUnavailable, StreamErrorReceived, StreamErrorRepeated
 
 from .scripted import CLEAN, CUT, HOLD, ScriptedServer, answer, chunk, pause, raw, silence, stream

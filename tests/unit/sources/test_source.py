@@ -13,11 +13,11 @@ from connector.errors import (
     TokenRejected,
 )
 from connector.records.record import HeldRule
+from connector.sources.handles import Released
 from connector.sources.rest.credentials import BearerToken, KeyPair
 from connector.sources.source import StreamSource
 from connector.sources.stream.connection import Limits
 from connector.sources.stream.streams import STREAMS
-from connector.task.status import Released
 from connector.telemetry.events import FeatureUnavailable, RulesChanged, TokenFetched
 
 from .scripted import CLEAN, DATE, HOLD, ScriptedServer, answer, pause, silence, stream

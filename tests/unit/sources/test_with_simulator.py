@@ -20,6 +20,7 @@ from connector.errors import (
     TokenRejected,
 )
 from connector.simulator import SimulatorSettings, SimulatorThread
+from connector.sources.handles import Released
 from connector.sources.rest.account import Account
 from connector.sources.rest.api import Api
 from connector.sources.rest.credentials import BearerToken, KeyPair
@@ -27,7 +28,6 @@ from connector.sources.rest.rules import held_rules
 from connector.sources.source import StreamSource
 from connector.sources.stream.connection import Limits
 from connector.sources.stream.streams import STREAMS
-from connector.task.status import Released
 from connector.telemetry.events import FeatureUnavailable, RulesChanged, TokenFetched
 
 WANTED = {"#python": "python", "#kafka lang:en": "kafka"}
