@@ -3,18 +3,19 @@ Murmuration: posts of the X API v2 in Kafka, each exactly once.
 
 Read the package in this order:
 
-`records`, `posts`, `snowflake`   what travels: a line of X, the post in it, the time in its id
-`sources/`                        the X end: one connection of one stream, its rules and its credentials
-`buffer`                          the one crossing from the reader thread to the event loop
-`task`, `outbox`                  poll, deliver, commit, and start over where that failed
-`errors`, `backoff`               what can go wrong, and how long to wait then
-`kafka/`                          the Kafka end: the typed channel, transactions, offsets, topics
-`cluster/`                        which worker runs which task
-`settings`, `config`              what an operator says
-`events`                          everything that can happen, with its log line and its metrics
-`web/`, `cli/`                    what an operator sees
-`simulator/`                      a stand-in for the X API
-`worker`                          the one place that wires
+`records/`           what travels: a line of X, the post in it, the time in its id
+`sources/`           the X end: one connection of one stream, its rules and its credentials
+`task/`              one task: reader, buffer, converter, batches; and the repair of gaps
+`errors`             what can go wrong, sorted by what to do about it
+`coverage/`          what is delivered and what is missing
+`formats/`           how a value is written
+`kafka/`             the Kafka end: the typed channel, transactions, offsets, topics
+`cluster/`           which worker runs which task
+`config/`            what an operator says
+`telemetry/`         everything that can happen, with its log line and its metrics
+`web/`, `cli/`       what an operator sees
+`worker/`            one process, and the one place that wires
+`simulator/`         a stand-in for the X API
 """
 
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> object:
     # `faust -A connector worker` looks up `connector.app`.  Building it on
-    # first use keeps `import connector.records.record` free of configuration.
+    # first use keeps `import connector.records` free of configuration.
     if name == "app":
         from connector import cli
         from connector.worker.wiring import create_app

@@ -1,0 +1,1 @@
+"""Is in the topic what X counts?  The command, and the comparison behind it."""

@@ -1,0 +1,1 @@
+"""This worker's place in the consumer group."""
