@@ -18,14 +18,20 @@ Read the package in this order:
 `simulator/`         a stand-in for the X API
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import faust
 
+    from connector.kafka.delivery.posts_topic import PostsTopic as PostsTopic
+    from connector.records.post import Post as Post
+
     app: faust.App
 
 __version__ = "0.1.0"
+
+_ON_FIRST_USE = {"Post": "connector.records.post", "PostsTopic": "connector.kafka.delivery.posts_topic"}
 
 
 def __getattr__(name: str) -> object:
@@ -36,5 +42,7 @@ def __getattr__(name: str) -> object:
         from connector.worker.wiring import create_app
 
         return globals().setdefault("app", create_app(cli.register))
+    if name in _ON_FIRST_USE:
+        return globals().setdefault(name, getattr(import_module(_ON_FIRST_USE[name]), name))
 
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,1 +1,1 @@
-"""What a group keeps in Kafka: source offsets, the ids that were delivered, and compacted topics that workers follow."""
+"""What a group keeps in Kafka: source offsets, delivered ids, and compacted topics that workers follow."""

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from connector.cli import COMMANDS
+from connector.cli import COMMANDS, MODULES
 from tests import ROOT
 
 ENVIRONMENT = {
@@ -24,11 +24,11 @@ def said_by(folder, *arguments):
 
 EACH_IN_A_FORK = """
 import os, sys
-from connector import app, worker
+from connector import __main__, app
 for name in sys.argv[1:]:
     if not os.fork():
         sys.argv[1:] = [name, "--help"]
-        worker.main()
+        __main__.main()
     assert 0 == os.wait()[1]
 """
 """What all of them import takes most of a second, and is imported once; what only one does, in a process of its own."""
@@ -57,6 +57,6 @@ def test_a_worker_imports_what_it_needs(tmp_path):
     """Commands, the simulator and what only these need are megabytes that a worker would never touch."""
     modules = said_by(tmp_path, "-c", "import sys, connector; connector.app; print(*sys.modules)").split()
 
-    unwanted = ("rich", "pygments", "connector.simulator", *(f"connector.cli.{name}" for name in COMMANDS))
+    unwanted = ("rich", "pygments", "connector.simulator", *MODULES.values())
     assert "faust" in modules
     assert [] == [name for name in modules if name.startswith(unwanted)]

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import faust
 import pytest
 from aiokafka.structs import TopicPartition
-from connector.kafka.delivery.sink.gone import PartitionGone
 
 from connector.kafka.delivery import producer as module
+from connector.kafka.delivery.gone import PartitionGone
 from connector.kafka.delivery.producer import TaskProducer
 from connector.kafka.delivery.record_batch import BatchStyle, record_batches
 from connector.records.record import Records, SourceRecord
