@@ -6,7 +6,7 @@ counted in thousandths of a dollar, of which every price of X is a multiple.
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -131,7 +131,7 @@ class Bills:
             )
         return billed + sum(post_id < self._today_id and self._is_new(post_id) for post_id in again)
 
-    def found(self, now_ms: int, ids: Iterable[int], *, delivered: Ledger) -> int:
+    def found(self, now_ms: int, ids: Iterable[int], *, delivered: Container[int]) -> int:
         """Return how many of *ids*, which a search found at *now_ms* and perhaps twice, are billed."""
         self._begin(now_ms)
         return sum(

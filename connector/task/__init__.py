@@ -4,7 +4,6 @@ One task: from the thread that reads one source to the batches that Kafka has co
 `reader`     keeps a source connected, in a thread
 `buffer`     the one crossing from there to the event loop
 `converter`  lines become records, dead letters, or nothing
-`progress`   one source partition: what is delivered, what is missing, what it has cost
 `batcher`    all that is there for Kafka becomes a batch
 `in_flight`  the batches that Kafka has not confirmed
 `refusal`    what becomes of a batch of which the topic refuses some posts

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from connector.coverage.offset import Coverage, Way
+from connector.coverage.progress import Conversion, Feed, Page, ledger_write
 from connector.errors import BadRecord, DeliveryFailed, ToleranceExceeded
 from connector.records import clock
 from connector.records.record import Arrival, Batch, Connected, DeadLetter, LedgerWrite, OffsetWrite, RecordList, TaskId
 from connector.task.converter import Converted, Converter
 from connector.task.in_flight import NOT_BUILT, Pending, Sink
-from connector.task.progress import Feed, ledger_write
 from connector.task.reader import Reader
 from connector.task.repair.repairer import Filler
 from connector.telemetry.events import DuplicatesDropped, Event, RecordDropped
@@ -109,9 +109,8 @@ class Gatherer:
             if live.records:
                 taken.readers.append(partition.reader)
             if live.error is None and (page := partition.filler.page) is not None:
-                found = Converted()
-                partition.feed.put_page(page, self._converter, found)
-                partition.feed.delivered(found)
+                found = convert_page(partition.feed, page, self._converter)
+                partition.feed.delivered(posts=len(found.records), dead_letters=len(found.dead_letters))
                 partition.filler.took_page()
                 taken.add(found, page.way)
             taken.parts.append(len(taken.records) - before)
@@ -131,21 +130,21 @@ class Gatherer:
     async def _take_arrivals(self, partition: Partition) -> Converted:
         result = Converted()
         feed = partition.feed
-        drained = feed.buffer.drain(self._settings.batch_max_records)
+        drained = partition.reader.buffer.drain(self._settings.batch_max_records)
         self.size_bytes += sum(item.size for item in drained if isinstance(item, Arrival))
         fresh = 0
         for item in _together(drained):
             if isinstance(item, Connected):
                 feed.on_connected(item)
                 continue
-            feed.take(item, self._converter, result)
+            convert(feed, item, self._converter, result)
             if result.error is not None:
                 break  # the offset stays before the line that ends the task
             fresh += sum(len(arrival.lines) for arrival in item)
             if fresh >= POSTS_AT_ONCE:
                 fresh = 0
                 await asyncio.sleep(0)  # the commit in flight sends its next request meanwhile
-        feed.delivered(result)
+        feed.delivered(posts=len(result.records), dead_letters=len(result.dead_letters))
         return result
 
     async def _pending_of(self, taken: "_Taken", feeds: Sequence[Feed]) -> Pending | None:
@@ -161,9 +160,7 @@ class Gatherer:
             offsets=tuple(taken.offsets),
             ledger=tuple(self._ledger_of(taken.found, max(feed.now_ms for feed in feeds))) if taken.offsets else (),
         )
-        billed = sum(feed.billed for feed in feeds)
-        for feed in feeds:
-            feed.billed = 0
+        billed = sum(feed.take_billed() for feed in feeds)
         return Pending(
             batch=batch,
             encoded=await self._encoded(batch),
@@ -177,8 +174,7 @@ class Gatherer:
 
     def _measure(self) -> None:
         """Let the converter know what the topics take, as far as the sink has heard."""
-        self._converter.max_record_bytes = self._sink.max_record_bytes
-        self._converter.max_dead_letter_bytes = self._sink.max_dead_letter_bytes
+        self._converter.limit(self._sink.max_record_bytes, self._sink.max_dead_letter_bytes)
 
     def letters_of(self, pending: Pending, refused: Mapping[int, str]) -> dict[int, DeadLetter]:
         """Return dead letters of the records of *pending* at the places of *refused*, which says why; all are told."""
@@ -244,6 +240,32 @@ class Gatherer:
             )
         if result.again:
             self._emit(DuplicatesDropped(of=self._settings.task, posts=len(result.again), source=source))
+
+
+def convert(feed: Feed, arrivals: Sequence[Arrival], converter: Converter, result: Converted) -> None:
+    """Convert *arrivals* of the stream of *feed* behind what *result* holds, and let *feed* claim what they prove."""
+    before, again = len(result.ids), len(result.again)
+    until_id = feed.backfilled_until_id
+    converter.convert(arrivals, result, source=Way.BACKFILL.encode() if until_id else None, until_id=until_id)
+    feed.take(
+        arrivals,
+        Conversion(
+            fresh=result.ids[before:],
+            again=result.again[again:],
+            newest_id=result.newest_id,
+            whole=result.error is None,
+        ),
+    )
+
+
+def convert_page(feed: Feed, page: Page, converter: Converter) -> Converted:
+    """Convert *page* of a repair of *feed*, and let *feed* write down how far the repair has come."""
+    known = frozenset(post_id for post_id in page.fetched or () if post_id in converter.ledger)
+    found = Converted()
+    converter.convert(page.arrivals, found, source=page.way.encode())
+    became = Conversion(fresh=found.ids, again=found.again, newest_id=found.newest_id, whole=found.error is None)
+    feed.take_page(page, became, known=known)
+    return found
 
 
 def intolerable(reason: str) -> ToleranceExceeded:

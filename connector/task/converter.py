@@ -47,10 +47,16 @@ class Converter:
     def __init__(self, *, connector: str, dead_letters: bool) -> None:
         self._connector, self.dead_letters = connector, dead_letters
         self.ledger = Ledger()
-        self.max_record_bytes = 0
-        """The largest key and value together that the output topic takes."""
-        self.max_dead_letter_bytes = 0
-        """The largest value that the dead letter topic takes; what is beyond is cut, and a header says so."""
+        self._max_record_bytes = self._max_dead_letter_bytes = 0
+
+    def limit(self, record_bytes: int, dead_letter_bytes: int = 0) -> None:
+        """
+        Convert from now on for topics that take so much.
+
+        *record_bytes* are the largest key and value together that the output topic takes, *dead_letter_bytes* the
+        largest value of the dead letter topic; what is beyond that is cut, and a header says so.
+        """
+        self._max_record_bytes, self._max_dead_letter_bytes = record_bytes, dead_letter_bytes
 
     def convert(
         self, arrivals: Sequence[Arrival], result: Converted, *, source: bytes | None = None, until_id: int = 0
@@ -75,7 +81,7 @@ class Converter:
     def _convert_at_once(self, arrivals: Sequence[Arrival], result: Converted, source: bytes | None) -> bool:
         """Convert arrivals of nothing but new and proper posts, as nearly all are; return False for any other."""
         lines = tuple(chain.from_iterable(arrival.lines for arrival in arrivals))
-        if not lines or max(map(len, lines)) + MAX_DIGITS > self.max_record_bytes:
+        if not lines or max(map(len, lines)) + MAX_DIGITS > self._max_record_bytes:
             return False
         heads = heads_of(lines)
         if heads is None or not self.ledger.add_new(heads[0]):
@@ -106,9 +112,9 @@ class Converter:
                     result.again.append(post_id)
                     continue
                 key = b"%d" % post_id
-                if len(key) + len(line) > self.max_record_bytes:
+                if len(key) + len(line) > self._max_record_bytes:
                     raise BadRecord(  # noqa: TRY301  # handled like every other bad record
-                        f"The post {post_id} has {len(line)} bytes, the topic takes {self.max_record_bytes}: "
+                        f"The post {post_id} has {len(line)} bytes, the topic takes {self._max_record_bytes}: "
                         f"raise max.message.bytes of the topic"
                     )
             except BadRecord as exc:
@@ -146,8 +152,8 @@ class Converter:
     def fitting(self, letter: DeadLetter) -> DeadLetter:
         """Return *letter*, cut to what the dead letter topic takes."""
         length = len(letter.value)
-        if length <= self.max_dead_letter_bytes:
+        if length <= self._max_dead_letter_bytes:
             return letter
         headers = dict(letter.headers)
         headers.setdefault(_WHOLE, str(length).encode())
-        return DeadLetter(letter.value[: self.max_dead_letter_bytes], tuple(headers.items()))
+        return DeadLetter(letter.value[: self._max_dead_letter_bytes], tuple(headers.items()))

@@ -217,6 +217,10 @@ class Outbox:
                 return
             self._confirm(self.pending.pop(0))
 
+    def note_committed(self, offsets: Mapping[bytes, bytes | None]) -> None:
+        """Take in that *offsets*, value by key, are in Kafka."""
+        self.committed |= offsets
+
     def _resolve(self, committed: CommittedOffsets) -> None:
         there = 0
         for number, pending in enumerate(self.pending, 1):
@@ -310,7 +314,7 @@ class Outbox:
         self._listener.on_delivered(pending)
 
     def _confirm(self, pending: Pending) -> None:
-        self.committed |= {offset.key: offset.value for offset in pending.batch.offsets}
+        self.note_committed({offset.key: offset.value for offset in pending.batch.offsets})
         self.committed_at = time.monotonic()
         self.commits += 1
         if self.delayed_since is not None:

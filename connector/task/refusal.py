@@ -12,10 +12,10 @@ from dataclasses import replace
 
 from connector.coverage.ledger import decode_ids, encode_ids
 from connector.coverage.offset import Coverage
+from connector.coverage.progress import ledger_write
 from connector.errors import BrokerUnsuitable
 from connector.records.record import Batch, DeadLetter, LedgerWrite, OffsetWrite, Records, Sifted
 from connector.task.in_flight import Pending
-from connector.task.progress import ledger_write
 
 REFUSED_IN_A_ROW = 20
 """So many posts refused, and none taken between, are the fault of the topic or the broker and not of the posts."""

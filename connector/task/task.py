@@ -21,6 +21,7 @@ from typing import Any
 from mode import Service
 
 from connector.coverage.offset import Coverage
+from connector.coverage.progress import OFFSET, REPAIRED, RULES, Feed, FeedSettings
 from connector.coverage.spend import MILLS, Budget, Spend
 from connector.errors import (
     BrokerAway,
@@ -45,7 +46,6 @@ from connector.task.console import Console
 from connector.task.converter import Converter
 from connector.task.endings import to_the_end
 from connector.task.in_flight import CommittedOffsets, Outbox, Pending, Sink
-from connector.task.progress import OFFSET, REPAIRED, RULES, Feed, FeedSettings
 from connector.task.reader import Owner, Reader, Source
 from connector.task.refusal import Judge, cut_before, put_aside
 from connector.task.repair.orders import Requests
@@ -418,11 +418,8 @@ class SourceTask(Service):
     def _feed_of(self, source: Source, committed: CommittedOffsets) -> Feed:
         keys = {kind: self._sink.offset_key(source.partition, kind) for kind in (OFFSET, REPAIRED, RULES)}
         kept = {kind: committed.latest.get(key) for kind, key in keys.items()}
-        self._outbox.committed |= {keys[kind]: value for kind, value in kept.items()}
+        self._outbox.note_committed({keys[kind]: value for kind, value in kept.items()})
         settings = self.settings
-        buffer = Buffer(
-            settings.buffer_max_bytes // len(self._sources), self._wake_loop, full_posts=settings.batch_max_records
-        )
         feed_settings = FeedSettings(
             task=settings.task,
             settle_ms=int(settings.settle_secs * 1000),
@@ -430,7 +427,7 @@ class SourceTask(Service):
             budget=settings.budget,
             others=lambda: [*settings.others(), *(other.coverage.spent for other in self.feeds if other is not feed)],
         )
-        feed = Feed(source.partition, buffer, feed_settings, emit=self._emit, kept=kept, run=self._run_word)
+        feed = Feed(source.partition, feed_settings, emit=self._emit, kept=kept, run=self._run_word)
         feed.follow_rules(lambda: source.rules)
         return feed
 
@@ -455,7 +452,12 @@ class SourceTask(Service):
             backfill_minutes=filler.backfill_minutes,
             refuse_backfill=filler.refuse_backfill,
         )
-        reader = Reader(source, feed.buffer, owner, self._executor, ghosts=self._ghosts)
+        buffer = Buffer(
+            self.settings.buffer_max_bytes // len(self._sources),
+            self._wake_loop,
+            full_posts=self.settings.batch_max_records,
+        )
+        reader = Reader(source, buffer, owner, self._executor, ghosts=self._ghosts)
         self.partitions.append(Partition(reader=reader, feed=feed, filler=filler))
         if feed.coverage.covered_to_ms is not None:
             self._emit(
@@ -517,8 +519,8 @@ class SourceTask(Service):
     def _tell_held(self) -> None:
         """Let the buffers know what is not delivered: a batch may be of any of them, so each has its part."""
         held = self._gatherer.size_bytes + self._outbox.size_bytes
-        for feed in self.feeds:
-            feed.buffer.hold(held // len(self.partitions))
+        for reader in self.readers:
+            reader.buffer.hold(held // len(self.partitions))
 
     def _say_next_drain(self, at: float) -> None:
         if at and not any(reader.buffer.posts for reader in self.readers):

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
 from connector.coverage.offset import GapState
+from connector.coverage.progress import Feed
 from connector.errors import DeliveryFailed
 from connector.records.record import TaskId
-from connector.task.progress import Feed
 from connector.telemetry.events import Event, RequestLeft
 
 COMMIT_POLL_SECS = 0.1

@@ -19,6 +19,7 @@ from typing import Generic, ParamSpec, Protocol, TypeVar
 
 from connector.coverage.ledger import YOUNG_IDS, Ledger
 from connector.coverage.offset import Gap, GapState, Way
+from connector.coverage.progress import GAP_EDGE_MS, Feed, Page
 from connector.errors import (
     ConnectionTaken,
     ConnectorError,
@@ -34,7 +35,6 @@ from connector.records.record import Arrival, Connected, HeldRule, TaskId, held_
 from connector.records.snowflake import created_ms, first_id, to_iso
 from connector.task.backoff import Backoff
 from connector.task.buffer import Buffer
-from connector.task.progress import GAP_EDGE_MS, Feed, Page
 from connector.task.repair.orders import Orders, OrdersSettings, R, Requests
 from connector.task.repair.policy import REPLAY_SLICE_MS, Lost, Policy, Repair, Split, backfill_minutes, step_for
 from connector.telemetry.events import Event, RepairDelayed, RepairStarted

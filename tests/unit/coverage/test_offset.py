@@ -17,13 +17,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from connector.coverage import ledger
 from connector.coverage import offset as module
 from connector.coverage.offset import Coverage, Gap, GapState, Way
+from connector.coverage.progress import GAP_EDGE_MS, OFFSET, REPAIRED, RULES, Feed, FeedSettings, Page, ledger_write
 from connector.coverage.spend import Budget, Spend
 from connector.records import clock
 from connector.records.record import Arrival, Batch, Connected
 from connector.records.snowflake import created_ms, first_id
-from connector.task.buffer import Buffer
+from connector.task.batcher import convert, convert_page
 from connector.task.converter import Converted, Converter
-from connector.task.progress import GAP_EDGE_MS, OFFSET, REPAIRED, RULES, Feed, FeedSettings, Page, ledger_write
 from connector.task.repair.policy import REPLAY_SLICE_MS, Lost, Policy, Repair, Split, backfill_minutes, step_for
 from tests.unit.fakes import MADE_MS, TASK, MemoryKafka
 
@@ -455,14 +455,13 @@ class NothingLost(RuleBasedStateMachine):
         kept = {kind: latest.get(key_of(None, kind)) for kind in (OFFSET, REPAIRED, RULES)}
         feed = Feed(
             {"stream": "filtered"},
-            Buffer(1, lambda: None, full_posts=1),
             FeedSettings(task=TASK, settle_ms=SETTLE_MS, metered=True, budget=Budget(), others=tuple),
             emit=lambda _: None,
             kept=kept,
             run="run",
         )
         self.task = Task(feed, Converter(connector="posts", dead_letters=False))
-        self.task.converter.max_record_bytes = 1_000
+        self.task.converter.limit(1_000)
         if feed.wanted_from_ms is not None:
             self._remember(self.kafka.delivered_ids(feed.wanted_from_ms))
 
@@ -577,15 +576,15 @@ class NothingLost(RuleBasedStateMachine):
             if isinstance(item, Connected):
                 feed.on_connected(item)
             else:
-                feed.take((item,), task.converter, live)
+                convert(feed, (item,), task.converter, live)
         task.arrivals.clear()
-        feed.delivered(live)
+        feed.delivered(posts=len(live.records), dead_letters=len(live.dead_letters))
         if live.ids:
             writes.append(ledger_write(live.ids, None, now_ms=feed.now_ms))
         if task.page is not None:
             page, task.page = task.page, None
-            feed.put_page(page, task.converter, found)
-            feed.delivered(found)
+            found = convert_page(feed, page, task.converter)
+            feed.delivered(posts=len(found.records), dead_letters=len(found.dead_letters))
             if found.ids:
                 writes.append(ledger_write(found.ids, page.way, now_ms=feed.now_ms))
             self._go_on(page)

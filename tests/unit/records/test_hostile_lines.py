@@ -37,7 +37,7 @@ def name_of(line):
 def converted(*groups, tolerant=True, source=None, max_bytes=2**24):
     """What one task makes of *groups* of lines, which arrive together."""
     converter, result = Converter(connector="posts", dead_letters=tolerant), Converted()
-    converter.max_record_bytes = converter.max_dead_letter_bytes = max_bytes
+    converter.limit(max_bytes, max_bytes)
     converter.convert([arrival(*lines, at=1.0) for lines in groups], result, source=source)
     return result
 

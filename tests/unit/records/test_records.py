@@ -21,7 +21,7 @@ def arrivals_of(together, length):
 
 def batch_of(arrivals):
     converter, result = Converter(connector="posts", dead_letters=False), Converted()
-    converter.max_record_bytes = 2**20
+    converter.limit(2**20)
     for each in arrivals:
         converter.convert((each,), result)
     batch = Batch(records=result.records.done(), dead_letters=(), offsets=())

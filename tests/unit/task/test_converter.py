@@ -16,14 +16,14 @@ BAD = b'{"errors":[{"title":"oops"}]}'
 @pytest.fixture
 def tolerant():
     converter = Converter(connector="posts", dead_letters=True)
-    converter.max_record_bytes = converter.max_dead_letter_bytes = 1_000
+    converter.limit(1_000, 1_000)
     return converter
 
 
 @pytest.fixture
 def strict():
     converter = Converter(connector="posts", dead_letters=False)
-    converter.max_record_bytes = 1_000
+    converter.limit(1_000)
     return converter
 
 
@@ -117,26 +117,27 @@ def test_tolerant_goes_on(tolerant):
 
 def test_too_large_post_is_a_bad_record(tolerant):
     """A post that the topic refuses is set aside with both sizes, and a repetition of it is no duplicate."""
-    tolerant.max_record_bytes = len(key_of(1)) + len(post(1)) - 1
+    limit = len(key_of(1)) + len(post(1)) - 1
+    tolerant.limit(limit, 1_000)
     result = convert(tolerant, arrival(post(1), post(1)))
 
     assert 2 == len(result.dead_letters)
     assert (
-        f"The post {id_of(1)} has {len(post(1))} bytes, the topic takes {tolerant.max_record_bytes}: "
+        f"The post {id_of(1)} has {len(post(1))} bytes, the topic takes {limit}: "
         "raise max.message.bytes of the topic" == result.dropped[0][1]
     )
 
 
 def test_post_of_just_the_size(strict):
     """Key and value together may be as large as the topic takes."""
-    strict.max_record_bytes = len(key_of(1)) + len(post(1))
+    strict.limit(len(key_of(1)) + len(post(1)))
 
     assert 1 == len(convert(strict, arrival(post(1))).records)
 
 
 def test_dead_letter_is_cut_to_its_topic(tolerant):
     """What even the dead letter topic does not take is cut, and a header says how long it was."""
-    tolerant.max_dead_letter_bytes = 10
+    tolerant.limit(1_000, 10)
     (letter,) = convert(tolerant, arrival(BAD)).dead_letters
 
     assert BAD[:10] == letter.value
@@ -208,7 +209,7 @@ def test_id_is_found_in_whatever_stands_around_it(post_id, around, extra, escape
 def test_garbage_never_ends_the_converter(line):
     """Whatever comes is a record or a dead letter."""
     converter = Converter(connector="posts", dead_letters=True)
-    converter.max_record_bytes = converter.max_dead_letter_bytes = 1_000
+    converter.limit(1_000, 1_000)
     result = convert(converter, arrival(line))
 
     assert 1 == len(result.records) + len(result.dead_letters)
@@ -218,7 +219,7 @@ def test_garbage_never_ends_the_converter(line):
 def test_each_id_once_in_order_of_first_arrival(batches):
     """However posts repeat, each goes through once, where it came first."""
     converter = Converter(connector="posts", dead_letters=False)
-    converter.max_record_bytes = 1_000
+    converter.limit(1_000)
     flat = [number for batch in batches for number in batch]
     records, duplicates = [], 0
     for batch in batches:

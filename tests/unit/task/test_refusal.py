@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from connector.coverage import offset
 from connector.coverage.ledger import decode_ids
 from connector.coverage.offset import Coverage
+from connector.coverage.progress import AHEAD_MS, ledger_write
 from connector.errors import BrokerUnsuitable
 from connector.records.record import Batch, DeadLetter, OffsetWrite, Records, Sifted, SourceRecord
 from connector.records.snowflake import created_ms, first_id
 from connector.task import task
 from connector.task.in_flight import Pending
-from connector.task.progress import AHEAD_MS, ledger_write
 from connector.task.refusal import REFUSED_IN_A_ROW, Judge, cut_before, ledger_without, put_aside
 from connector.task.status import State
 from connector.telemetry.events import RecordDropped, TaskFailed, TaskRestarting

@@ -10,6 +10,7 @@ import pytest
 from connector.coverage import ledger, offset
 from connector.coverage.ledger import YOUNG_IDS, Ledger
 from connector.coverage.offset import Coverage, Gap, GapState, Way
+from connector.coverage.progress import ledger_write
 from connector.coverage.spend import Budget
 from connector.errors import (
     ConnectionLost,
@@ -25,7 +26,6 @@ from connector.records.record import OffsetWrite
 from connector.records.snowflake import created_ms, first_id, to_iso
 from connector.task import backoff, batcher, task
 from connector.task.backoff import Schedule
-from connector.task.progress import ledger_write
 from connector.task.repair import orders, policy, repairer
 from connector.task.repair.policy import Policy
 from connector.task.status import State

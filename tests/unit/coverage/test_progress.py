@@ -7,14 +7,14 @@ import orjson
 import pytest
 
 from connector.coverage.offset import Coverage, Gap, GapState, Way
+from connector.coverage.progress import BUDGET_DETAIL, KEPT_GAPS, OFFSET, REPAIRED, RULES, Feed, FeedSettings, Page
 from connector.coverage.spend import Budget, Spend
 from connector.errors import BudgetReached, FatalError
 from connector.records import clock
 from connector.records.record import BUDGET, Connected, HeldRule, SourceRecord
 from connector.records.snowflake import first_id, to_iso
-from connector.task.buffer import Buffer
+from connector.task.batcher import convert, convert_page
 from connector.task.converter import Converted, Converter
-from connector.task.progress import BUDGET_DETAIL, KEPT_GAPS, OFFSET, REPAIRED, RULES, Feed, FeedSettings, Page
 from connector.telemetry.events import GapAccepted, GapLost, GapOpened, GapRepaired
 from tests.unit.fakes import MADE_MS, RULE, TASK, MemorySink, arrival, id_of, key_of, post
 
@@ -42,11 +42,10 @@ class Feeding:
         settings = FeedSettings(
             task=TASK, settle_ms=SETTLE, metered=metered, budget=budget or Budget(mills_each=5), others=others
         )
-        buffer = Buffer(10_000, lambda: None, full_posts=100)
-        self.feed = Feed(PARTITION, buffer, settings, emit=self.events.append, kept=kept or {}, run="aaaa")
+        self.feed = Feed(PARTITION, settings, emit=self.events.append, kept=kept or {}, run="aaaa")
         self.feed.follow_rules(lambda: self.rules)
         self.converter = Converter(connector="posts", dead_letters=False)
-        self.converter.max_record_bytes = 1_000
+        self.converter.limit(1_000)
 
     def connect(self, now, *, after=None, minutes=None):
         self.now = now
@@ -58,8 +57,8 @@ class Feeding:
         lines = [post(made(ms)) for ms in times]
         self.feed.allowance.admit(len(lines))
         result = Converted()
-        self.feed.take((arrival(*lines, drained=drained),), self.converter, result)
-        self.feed.delivered(result)
+        convert(self.feed, (arrival(*lines, drained=drained),), self.converter, result)
+        self.feed.delivered(posts=len(result.records), dead_letters=len(result.dead_letters))
         return result
 
     def put_page(self, gap_from, *times, down_to, unfound=(), way=Way.SEARCH, fetched=None):
@@ -75,9 +74,8 @@ class Feeding:
             fetched=tuple(id_of(made(ms)) for ms in times) if fetched is None else fetched,
             unfound=unfound,
         )
-        result = Converted()
-        self.feed.put_page(page, self.converter, result)
-        self.feed.delivered(result)
+        result = convert_page(self.feed, page, self.converter)
+        self.feed.delivered(posts=len(result.records), dead_letters=len(result.dead_letters))
         return result
 
     @property
@@ -119,7 +117,7 @@ def test_arrivals_together_prove_what_the_last_does(feeding):
     feeding.feed.allowance.admit(2)
     arrivals = (arrival(post(made(39_000)), drained=False), arrival(post(made(38_000))))
     result = Converted()
-    feeding.feed.take(arrivals, feeding.converter, result)
+    convert(feeding.feed, arrivals, feeding.converter, result)
 
     assert [id_of(made(39_000)), id_of(made(38_000))] == result.ids
     assert 40_000 - SETTLE == feeding.covered_to
@@ -130,7 +128,7 @@ def test_arrivals_together_prove_no_more_than_their_newest_post(feeding):
     feeding.connect(0)
     feeding.now = 40_000
     arrivals = (arrival(post(made(30_000))), arrival(post(made(20_000)), drained=False))
-    feeding.feed.take(arrivals, feeding.converter, Converted())
+    convert(feeding.feed, arrivals, feeding.converter, Converted())
 
     assert 30_000 - SETTLE == feeding.covered_to
 
@@ -255,7 +253,7 @@ def test_bad_line_claims_nothing(feeding):
     feeding.connect(0)
     feeding.now = 60_000
     result = Converted()
-    feeding.feed.take((arrival(post(made(60_000)), b"{}"),), feeding.converter, result)
+    convert(feeding.feed, (arrival(post(made(60_000)), b"{}"),), feeding.converter, result)
 
     assert result.error is not None
     assert MARGIN == feeding.covered_to
@@ -317,7 +315,7 @@ def test_each_post_is_billed_once_a_day(monkeypatch):
     feeding.read(21_000, 19_500, 20_000)
 
     assert Spend(day="2026-11-01", posts=3, month="2026-11", mills=15) == feeding.feed.coverage.spent
-    assert 3 == feeding.feed.billed
+    assert 3 == feeding.feed.take_billed()
 
 
 def test_unmetered_posts_cost_nothing(feeding):
@@ -325,7 +323,7 @@ def test_unmetered_posts_cost_nothing(feeding):
     feeding.connect(0)
     feeding.read(20_000, 19_000)
 
-    assert (Spend(), 0) == (feeding.feed.coverage.spent, feeding.feed.billed)
+    assert (Spend(), 0) == (feeding.feed.coverage.spent, feeding.feed.take_billed())
 
 
 def test_budget_counts_what_is_in_flight(monkeypatch):
@@ -359,7 +357,7 @@ def test_arrivals_together_are_in_flight_no_more(monkeypatch):
     feeding.now = 40_000
     feeding.feed.allowance.admit(2)
     arrivals = (arrival(post(made(39_000)), drained=False), arrival(post(made(38_000))))
-    feeding.feed.take(arrivals, feeding.converter, Converted())
+    convert(feeding.feed, arrivals, feeding.converter, Converted())
 
     assert 0 == feeding.feed.allowance._flying
     assert 2 == feeding.feed.allowance._known.own.posts
@@ -557,8 +555,7 @@ def test_page_of_a_gap_that_has_grown(monkeypatch):
         until_id=first_id(T0 + 25_000),
         fetched=(),
     )
-    result = Converted()
-    feeding.feed.put_page(page, feeding.converter, result)
+    result = convert_page(feeding.feed, page, feeding.converter)
 
     assert 1 == len(result.records)
     assert [(25_000, 121_000, "connection_lost", "open")] == feeding.gaps
@@ -588,8 +585,7 @@ def test_bad_line_of_a_page_leaves_the_gap(monkeypatch):
         arrivals=(arrival(post(made(50_000)), b"{}"),),
         until_id=first_id(T0),
     )
-    result = Converted()
-    feeding.feed.put_page(page, feeding.converter, result)
+    result = convert_page(feeding.feed, page, feeding.converter)
 
     assert result.error is not None
     assert before == feeding.feed.coverage
@@ -678,7 +674,6 @@ def test_page_with_a_bad_line_has_an_offset(monkeypatch):
     feeding = with_gap(monkeypatch)
     feeding.feed.writes(lambda *_: b"key")
     lines = (b'{"data":{"id":"%d"}}' % first_id(T0 + 50_000), b"no JSON")
-    result = Converted()
     page = Page(
         from_ms=T0,
         end_id=first_id(T0 + 60_000),
@@ -686,7 +681,7 @@ def test_page_with_a_bad_line_has_an_offset(monkeypatch):
         arrivals=(arrival(*lines),),
         until_id=first_id(T0 + 40_000),
     )
-    feeding.feed.put_page(page, feeding.converter, result)
+    result = convert_page(feeding.feed, page, feeding.converter)
 
     assert (1, True) == (len(result.records), result.error is not None)
     assert feeding.feed.changed

@@ -7,7 +7,7 @@ One source partition between its reader and the batches: what is delivered of it
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,8 +30,6 @@ from connector.records.record import (
     TaskId,
 )
 from connector.records.snowflake import created_ms, first_id, to_iso
-from connector.task.buffer import Buffer
-from connector.task.converter import Converted, Converter
 from connector.telemetry.events import Event, GapAccepted, GapLost, GapOpened, GapRepaired
 
 DEDUPE_MS = 360_000
@@ -75,6 +73,21 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """
+    What became of the lines of some arrivals.
+
+    *fresh* are the ids of those that are posts for the topic, *again* of those that were delivered before, *newest_id*
+    the largest of all, 0 for none.  Not *whole*: it ended at a bad record that ends the task.
+    """
+
+    fresh: Sequence[int]
+    again: Sequence[int]
+    newest_id: int
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeedSettings:
     """*metered*: whether X charges; *others* are what the connector's other source partitions have spent."""
 
@@ -95,7 +108,6 @@ class Feed:
     def __init__(
         self,
         partition: SourcePartition,
-        buffer: Buffer,
         settings: FeedSettings,
         *,
         emit: Callable[[Event], None],
@@ -108,7 +120,7 @@ class Feed:
         Raises:
             FatalError: it cannot be read.
         """
-        self.partition, self.buffer = partition, buffer
+        self.partition = partition
         self._settings, self._emit = settings, emit
         self.coverage = _decode(kept.get(OFFSET), run)
         self.closed = tuple(_decode_gaps(kept.get(REPAIRED)))
@@ -127,8 +139,7 @@ class Feed:
         self.connected: Connected | None = None
         self._bills = Bills()
         self.allowance = Allowance(settings.budget)
-        self.billed = 0
-        """Posts that X has billed and that are in no offset yet."""
+        self._billed = 0  # posts that X has billed and that are in no offset yet
 
     # -- clocks
 
@@ -177,32 +188,32 @@ class Feed:
             if gap.way is Way.BACKFILL and gap.state is GapState.REPAIRING:
                 self.coverage = self.coverage.with_gap(replace(gap, state=GapState.OPEN, way=None))
 
-    def take(self, arrivals: Sequence[Arrival], converter: Converter, result: Converted) -> None:
+    @property
+    def backfilled_until_id(self) -> int:
+        """The id below which posts of the stream come by a backfill, made before the connection; 0 without one."""
+        return first_id(self._connected_ms()) if self.backfilling else 0
+
+    def take(self, arrivals: Sequence[Arrival], became: Conversion) -> None:
         """
-        Convert *arrivals*, and claim what they prove.
+        Claim what *arrivals* prove, whose lines *became* that.
 
         All of them have lines, or it is one keep-alive.  Together they prove what one arrival would that brought all
         of it when the last was read.
         """
         last = arrivals[-1]
-        before, again = len(result.ids), len(result.again)  # each id has a record
-        until = first_id(self._connected_ms()) if self.backfilling else 0
-        if self.backfilling:
-            converter.convert(arrivals, result, source=Way.BACKFILL.encode(), until_id=until)
-        else:
-            converter.convert(arrivals, result)
         billed = 0
         if self._settings.metered:
-            billed = self._bills.streamed(self.now_ms, fresh=result.ids[before:], again=result.again[again:])
+            billed = self._bills.streamed(self.now_ms, fresh=became.fresh, again=became.again)
             self._bill(billed)
         if self._settings.budget:
             self.allowance.converted(sum(len(arrival.lines) for arrival in arrivals), self.coverage.spent)
         if self.backfilling:
-            self._count_backfill(sum(source is not None for source in result.records.sources[before:]), billed)
-            if min([*result.ids[before:], *result.again[again:]], default=until) < until:
+            until = self.backfilled_until_id
+            self._count_backfill(sum(post_id < until for post_id in became.fresh), billed)
+            if min([*became.fresh, *became.again], default=until) < until:
                 self._backfilled_ms = self.x_ms(last.at)
-        if result.error is None:
-            self._claim(last, result.newest_id)
+        if became.whole:
+            self._claim(last, became.newest_id)
 
     def _count_backfill(self, posts: int, billed: int) -> None:
         for gap in self.coverage.gaps:
@@ -213,10 +224,10 @@ class Feed:
         mills = gap.mills + billed * self._settings.budget.mills_each
         return replace(gap, posts=gap.posts + posts, billed=gap.billed + billed, mills=mills)
 
-    def delivered(self, result: Converted) -> None:
+    def delivered(self, *, posts: int, dead_letters: int) -> None:
         """Count what is about to be delivered."""
-        self.ahead = self.ahead or bool(result.records or result.dead_letters)
-        self.coverage = self.coverage.delivered(posts=len(result.records), dead_letters=len(result.dead_letters))
+        self.ahead = self.ahead or bool(posts or dead_letters)
+        self.coverage = self.coverage.delivered(posts=posts, dead_letters=dead_letters)
 
     def refused(self, posts: int) -> None:
         """Count that so many *posts* that were about to be delivered have become dead letters."""
@@ -269,26 +280,29 @@ class Feed:
 
     # -- from a repair
 
-    def put_page(self, page: Page, converter: Converter, result: Converted) -> None:
-        """Convert *page*, and write down how far the repair has come."""
+    def take_page(self, page: Page, became: Conversion, *, known: Container[int]) -> None:
+        """
+        Write down how far the repair has come with *page*, whose lines *became* that.
+
+        *known* are those of the ids fetched for it that the ledger knew before.
+        """
         self.changed = True  # whatever comes of it: a batch without an offset could not be told from one that is in
         gap = self.coverage.gap_at(page.from_ms)
         billed = 0
         if self._settings.metered and page.fetched is not None:
-            billed = self._bills.found(self.now_ms, page.fetched, delivered=converter.ledger)
-        converter.convert(page.arrivals, result, source=page.way.encode())
-        if result.error is not None:
+            billed = self._bills.found(self.now_ms, page.fetched, delivered=known)
+        if not became.whole:
             return  # the task ends with it, and the next one repairs again from here
         if self._settings.metered and page.fetched is None:
-            billed = self._bills.streamed(self.now_ms, fresh=result.ids, again=result.again)
+            billed = self._bills.streamed(self.now_ms, fresh=became.fresh, again=became.again)
         self._bill(billed)
         if gap is None or gap.end_id != page.end_id:  # it is accepted, or has grown by what nobody asked for
             for other in self.coverage.gaps:
                 if other.from_ms <= page.from_ms < other.to_ms:  # its posts are in the ledger under a repair's time
-                    self.coverage = self.coverage.with_gap(self._grown(other, len(result.records), billed))
+                    self.coverage = self.coverage.with_gap(self._grown(other, len(became.fresh), billed))
             return
         gap = replace(
-            self._grown(gap, len(result.records), billed),
+            self._grown(gap, len(became.fresh), billed),
             state=GapState.REPAIRING,
             detail="",
             way=page.way,
@@ -361,12 +375,17 @@ class Feed:
             reached(settings.budget, self.coverage.spent, settings.others(), self.now_ms) if settings.budget else None
         )
 
+    def take_billed(self) -> int:
+        """Return how many posts X has billed since this was asked last."""
+        billed, self._billed = self._billed, 0
+        return billed
+
     def _bill(self, posts: int) -> None:
         if posts:
             self.coverage = replace(
                 self.coverage, spent=self.coverage.spent.after(self.now_ms, posts, self._settings.budget.mills_each)
             )
-            self.billed += posts
+            self._billed += posts
 
     # -- what has to be remembered
 
