@@ -10,13 +10,13 @@ PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit sanitize chaos late lint bench bench-quick bench-versions docs clean
+.PHONY: help demo test test-unit sanitize chaos late lint bench bench-quick bench-versions docs picture clean
 
 help:
 	@echo "make demo       a broker, a simulated X API and a worker; Ctrl-C ends it"
 	@echo "                (BROKER=kafka://host:9092: exactly once, on that broker; ARGS='--rate 50' and others)"
 	@echo "make test       lint, types and all tests that this machine can run; says what it skipped"
-	@echo "make test-unit  the tests that need nothing, in less than a minute"
+	@echo "make test-unit  the tests that need nothing, in less than a minute on two idle cores"
 	@echo "make sanitize   the part in C under gcc's AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make chaos      10 minutes of faults for each way of repair, then the topic against the truth"
 	@echo "                (CONNECTOR_CHAOS_MINUTES, CONNECTOR_CHAOS_SEED; ARGS='-k search' for one way)"
@@ -28,6 +28,7 @@ help:
 	@echo "make bench-versions BEFORE=REV  this tree beside the git revision REV, in one run of about 12 minutes,"
 	@echo "                written to docs/benchmarks.md (ARGS='--rounds 2 --print' and others)"
 	@echo "make docs       docs/configuration.md, from the declarations"
+	@echo "make picture    docs/demo.svg: the screen of the demo, run for half a minute"
 	@echo "make clean      removes $(VENV), build/, dist/ and caches"
 
 # A wrong option is told by $(error), so that its sentence is the last line and not make's own about an exit code.
@@ -101,6 +102,9 @@ docs: $(VENV)/.demo
 	$(BIN)/python -m connector.config.docs > build/configuration.md
 	mv build/configuration.md docs/configuration.md
 	$(BIN)/python -m connector.kafka.tables
+
+picture: $(VENV)/.demo
+	@$(BIN)/python docs/picture.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info connector/records/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
