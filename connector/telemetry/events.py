@@ -503,6 +503,18 @@ class CompiledFormBroken(Event):
     cure: str = "install the connector again for this Python and this machine: pip install --force-reinstall"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FastPathOff(Event):
+    """A library has changed something private that a fast way of ours needs: the work goes another way."""
+
+    name = "worker.fast_path_off"
+    level = logging.WARNING
+    path: str
+    reason: str
+    consequence: str
+    cure: str
+
+
 class WorkerReady(Event):
     name = "worker.ready"
 

@@ -31,6 +31,7 @@ from mode.utils.futures import maybe_cancel
 from connector.cluster.herder import Herder
 from connector.config.worker import is_loopback
 from connector.errors import ConfigError, FatalError
+from connector.sources.http.internals import why_no_stream
 from connector.telemetry import logs
 from connector.telemetry.events import (
     Event,
@@ -134,6 +135,8 @@ class ConnectorWorker(faust.Worker):
 
     def __init__(self, app: ConnectorApp, *services: ServiceT, **kwargs: Any) -> None:
         problems = list(app.unconfigured)
+        if why := why_no_stream():
+            problems.append(why)
         if app.conf.web_enabled and app.web_needs_loopback and not is_loopback(app.conf.web_bind):
             problems.append(f"--web-bind {app.conf.web_bind} opens the web to others and needs CONNECTOR_WEB_USERS.")
         if problems:

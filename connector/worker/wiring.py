@@ -33,6 +33,7 @@ from connector.kafka.state.compacted_log import METADATA_MS, SILENCE_SECS, Compa
 from connector.kafka.state.offsets import OffsetTable
 from connector.records.native import broken, compiled
 from connector.records.record import TaskId
+from connector.sources.http import internals
 from connector.telemetry.events import CompiledFormBroken, Event, Noticed, WorkerStarting
 from connector.telemetry.logs import Emitter
 from connector.telemetry.metrics import Metrics
@@ -282,5 +283,7 @@ def _announce(app: ConnectorApp, loaded: Loaded, emit: Callable[[Event], None]) 
     )
     if broken:
         emit(CompiledFormBroken(reason=broken))
+    for off in internals.paths_off():
+        emit(off)
     for notice in loaded.notices:
         emit(Noticed(notice=notice))

@@ -18,6 +18,7 @@ The third: was that all?  After a stall old data waits here, and what is read fi
 import contextlib
 import http.client
 import io
+import os
 import select
 import socket
 import ssl
@@ -34,6 +35,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import ConnectionPool, HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameResolutionError, NewConnectionError
 from urllib3.response import HTTPResponse
+
+from connector.sources.http import internals
 
 PIECE_BYTES = 256 * 1024
 """
@@ -168,10 +171,9 @@ class WireAdapter(HTTPAdapter):
         """Return requests' own pool, made to create our connections (requests offers this method for subclasses)."""
         pool = super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
         if isinstance(pool, HTTPConnectionPool):
-            if pool.ConnectionCls is HTTPConnection:
-                pool.ConnectionCls = partial(_PlainConnection, self._wire)  # type: ignore[assignment]  # it is only called
-            elif pool.ConnectionCls is HTTPSConnection:
-                pool.ConnectionCls = partial(_TLSConnection, self._wire)  # type: ignore[assignment]  # it is only called
+            kinds = _CONNECTIONS if internals.is_in_use(internals.SOCKETS) else _LATE_CONNECTIONS
+            if kind := kinds.get(pool.ConnectionCls):
+                pool.ConnectionCls = partial(kind, self._wire)  # type: ignore[assignment]  # it is only called
         return pool
 
 
@@ -225,7 +227,7 @@ class _BulkResponse(http.client.HTTPResponse):
             spans = self._find_chunks(piece)
             if spans or self.fp is None:
                 return piece, spans
-        self._close_conn()  # type: ignore[attr-defined]  # http.client's own name for it
+        internals.close_file(self)
         raise self._broken
 
     @property
@@ -279,7 +281,7 @@ class _BulkResponse(http.client.HTTPResponse):
 
     def _end(self, rest: bytes) -> None:
         """Close at the last chunk; trailers, of which there may be any number, mean nothing to us."""
-        self._close_conn()  # type: ignore[attr-defined]  # http.client's own name for it
+        internals.close_file(self)
         if rest != b"\r\n\r\n" and isinstance(self._sock, socket.socket):
             # what is still to come would be taken for the next answer
             with contextlib.suppress(OSError):
@@ -296,7 +298,7 @@ class Body:
 
     def __init__(self, answer: HTTPResponse) -> None:
         self._answer = answer
-        response = answer._original_response  # noqa: SLF001 - where requests looks for cookies, too
+        response = internals.response_below(answer) if internals.is_in_use(internals.CHUNKS) else None
         self._response = response if isinstance(response, _BulkResponse) else None
         self._is_packed = "content-encoding" in answer.headers
         self._is_cut = False  # urllib3 may have kept something of what it has unpacked
@@ -341,35 +343,52 @@ def _chunk_size(head: bytes) -> int | None:
         return None
 
 
-class _PlainConnection(HTTPConnection):
+class _Wired(HTTPConnection):
+    """A connection with a wire."""
+
+    def __init__(self, wire: Wire, *args: Any, **kwargs: Any) -> None:
+        self._wire = wire
+        super().__init__(*args, **kwargs)
+        if internals.is_in_use(internals.CHUNKS):
+            self.response_class = _BulkResponse
+
+
+class _PlainConnection(internals.OwnSocket, _Wired):
     """A connection that reports its socket before it connects."""
 
-    response_class = _BulkResponse
-
-    def __init__(self, wire: Wire, *args: Any, **kwargs: Any) -> None:
-        self._wire = wire
-        super().__init__(*args, **kwargs)
-
-    def _new_conn(self) -> socket.socket:
+    def open_socket(self) -> socket.socket:
         return _connect(self, self._wire)
 
 
-class _TLSConnection(HTTPSConnection):
+class _TLSConnection(_PlainConnection, HTTPSConnection):
     """The same over TLS."""
 
-    response_class = _BulkResponse
 
-    def __init__(self, wire: Wire, *args: Any, **kwargs: Any) -> None:
-        self._wire = wire
-        super().__init__(*args, **kwargs)
+class _LatePlainConnection(_Wired):
+    """A connection that reports its socket when it is connected, by public names alone."""
 
-    def _new_conn(self) -> socket.socket:
-        return _connect(self, self._wire)
+    def connect(self) -> None:
+        super().connect()
+        if self.sock:
+            # a socket of TLS has no `dup` of its own
+            with socket.socket(fileno=os.dup(self.sock.fileno())) as plain:
+                self._wire.attach(plain)
+
+
+class _LateTLSConnection(_LatePlainConnection, HTTPSConnection):
+    """The same over TLS."""
+
+
+_CONNECTIONS: dict[object, type[_Wired]] = {HTTPConnection: _PlainConnection, HTTPSConnection: _TLSConnection}
+_LATE_CONNECTIONS: dict[object, type[_Wired]] = {
+    HTTPConnection: _LatePlainConnection,
+    HTTPSConnection: _LateTLSConnection,
+}
 
 
 def _connect(connection: HTTPConnection, wire: Wire) -> socket.socket:
-    # urllib3's `_new_conn` with one more line: urllib3 creates and connects the socket in one call, and a stop needs
-    # the socket in between.
+    # What urllib3 does itself, with one more line: it creates and connects the socket in one call, and a stop needs the
+    # socket in between.
     addresses = _addresses(connection)
     failure: OSError = OSError("the name has no address")
     for family, kind, protocol, _, address in addresses:
@@ -399,7 +418,7 @@ def _connect(connection: HTTPConnection, wire: Wire) -> socket.socket:
 
 
 def _addresses(connection: HTTPConnection) -> list[tuple[int, int, int, str, Any]]:
-    host = connection._dns_host  # noqa: SLF001 - what urllib3's own `_new_conn` looks up
+    host = internals.host_to_look_up(connection)
     try:
         return list(socket.getaddrinfo(host, connection.port, type=socket.SOCK_STREAM))
     except socket.gaierror as error:

@@ -1,7 +1,7 @@
 """
 One connection of one stream, by tweepy's `StreamingClient` without its retries.
 
-    read ─▶ tweepy's _connect ─▶ GET ─▶ head ─▶ _on_head ──(not 200)──▶ classify ─▶ raise
+    read ─▶ tweepy's loop ─▶ GET ─▶ head ─▶ _on_head ──(not 200)──▶ classify ─▶ raise
                                                    │ 200: the answer's `iter_lines` becomes `_arrivals`
                                                    ▼
                put ◀── on_data ◀── tweepy's loop over `iter_lines`, one arrival with many lines at a time
@@ -28,13 +28,14 @@ from http.client import HTTPException
 from typing import Any, NoReturn
 
 import requests
-from tweepy.streaming import BaseStream, StreamingClient
+from tweepy.streaming import StreamingClient
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from connector.errors import ConnectionLost, ConnectorError, Disconnected, OutOfCredit
 from connector.records import clock
 from connector.records.record import Arrival, Connected, held_bytes
 from connector.sources.http.headers import date_of
+from connector.sources.http.internals import run_stream
 from connector.sources.http.session import USER_AGENT, prepare
 from connector.sources.http.wire import Body, Spans, Wire
 from connector.sources.rest.api import (
@@ -138,7 +139,9 @@ class Connection(StreamingClient):
         self._connected = connected
         self._wire.limit(self._limits.head_secs)
         try:
-            self._connect("GET", self._url, params=self._parameters)
+            self.session.headers["Authorization"] = f"Bearer {self.bearer_token}"
+            timeout = (CONNECT_TIMEOUT_SECS, self._limits.silence_secs)
+            run_stream(self, self._url, params=self._parameters, timeout=timeout)
         except ConnectorError:
             if not self._wire.is_cut:
                 raise
@@ -152,11 +155,6 @@ class Connection(StreamingClient):
         self._wire.cut()
 
     # -- tweepy's side, all in the reader thread
-
-    def _connect(self, method: str, url: str, **kwargs: Any) -> None:
-        """Do what `StreamingClient._connect` does, whose host and paths are fixed, with ours."""
-        self.session.headers["Authorization"] = f"Bearer {self.bearer_token}"
-        BaseStream._connect(self, method, url, timeout=(CONNECT_TIMEOUT_SECS, self._limits.silence_secs), **kwargs)  # noqa: SLF001 - the method that it overrides
 
     def on_connect(self) -> None:
         """Tell the task that X has accepted."""

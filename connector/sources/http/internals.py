@@ -1,0 +1,248 @@
+"""
+Which private names of other libraries does the X end use?  These, and no module but this one says them.
+
+Any release may rename what is private.  So each name is tried once, at the start, in the way in which it is used.  What
+fails turns its fast way off, which is told; without what has no other way a worker does not start.
+
+| name | seen in | for |
+|---|---|---|
+| `urllib3.connection.HTTPConnection._new_conn`, and `HTTPSConnection`'s | urllib3 2.6.3 to 2.8.0 | `SOCKETS` |
+| `urllib3.connection.HTTPConnection._dns_host` | urllib3 2.6.3 to 2.8.0 | `SOCKETS` |
+| `urllib3.response.HTTPResponse._original_response` | urllib3 2.6.3 to 2.8.0 | `CHUNKS` |
+| `http.client.HTTPResponse._close_conn` | Python 3.11 to 3.13 | `CHUNKS` |
+| `tweepy.streaming.BaseStream._connect` | tweepy 4.17.0 | every stream |
+"""
+
+import http.client
+import io
+import platform
+import socket
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from typing import Any, NoReturn
+
+import requests
+from tweepy.streaming import BaseStream, StreamingClient
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.response import HTTPResponse
+
+from connector.telemetry.events import FastPathOff
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A private name of a *library*; *works* tries it, and may raise anything."""
+
+    library: str
+    name: str
+    works: Callable[[], bool]
+
+    @property
+    def installed(self) -> str:
+        """The library with its version."""
+        return f"{self.library} {platform.python_version() if self.library == 'Python' else version(self.library)}"
+
+
+@dataclass(frozen=True, slots=True)
+class FastPath:
+    """What is faster, or better, with its names, and what is done *without* them."""
+
+    path: str
+    names: tuple[Name, ...]
+    without: str
+
+
+class _Called(Exception):
+    pass
+
+
+def _new_conn_works(kind: type[HTTPConnection]) -> bool:
+    class Probe(kind):  # type: ignore[valid-type, misc]  # one of two
+        def _new_conn(self) -> NoReturn:
+            raise _Called
+
+    try:
+        Probe("127.0.0.1", port=0).connect()  # nobody listens there, if it should come to that
+    except _Called:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def _dns_host_works() -> bool:
+    return HTTPConnection("name.invalid.")._dns_host == "name.invalid."
+
+
+def _original_response_works() -> bool:
+    below = http.client.HTTPResponse(_Empty())  # type: ignore[arg-type]  # it only asks for the file
+    return HTTPResponse(body=below, original_response=below, preload_content=False)._original_response is below
+
+
+def _close_conn_works() -> bool:
+    response = http.client.HTTPResponse(_Empty())  # type: ignore[arg-type]  # likewise
+    response._close_conn()  # type: ignore[attr-defined]  # the name in question
+    return response.fp is None
+
+
+class _Empty:
+    def makefile(self, _mode: str) -> io.BytesIO:
+        return io.BytesIO()
+
+
+class _Line(requests.Session):
+    """A session whose first answer is one line, which is no string, as ours are none; it has no second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = object()
+        self.asked: list[object] = []
+
+    def request(self, method: Any, url: Any, **how: Any) -> requests.Response:  # type: ignore[override]  # as it is used
+        if self.asked:
+            raise _Called
+        self.asked += [method, url, how["params"], how["timeout"], how["stream"]]
+        answer = requests.Response()
+        answer.status_code, answer.raw = 200, io.BytesIO()
+        answer.raw.close()
+        answer.iter_lines = lambda **_: iter([self.line])  # type: ignore[method-assign]  # what is to be tried
+        return answer
+
+
+class _Told(StreamingClient):
+    def __init__(self) -> None:
+        super().__init__("")
+        self.told: list[object] = []
+
+    def on_connect(self) -> None:
+        self.told.append("connected")
+
+    def on_data(self, raw_data: object) -> None:
+        self.told.append(raw_data)
+
+    def on_closed(self, response: requests.Response) -> None:
+        self.told.append("closed")
+        self.running = False
+
+    def on_exception(self, exception: Exception) -> NoReturn:
+        raise exception
+
+    def on_disconnect(self) -> None:
+        pass
+
+
+def _connect_works() -> bool:
+    client = _Told()
+    session = client.session = _Line()
+    run_stream(client, "url", params={}, timeout=(1, 2))
+    return session.asked == ["GET", "url", {}, (1, 2), True] and client.told == ["connected", session.line, "closed"]
+
+
+SOCKETS = FastPath(
+    "sockets",
+    (
+        Name("urllib3", "HTTPConnection._new_conn", lambda: _new_conn_works(HTTPConnection)),
+        Name("urllib3", "HTTPSConnection._new_conn", lambda: _new_conn_works(HTTPSConnection)),
+        Name("urllib3", "HTTPConnection._dns_host", _dns_host_works),
+    ),
+    without="a stop waits for a connect to X that is under way, up to its time-out",
+)
+"""A socket is known before it connects."""
+
+CHUNKS = FastPath(
+    "chunks",
+    (
+        Name("urllib3", "HTTPResponse._original_response", _original_response_works),
+        Name("Python", "HTTPResponse._close_conn", _close_conn_works),
+    ),
+    without="each post takes more CPU, and keep-alives of X do not move the covered time",
+)
+"""All chunks of one `recv` are read at once, and whether that was all is known."""
+
+FAST_PATHS = (SOCKETS, CHUNKS)
+
+_STREAM = Name("tweepy", "BaseStream._connect", _connect_works)
+
+
+@cache
+def missing(path: FastPath) -> tuple[Name, ...]:
+    """Return the names of *path* that are gone or have changed; it is in use if there are none."""
+    return tuple(name for name in path.names if not _is_fine(name))
+
+
+def is_in_use(path: FastPath) -> bool:
+    """Tell whether all names of *path* are what they were."""
+    return not missing(path)
+
+
+def paths_off() -> Iterator[FastPathOff]:
+    """Yield what to tell of each fast way that is not in use."""
+    for path in FAST_PATHS:
+        if names := missing(path):
+            yield FastPathOff(
+                path=path.path,
+                reason=", ".join(f"{name.installed} has not the {name.name} that is known" for name in names),
+                consequence=path.without,
+                cure=f"install the {names[0].library} that an earlier release of the connector was tested with, or a"
+                " newer connector",
+            )
+
+
+@cache
+def why_no_stream() -> str:
+    """Return the sentence why no stream can be read with what is installed; nothing if one can."""
+    if _is_fine(_STREAM):
+        return ""
+    return (
+        f"{_STREAM.installed} has not the {_STREAM.name} that the connector reads streams with:"
+        " pip install 'tweepy==4.17.0', or install a newer connector."
+    )
+
+
+def _is_fine(name: Name) -> bool:
+    try:
+        return name.works()
+    except Exception:  # noqa: BLE001  # whatever it is, the name is not what it was
+        return False
+
+
+# -- how they are used
+
+
+class OwnSocket:
+    """Beside a connection class of urllib3: the socket is that of `open_socket`."""
+
+    def _new_conn(self) -> socket.socket:
+        return self.open_socket()
+
+    @abstractmethod
+    def open_socket(self) -> socket.socket:
+        """
+        Return a connected socket.
+
+        Raises:
+            HTTPError: as urllib3's own.
+        """
+
+
+def host_to_look_up(connection: HTTPConnection) -> str:
+    """Return the host of *connection* with the dot that may end it, as urllib3 looks it up."""
+    return connection._dns_host
+
+
+def response_below(answer: HTTPResponse) -> object:
+    """Return the answer of http.client below urllib3's *answer*: where requests looks for cookies, too."""
+    return answer._original_response
+
+
+def close_file(response: http.client.HTTPResponse) -> None:
+    """Close the file of *response*, as http.client does at the end of a body."""
+    response._close_conn()  # type: ignore[attr-defined]  # http.client's own name for it
+
+
+def run_stream(client: BaseStream, url: str, **how: Any) -> None:
+    """Do what `StreamingClient._connect` does, whose host and paths are fixed, with *url*; blocks until the end."""
+    BaseStream._connect(client, "GET", url, **how)
