@@ -21,18 +21,18 @@ class Client:
         self.headers = {"Authorization": f"Bearer {token or sim.settings.token}"}
 
     def get(self, path, **params):
-        return requests.get(self.url + path, params=params, headers=self.headers, timeout=5)
+        return requests.get(self.url + path, params=params, headers=self.headers, timeout=30)
 
     def post(self, path, body=None, **params):
-        return requests.post(self.url + path, params=params, json=body, headers=self.headers, timeout=5)
+        return requests.post(self.url + path, params=params, json=body, headers=self.headers, timeout=30)
 
     def delete(self, path, body=None):
-        return requests.delete(self.url + path, json=body, headers=self.headers, timeout=5)
+        return requests.delete(self.url + path, json=body, headers=self.headers, timeout=30)
 
     def exchange(self):
         """Key and secret for a token."""
         answer = requests.post(
-            self.url + "/oauth2/token", auth=self.pair, data={"grant_type": "client_credentials"}, timeout=5
+            self.url + "/oauth2/token", auth=self.pair, data={"grant_type": "client_credentials"}, timeout=30
         )
         return answer.json()["access_token"]
 
@@ -45,7 +45,7 @@ class Client:
     def stream(self, path=STREAM, **params):
         """An open stream; `next_line` reads from it."""
         params = {name.replace("__", "."): value for name, value in params.items()}
-        with requests.get(self.url + path, params=params, headers=self.headers, stream=True, timeout=5) as response:
+        with requests.get(self.url + path, params=params, headers=self.headers, stream=True, timeout=30) as response:
             response.lines = response.iter_lines(chunk_size=None, delimiter=b"\r\n")
             yield response
 
@@ -66,7 +66,7 @@ class Socket:
         self.socket = socket.socket()
         if receive_bytes:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        self.socket.settimeout(5)
+        self.socket.settimeout(30)
         self.socket.connect(("127.0.0.1", sim.simulator.port))
         query = f"?{urlencode(params)}" if params else ""
         lines = [f"GET {path}{query} HTTP/1.1", "Host: x", f"Authorization: Bearer {sim.settings.token}", *headers]
@@ -124,7 +124,7 @@ def pass_over(sim, seconds):
     sim.call(move)
 
 
-def eventually(condition, seconds=5):
+def eventually(condition, seconds=20):
     """Wait until a condition holds; return what it returned."""
     end = time.monotonic() + seconds
     while not (result := condition()):

@@ -191,8 +191,8 @@ def test_the_process_starts_says_so_and_stops(number, tmp_path):
         line = process.stdout.readline()
         url = line.split(" at ")[1].split(",")[0]
         headers = {"Authorization": "Bearer abc"}
-        assert requests.get(url + "/2/tweets/search/stream/rules", headers=headers, timeout=5).status_code == 500
-        with requests.get(url + STREAM, headers=headers, stream=True, timeout=5) as response:
+        assert requests.get(url + "/2/tweets/search/stream/rules", headers=headers, timeout=30).status_code == 500
+        with requests.get(url + STREAM, headers=headers, stream=True, timeout=30) as response:
             lines = response.iter_lines(chunk_size=1)
             assert json.loads(next(lines))["matching_rules"][0]["tag"] == "py"
             process.send_signal(number)

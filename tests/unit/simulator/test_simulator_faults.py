@@ -97,7 +97,7 @@ def test_a_stall_is_silent_and_then_goes_on(start):
         stream.socket.settimeout(0.35)
         with pytest.raises(TimeoutError):
             stream.wait_for(b"\n")
-        stream.socket.settimeout(5)
+        stream.socket.settimeout(30)
         stream.wait_for(post.encode())
     # a timer wrote it, no call of ours that would have returned later: it is here before it is in the log
     eventually(lambda: len(sim.emissions))

@@ -19,7 +19,7 @@ PAIR = "simulated-key", "simulated-secret"
 
 def exchange(sim, pair=PAIR, **form):
     form = form or {"grant_type": "client_credentials"}
-    return requests.post(f"{sim.url}/oauth2/token", auth=pair, data=form, timeout=5)
+    return requests.post(f"{sim.url}/oauth2/token", auth=pair, data=form, timeout=30)
 
 
 def test_key_and_secret_give_a_token_that_stays(sim):
@@ -53,7 +53,7 @@ def test_escaped_credentials_are_read(start):
         f"{sim.url}/oauth2/token",
         headers={"Authorization": f"Basic {pair}"},
         data={"grant_type": "client_credentials"},
-        timeout=5,
+        timeout=30,
     )
 
     assert answer.status_code == 200
@@ -66,7 +66,7 @@ def test_a_token_can_be_given_back(sim):
         f"{sim.url}/oauth2/invalidate_token",
         auth=("simulated-key", "simulated-secret"),
         data={"access_token": token},
-        timeout=5,
+        timeout=30,
     )
 
     assert answer.json() == {"access_token": token}

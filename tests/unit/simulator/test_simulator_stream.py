@@ -678,7 +678,7 @@ def test_clients_may_vanish_at_any_moment(start):
     with Socket(sim) as stream:
         stream.socket.sendall(b"nonsense\r\n\r\n")
 
-    eventually(lambda: requests.get(sim.url + "/control/state", timeout=5).json()["connections"]["live"] == [])
+    eventually(lambda: requests.get(sim.url + "/control/state", timeout=30).json()["connections"]["live"] == [])
     eventually(lambda: ["client"] * 61 == [connection.end for connection in sim.connections])
 
 

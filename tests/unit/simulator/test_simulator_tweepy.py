@@ -173,7 +173,7 @@ def test_a_token_for_tweepy_comes_from_key_and_secret(sim):
         f"{sim.url}/oauth2/token",
         auth=("simulated-key", "simulated-secret"),
         data={"grant_type": "client_credentials"},
-        timeout=5,
+        timeout=30,
     )
     client = tweepy.StreamingClient(answer.json()["access_token"])
     client.session.mount(HOST, Rewriting(sim.url))

@@ -33,7 +33,7 @@ from connector.telemetry.events import FeatureUnavailable, RulesChanged, TokenFe
 WANTED = {"#python": "python", "#kafka lang:en": "kafka"}
 
 
-def eventually(condition, secs=5):
+def eventually(condition, secs=20):
     deadline = time.monotonic() + secs
     while not condition():
         assert time.monotonic() < deadline

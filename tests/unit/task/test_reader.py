@@ -341,9 +341,13 @@ async def test_look_up_that_hangs_delays_the_takeover_by_seconds_only(monkeypatc
 
 async def test_ghost_that_is_not_released_is_said(monkeypatch):
     """What was only an attempt leaves a trace: which error, or that X did not answer."""
-    monkeypatch.setattr(reader_module, "RELEASE_SECS", 0.05)
     source, hung = ScriptedSource([TAKEN], []), Gate()
-    answers = iter([lambda: _raise(REFUSED), lambda: hung.wait(5)])
+
+    def refuse():
+        monkeypatch.setattr(reader_module, "RELEASE_SECS", 0.05)  # for the next one; this one gets all of the time
+        raise REFUSED
+
+    answers = iter([refuse, lambda: hung.wait(5)])
     source.release = lambda _: next(answers)()
     async with Reading(source, ghosts=("old-1",)) as reading:
         await until(lambda: 2 == source.connects)
@@ -556,7 +560,7 @@ async def test_connection_says_why_there_was_none(script, word):
         await asyncio.sleep(0.01)
         assert word == reading.reader.lost_since
         gate.set()
-        await until(source.idle.is_set)
+        await until(lambda: source.idle.is_set() and reading.reader.connected)
 
         assert word == reading.reader.last_connected.after
         assert reading.reader.lost_since is None
