@@ -505,12 +505,17 @@ class CompiledFormBroken(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FastPathOff(Event):
-    """A library has changed something private that a fast way of ours needs: the work goes another way."""
+    """
+    The *installed* libraries do not have the private names that fast *paths* are built on.
+
+    Those are turned off: nothing is lost or late, and the *consequence* is less speed.
+    """
 
     name = "worker.fast_path_off"
     level = logging.WARNING
-    path: str
-    reason: str
+    paths: tuple[str, ...]
+    missing: tuple[str, ...]
+    installed: tuple[str, ...]
     consequence: str
     cure: str
 

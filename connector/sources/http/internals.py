@@ -178,16 +178,21 @@ def is_in_use(path: FastPath) -> bool:
     return not missing(path)
 
 
+def fast_paths() -> dict[str, bool]:
+    """Return which fast ways are in use."""
+    return {path.path: is_in_use(path) for path in FAST_PATHS}
+
+
 def paths_off() -> Iterator[FastPathOff]:
     """Yield what to tell of each fast way that is not in use."""
     for path in FAST_PATHS:
         if names := missing(path):
             yield FastPathOff(
-                path=path.path,
-                reason=", ".join(f"{name.installed} has not the {name.name} that is known" for name in names),
+                paths=(path.path,),
+                missing=tuple(name.name for name in names),
+                installed=tuple(sorted({name.installed for name in names})),
                 consequence=path.without,
-                cure=f"install the {names[0].library} that an earlier release of the connector was tested with, or a"
-                " newer connector",
+                cure=f"install the {names[0].library} that the connector was tested with, or a newer connector",
             )
 
 

@@ -85,13 +85,13 @@ def idle_close(monkeypatch):
 @pytest.mark.parametrize(
     ("change", "path", "name"),
     [
-        (renamed_socket(HTTPConnection), SOCKETS, "the HTTPConnection._new_conn"),
-        (renamed_socket(HTTPSConnection), SOCKETS, "the HTTPSConnection._new_conn"),
-        (changed_socket, SOCKETS, "the HTTPConnection._new_conn"),
-        (renamed_host, SOCKETS, "the HTTPConnection._dns_host"),
-        (renamed_answer, CHUNKS, "the HTTPResponse._original_response"),
-        (renamed_close, CHUNKS, "the HTTPResponse._close_conn"),
-        (idle_close, CHUNKS, "the HTTPResponse._close_conn"),
+        (renamed_socket(HTTPConnection), SOCKETS, "HTTPConnection._new_conn"),
+        (renamed_socket(HTTPSConnection), SOCKETS, "HTTPSConnection._new_conn"),
+        (changed_socket, SOCKETS, "HTTPConnection._new_conn"),
+        (renamed_host, SOCKETS, "HTTPConnection._dns_host"),
+        (renamed_answer, CHUNKS, "HTTPResponse._original_response"),
+        (renamed_close, CHUNKS, "HTTPResponse._close_conn"),
+        (idle_close, CHUNKS, "HTTPResponse._close_conn"),
     ],
 )
 def test_a_name_that_is_not_what_it_was_is_one_warning(change, path, name, monkeypatch, tmp_path):
@@ -103,12 +103,11 @@ def test_a_name_that_is_not_what_it_was_is_one_warning(change, path, name, monke
 
     (event,) = (each for each in told if isinstance(each, FastPathOff))
     said = event.fields()
-    assert (logging.WARNING, path.path, path.without) == (event.level, said["path"], said["consequence"])
-    assert name in said["reason"]
-    assert next(each.installed for each in path.names if each.name in name) in said["reason"]
+    assert (logging.WARNING, (path.path,), path.without) == (event.level, said["paths"], said["consequence"])
+    assert name in said["missing"]
+    assert next(each.installed for each in path.names if each.name == name) in said["installed"]
     assert "install" in said["cure"]
-    assert not internals.is_in_use(path)
-    assert internals.is_in_use(SOCKETS if path is CHUNKS else CHUNKS)
+    assert {path.path: False} == {each: used for each, used in internals.fast_paths().items() if not used}
 
 
 def test_nothing_is_told_of_names_that_are_there():
