@@ -1,5 +1,5 @@
 """
-May the reader thread read on?  It is told what was spent, and asks nothing of the event loop's objects.
+May the reader thread read on?  The event loop hands it what was spent, so it reads none of the loop's objects.
 
     event loop ── Known, an immutable value ──▶ Allowance ◀── admit ── reader thread
                   whenever it changes                        counts what it reads
@@ -16,7 +16,7 @@ from connector.records import clock
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What *own* source partition has spent, and the *others* of the connector; X's clock is *skew_secs* ahead."""
+    """What this source partition (*own*) and the connector's *others* have spent; X's clock is *skew_secs* ahead."""
 
     own: Spend = NOTHING_SPENT
     others: tuple[Spend, ...] = ()
@@ -24,32 +24,32 @@ class Known:
 
 
 class Allowance:
-    """What may still be read of one source partition within *budget*; nothing is counted without one."""
+    """How much may still be read from one source partition within *budget*; without a budget nothing is counted."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._lock = threading.Lock()
         self._known = Known()
         self._flying = 0
-        """Lines that were read and are not in what is known to be spent."""
+        """Lines that were read and are not counted in `_known` yet."""
 
     def tell(self, own: Spend, others: Collection[Spend], skew_secs: float) -> None:
-        """Say what was spent by now.  Event loop."""
+        """Set what was spent until now.  Event loop."""
         with self._lock:
             self._known = Known(own, tuple(others), skew_secs)
 
     def converted(self, lines: int, own: Spend) -> None:
-        """Say that *lines* of those that were read are in *own* now.  Event loop."""
+        """Take note that *own* now includes *lines* of the lines that were read.  Event loop."""
         with self._lock:
             self._known = replace(self._known, own=own)
             self._flying -= lines
 
     def admit(self, lines: int) -> None:
         """
-        Count *lines* that have just been read, or see with 0 whether reading is allowed at all.  Any thread.
+        Count *lines* that have just been read; with 0, only check whether reading is allowed.  Any thread.
 
         Raises:
-            BudgetReached: no more is to be read.
+            BudgetReached: the budget is spent, so no more may be read.
         """
         if not self._budget:
             return
@@ -64,5 +64,5 @@ class Allowance:
 def reached(
     budget: Budget, own: Spend, others: Collection[Spend], now_ms: int, flying: int = 0
 ) -> BudgetReached | None:
-    """Return why nothing more may be bought once *flying* more are billed, None while something may."""
+    """Return why nothing more may be bought once *flying* more posts are billed; None while something may."""
     return budget.reached([own.after(now_ms, flying, budget.mills_each), *others], now_ms)

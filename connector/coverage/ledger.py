@@ -1,15 +1,15 @@
 """
-Which posts has this task delivered lately?  (Pure, and its bytes.)
+The ids of the posts that this task has delivered lately, in memory and as records of the ledger topic.  (Pure.)
 
-Ids are 64-bit numbers that grow with time.  The latest are in a set, older ones in sorted leaves.  Of the leaves a few
-are open, 8 bytes an id: those of the last second, and those into which somebody has looked since.  The others are
-packed, in 1 to 3.5 bytes an id, the less the faster they came.
+Ids are 64-bit numbers that grow with time.  The newest ids are in a set, older ones in sorted leaves.  A few leaves are
+open, with 8 bytes for each id: those made in the last second, and those in which an id was looked up since.  The other
+leaves are packed, with 1 to 3.5 bytes for each id; the faster the ids came, the fewer bytes.
 
-    add ─▶ the young: a set ─▶ open leaves ─▶ packed leaves ─▶ let go
-                                    ▲               │
-                                    └── looked into ┘
+    add ─▶ newest ids: a set ─▶ open leaves ─▶ packed leaves ─▶ forgotten
+                                     ▲               │
+                                     └─── looked up ─┘
 
-On the wire, in the ledger topic, ids are sorted and delta-coded: some 3 bytes each at high rates, 4 at low ones.
+In the ledger topic ids are sorted and delta-coded: some 3 bytes each at high rates, 4 at low ones.
 """
 
 import sys
@@ -21,21 +21,25 @@ from itertools import accumulate, chain, islice
 from typing import overload
 
 YOUNG_IDS = 32_768
-"""At so many the set is sorted into leaves: in a set an id takes some 90 bytes."""
+"""When the set holds so many ids, they are sorted into leaves: an id takes some 90 bytes in a set."""
 
 LEAF_IDS = 8_192
 
 OPEN_LEAVES = 128
-"""A million ids, 8 MB: a backfill of 75,000 posts a second that is 10 s out of order opens each leaf once."""
+"""
+Most leaves that are open at once: a million ids, 8 MB.
+
+A backfill of 75,000 posts/s that is 10 s out of order then opens each leaf only once.
+"""
 
 CLOSED_LEAVES = 32
-"""As many are packed at a time: 15 ms of work."""
+"""Most leaves that are packed in one call: 15 ms of work."""
 
 MERGED_LEAVES = 16
-"""As many are merged with late ids at a time: 5 MB for the moment."""
+"""Most leaves that are merged with late ids at once: 5 MB for that time."""
 
 _LEVEL = 1
-"""zlib's fastest: what it finds are high bytes that are nearly always 0."""
+"""zlib's fastest level; it is enough, as most of the gain is from high bytes that are nearly always 0."""
 
 _VERSION = 1
 _HEAD_BYTES = 10
@@ -45,9 +49,10 @@ _ID_MAX = 2**64 - 1
 
 class _Leaf:
     """
-    Sorted ids from *first* to *last*: open as *ids*, or *packed*; both if nothing changed since it was opened.
+    Sorted ids from *first* to *last*: open (*ids* is set), packed (*packed* is set), or both.
 
-    *used* says that it was made or looked into lately.
+    Both are set if the leaf was opened and has not changed since.  *used* says that it was made, or an id was looked up
+    in it, since the last `Ledger.keep`.
     """
 
     __slots__ = ("count", "first", "ids", "last", "packed", "used")
@@ -73,7 +78,7 @@ class Ledger:
     """
     Ids of posts handed to delivery.
 
-    `keep`, called every second or so, says for which of them it matters; the others are let go a leaf at a time.
+    `keep`, called about every second, says which ranges of ids are still needed; leaves outside of them are forgotten.
     """
 
     def __init__(self) -> None:
@@ -90,13 +95,13 @@ class Ledger:
         return post_id in self._young or (post_id <= self._newest_old and self._is_old(post_id))
 
     def add(self, post_id: int) -> None:
-        """Remember *post_id*, which is not in it yet."""
+        """Remember *post_id*, which must not be in the ledger yet."""
         self._young.add(post_id)
         if len(self._young) >= YOUNG_IDS:
             self._age()
 
     def add_new(self, ids: Sequence[int]) -> bool:
-        """Remember *ids* and return True if none of them is known, nor twice among them; else change nothing."""
+        """Remember *ids* and return True if all are new and different from each other; else change nothing."""
         fresh = set(ids)
         if (
             len(fresh) < len(ids)
@@ -113,7 +118,7 @@ class Ledger:
         return True
 
     def update(self, ids: Iterable[int]) -> None:
-        """Remember *ids*, known or not; that they are millions costs no more than what stays of them."""
+        """Remember *ids*, some of which may be known; they may be millions, as they are read piece by piece."""
         coming = iter(ids)
         while some := set(islice(coming, YOUNG_IDS)):
             if min(some) <= self._newest_old:
@@ -124,9 +129,9 @@ class Ledger:
 
     def keep(self, ranges: Collection[tuple[int, int]]) -> None:
         """
-        Let go of old ids that lie in none of *ranges*, pairs of first id and the first that is beyond.
+        Forget the old ids outside of *ranges*, which are pairs of the first id in a range and the first one after it.
 
-        What nobody has looked into since the last call is packed.
+        Leaves in which no id was looked up since the last call are packed.
         """
         kept = [
             leaf for leaf in self._leaves if any(leaf.first < beyond and low <= leaf.last for low, beyond in ranges)
@@ -163,19 +168,19 @@ class Ledger:
         leaf.close()
 
     def _age(self) -> None:
-        """Sort the young into the leaves; mostly they come behind the last one."""
+        """Move the newest ids from the set into leaves; mostly they come after the last leaf."""
         ids = sorted(self._young)
         self._young.clear()
         leaves, last = self._leaves, self._last
         stop = len(ids)
-        while stop:  # backwards, as what is replaced may become longer
+        while stop:  # from the end, as a replaced part of the list may become longer
             begin = end = bisect_left(last, ids[stop - 1])
             if begin < len(leaves):
                 end += 1
             elif leaves and leaves[-1].count < LEAF_IDS:
                 begin -= 1
             start = bisect_right(ids, last[begin - 1], 0, stop) if begin else 0
-            # neighbours that take some are merged at once, so that the new leaves are full
+            # neighbouring leaves that all get new ids are merged together, so that the new leaves are full
             while start and end - begin < MERGED_LEAVES and bisect_left(last, ids[start - 1]) == begin - 1:
                 begin -= 1
                 start = bisect_right(ids, last[begin - 1], 0, start) if begin else 0
@@ -202,7 +207,7 @@ class Ledger:
 
 
 class Runs(Sequence[int]):
-    """Ids of the records of a ledger, in their order; they stay encoded, so that millions cost their bytes."""
+    """The ids in records of a ledger topic, in their order; they stay encoded, so that millions take little memory."""
 
     def __init__(self) -> None:
         self._values: list[bytes] = []
@@ -213,7 +218,7 @@ class Runs(Sequence[int]):
         Add the ids of the record *value*.
 
         Raises:
-            ValueError: *value* is none.
+            ValueError: *value* is not a record of a ledger.
         """
         count = _count(value)
         self._values.append(value)
@@ -230,7 +235,7 @@ class Runs(Sequence[int]):
     @overload
     def __getitem__(self, at: slice) -> Sequence[int]: ...
     def __getitem__(self, at: int | slice) -> int | Sequence[int]:
-        """Return one or several; each of them costs a record's decoding."""
+        """Return one id or several; for each one a whole record is decoded."""
         if isinstance(at, slice):
             return [self[place] for place in range(len(self))[at]]
         place = range(len(self))[at]
@@ -242,11 +247,12 @@ def encode_ids(ids: Iterable[int]) -> bytes:
     """
     Return *ids* as the value of a ledger record.
 
-    One byte of version, one of width, the smallest id in 8 bytes; then the differences of neighbours in as few bytes
-    as the largest one needs, first all lowest bytes, then all second ones, and so on.
+    The value has one byte for the version, one for the width, and the smallest id in 8 bytes.  Then come the
+    differences between neighbouring ids.  Each has as many bytes as the largest needs (the width): first the lowest
+    byte of all differences, then the second byte of all, and so on.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no ids.
     """
     if not (ordered := array("Q", sorted(set(ids)))):
         raise ValueError("A ledger record without ids says nothing")
@@ -258,7 +264,7 @@ def decode_ids(value: bytes) -> list[int]:
     Return the ids of a ledger record, ascending.
 
     Raises:
-        ValueError: *value* is none.
+        ValueError: *value* is not a record of a ledger.
     """
     _count(value)
     return _decode(value)
@@ -267,7 +273,7 @@ def decode_ids(value: bytes) -> list[int]:
 def _encode(ordered: "array[int]") -> bytes:
     little = ordered if sys.byteorder == "little" else _swapped(ordered)
     raw = little.tobytes()
-    # One subtraction of long numbers does it for all neighbours: as ids ascend, no difference borrows from the next.
+    # One subtraction of two long numbers gives all differences: as ids ascend, no difference borrows from the next.
     steps = int.from_bytes(raw[_ID_BYTES:], "little") - int.from_bytes(raw[:-_ID_BYTES], "little")
     raw = steps.to_bytes(len(raw) - _ID_BYTES, "little")
     planes = [raw[place::_ID_BYTES] for place in range(_ID_BYTES)]
@@ -296,7 +302,7 @@ def _count(value: bytes) -> int:
     Return how many ids a record has.
 
     Raises:
-        ValueError: *value* is none.
+        ValueError: *value* is not a record of a ledger.
     """
     if len(value) < _HEAD_BYTES or value[0] != _VERSION or value[1] > _ID_BYTES:
         raise ValueError(f"{value[:32]!r} is no record of a ledger")
@@ -305,7 +311,7 @@ def _count(value: bytes) -> int:
         raise ValueError(f"A ledger record of {len(value)} bytes is cut")
     steps = size // width if width else 0
     first = int.from_bytes(value[2:_HEAD_BYTES], "big")
-    # The exact sum takes time: nearly all records cannot reach the limit with steps of their width.
+    # The exact sum takes time, and nearly no record needs it: with steps of its width it cannot reach the limit.
     if first + (steps << 8 * width) > _ID_MAX and first + _sum_of_steps(value, steps) > _ID_MAX:
         raise ValueError(f"A ledger record of {len(value)} bytes has an id of more than 64 bits")
     return 1 + steps

@@ -1,13 +1,14 @@
 """
-What is everything delivered of, and what is missing?  (Pure.)
+The source offset: for which time all posts are delivered, and which parts of it are missing.  (Pure.)
 
     covered_from ═════════════╡ gap ╞═══════════╡ gap ╞══════ covered_to · · · settle · · · heard
                                                                                       (nothing claimed yet)
 
-The source offset holds two creation times and the gaps between them: a post made in covered time, that matched, is in
-the topic.  X delivers within some seconds and unordered, so the end stays `settle` behind what was heard last.  Time in
-which no connection listened is a gap, and so is the time that a connection needs until it may claim anything; a gap
-stays until it is repaired, or an operator accepts it.  All times are UNIX milliseconds of X's clock.
+The source offset holds two creation times and the gaps between them.  A post that was made in covered time, outside of
+the gaps, and that matched a rule, is in the topic.  X delivers within some seconds and out of order, so `covered_to`
+stays `settle` behind the time at which X was heard last.  A gap is time in which no connection listened, and the first
+seconds of the next connection, for which it cannot claim anything.  A gap stays until it is repaired, or an operator
+accepts it.  All times are UNIX milliseconds of X's clock.
 """
 
 from collections.abc import Mapping
@@ -21,14 +22,18 @@ from connector.coverage.spend import MILLS, NOTHING_SPENT, Spend, count_of, mill
 from connector.records import snowflake
 
 MARGIN_MS = 1_000
-"""What is not claimed at the begin of a connection: X's clock is known by the whole seconds of a `Date` header."""
+"""
+The begin of a connection for which it claims nothing (ms).
+
+X's clock is known by the `Date` header only, in whole seconds.
+"""
 
 MAX_GAPS = 200
-"""The offset is written with each transaction; beyond this many gaps, the nearest neighbours become one."""
+"""Most gaps in an offset, as it is written with each transaction; beyond that, the nearest neighbours become one."""
 
 
 class GapState(StrEnum):
-    """What becomes of a gap; the last two are history."""
+    """What becomes of a gap; with the last two it is closed, and in no offset any more."""
 
     OPEN = "open"
     REPAIRING = "repairing"
@@ -38,7 +43,7 @@ class GapState(StrEnum):
 
 
 class Way(StrEnum):
-    """How X offers to send posts again; the value of the header `source`."""
+    """The way in which X sends posts again; also the value of the record header `source`."""
 
     BACKFILL = "backfill"
     RECOVERY = "recovery"
@@ -48,10 +53,11 @@ class Way(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
     """
-    Time of which not everything is delivered: creation times from *from_ms* up to, not including, *to_ms*.
+    Time from which posts are missing: creation times from *from_ms* up to, not including, *to_ms*.
 
-    *posts* were delivered by its repair so far, *billed* posts cost *mills*.  Everything of it from *until_id* upward
-    is in the topic.  *detail* says what it waits for, or why it is lost; *rules* names the set of rules in force in it.
+    Its repair has delivered *posts* until now, and *billed* posts have cost *mills*.  All its posts from *until_id*
+    upward are in the topic.  *detail* says what it waits for, or why it is lost.  *rules* names the set of rules that
+    were in force in it.
     """
 
     from_ms: int
@@ -69,21 +75,21 @@ class Gap:
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """Its length."""
         return (self.to_ms - self.from_ms) / 1000
 
     @property
     def begin_id(self) -> int:
-        """The first id of it."""
+        """The smallest id that a post in it may have."""
         return snowflake.first_id(self.from_ms)
 
     @property
     def end_id(self) -> int:
-        """The first id that is not missing: beyond it, or already repaired."""
+        """The first id above what is missing: the end of the gap, or of its part that is not repaired yet."""
         return snowflake.first_id(self.to_ms) if self.until_id is None else self.until_id
 
     def fields(self) -> dict[str, object]:
-        """Return it as JSON; what is not set is left out."""
+        """Return the gap as fields for JSON; what is not set is left out."""
         fields: dict[str, object] = {
             "from": snowflake.to_iso(self.from_ms),
             "to": snowflake.to_iso(self.to_ms),
@@ -108,7 +114,7 @@ class Gap:
         Read what `fields` gave.
 
         Raises:
-            AttributeError, KeyError, OverflowError, TypeError, ValueError: it is none.
+            AttributeError, KeyError, OverflowError, TypeError, ValueError: *fields* does not hold a gap.
         """
         until, closed, way = fields.get("until_id"), fields.get("closed_at"), fields.get("way")
         return cls(
@@ -132,9 +138,10 @@ class Coverage:
     """
     The source offset of one source partition.
 
-    *gaps* are disjoint and ascending; the last one may lie beyond *covered_to_ms*, until a connection has lasted long
-    enough to claim what comes after it.  *run* and *batch* make the offset of each transaction a new one: by them a
-    doubtful commit is recognised.  *rules* names the set of rules that are in force since the last connect.
+    *gaps* are disjoint and ascending.  The last one may lie beyond *covered_to_ms*, until a connection has lasted long
+    enough to claim the time after it.  *run* and *batch* make the offset of each transaction different from all others;
+    so the offsets topic shows whether a commit with unknown outcome took effect.  *rules* names the set of rules in
+    force since the last connect.
     """
 
     covered_from_ms: int | None = None
@@ -151,9 +158,9 @@ class Coverage:
 
     def connected(self, at_ms: int, *, reason: str, rules: str = "") -> "Coverage":
         """
-        Return the coverage once a connection is open since *at_ms*: what nobody heard before is a gap.
+        Return the coverage with a connection that was opened at *at_ms*: the time before it becomes a gap.
 
-        *reason* says why nobody listened, *rules* names those in force from now on.
+        *reason* says why nobody listened in that time; *rules* names the set of rules in force from now on.
         """
         begin = at_ms + MARGIN_MS
         if self.covered_to_ms is None:
@@ -163,7 +170,7 @@ class Coverage:
             if begin <= last.to_ms:
                 return replace(self, rules=rules)
             if self._may_grow(last):
-                # nothing was claimed since it began: it is one outage
+                # nothing was claimed since the last gap began, so both are one outage
                 grown = replace(last, to_ms=begin, state=GapState.OPEN, way=None, detail="")
                 return replace(self, gaps=(*self.gaps[:-1], grown), rules=rules)
         since = self.covered_to_ms if last is None else max(self.covered_to_ms, last.to_ms)
@@ -174,17 +181,19 @@ class Coverage:
 
     def heard(self, at_ms: int, *, connected_ms: int, settle_ms: int) -> "Coverage":
         """
-        Return the coverage once all that X had sent by *at_ms* is delivered, on a connection open since *connected_ms*.
+        Return the coverage once all that X had sent until *at_ms* is delivered.
+
+        The connection is open since *connected_ms*.
         """
         settled = at_ms - settle_ms
         if self.covered_to_ms is None or settled < connected_ms + MARGIN_MS or settled <= self.covered_to_ms:
             return self
-        if self.gaps and settled < self.gaps[-1].to_ms:  # X's clock is not what it was
+        if self.gaps and settled < self.gaps[-1].to_ms:  # X's clock was set back
             return self
         return replace(self, covered_to_ms=settled)
 
     def delivered(self, *, posts: int, dead_letters: int = 0) -> "Coverage":
-        """Return the coverage with so many more in the topics."""
+        """Return the coverage with so many more *posts* and *dead_letters* in the topics."""
         return replace(self, posts=self.posts + posts, dead_letters=self.dead_letters + dead_letters)
 
     def _may_grow(self, gap: Gap) -> bool:
@@ -197,21 +206,22 @@ class Coverage:
         return next((gap for gap in self.gaps if gap.from_ms == from_ms), None)
 
     def with_gap(self, changed: Gap) -> "Coverage":
-        """Return the coverage with *changed* in place of the gap that begins where it does."""
+        """Return the coverage with *changed* in place of the gap that begins at the same time."""
         return replace(self, gaps=tuple(changed if gap.from_ms == changed.from_ms else gap for gap in self.gaps))
 
     def without(self, closed: Gap) -> "Coverage":
-        """Return the coverage once the gap that begins where *closed* does is none any more."""
+        """Return the coverage without the gap that begins where *closed* does."""
         gaps = tuple(gap for gap in self.gaps if gap.from_ms != closed.from_ms)
-        # beyond `covered_to` there is nothing but gaps
+        # beyond `covered_to` there are only gaps, so it moves to the end of a closed one there
         covered_to = None if self.covered_to_ms is None else max(self.covered_to_ms, closed.to_ms)
         return replace(self, gaps=gaps, covered_to_ms=covered_to)
 
     def split(self, gap: Gap, at_ms: int) -> "Coverage":
         """
-        Return the coverage with *gap* made two, at *at_ms*, which lies inside it; what is counted stays above.
+        Return the coverage with *gap* divided at *at_ms*, which lies inside it.
 
-        If all above is in the topic, only what lies below is left, with what is counted.
+        The later part keeps the counts.  If all posts of the later part are in the topic, only the earlier part is
+        left, and has the counts.
         """
         parts: tuple[Gap, ...]
         if gap.end_id <= snowflake.first_id(at_ms):
@@ -273,9 +283,9 @@ def _ms(iso: str | None) -> int | None:
 
 def _bounded(gaps: tuple[Gap, ...]) -> tuple[Gap, ...]:
     """
-    Join the nearest neighbours while there are too many: more is shown, not less.
+    Join nearest neighbours while there are too many gaps; the joined gap also has the covered time between them.
 
-    Those under repair are joined only if there are no others, those with different rules likewise.
+    Gaps under repair, and neighbours with different rules, are joined only if there are no others.
     """
     while len(gaps) > MAX_GAPS:
         free = [

@@ -1,9 +1,9 @@
 """
-One source partition between its reader and the batches: what is delivered of it, what is missing, what it has cost.
+The state of one source partition: which posts are delivered, which times are missing, and what it has cost.
 
-    reader ── Connected, Arrival ──▶ Feed ──▶ records, and the offset that says so
-    filler ── Page ──────────────────▶ │
-                                       └──▶ coverage, closed gaps, rules in force: the offsets topic
+    task/reader ────────── Connected, Arrival ──▶ Feed ──▶ records, and the offset that says so
+    task/repair/repairer ── Page ────────────────▶ │
+                                                   └──▶ coverage, closed gaps, rules in force: the offsets topic
 """
 
 import hashlib
@@ -33,34 +33,38 @@ from connector.records.snowflake import created_ms, first_id, to_iso
 from connector.telemetry.events import Event, GapAccepted, GapLost, GapOpened, GapRepaired
 
 DEDUPE_MS = 360_000
-"""X sends a post again within minutes, a backfill up to 5 of them: so long before `covered_to` ids are remembered."""
+"""
+Ids of posts made up to this long before `covered_to` are remembered (ms).
+
+X sends a post again within minutes, and a backfill repeats up to 5 minutes.
+"""
 
 GAP_EDGE_MS = 60_000
-"""So much around a gap that is being repaired, beside the gap itself."""
+"""Ids created up to this long before and after a gap are loaded while the gap is repaired (ms)."""
 
 AHEAD_MS = 60_000
-"""A post that is made so far ahead of X's clock has a wrong id; what we know of that clock is not off by more."""
+"""A post made further ahead of X's clock than this has a wrong id (ms); we know that clock more exactly."""
 
 KEPT_GAPS = 100
-"""Closed gaps that are remembered."""
+"""So many closed gaps are remembered."""
 
 NOT_RUNNING = "not_running"
-"""The reason of a gap that begins with the start of a task: nobody ran it, so nobody knows more."""
+"""The reason of a gap that is found when a task starts: no worker ran the task, so no other reason is known."""
 
 BUDGET_DETAIL = "the budget was spent: not repaired by itself, only when somebody asks for it"
 
 OFFSET, REPAIRED, RULES = None, "repaired", "rules"
-"""The kinds of what the offsets topic keeps of one source partition."""
+"""The kinds of records that the offsets topic keeps for one source partition."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """
-    What a repair has found of the gap that begins at *from_ms*.
+    Posts that a repair has found of the gap that begins at *from_ms*.
 
-    *end_id* is what the gap's was when the repair asked for it.  *until_id*: once it is delivered, everything from
-    there up is; None for a piece in the middle.  *fetched* are the ids that X sent for it, if they are not just those
-    of its lines.  *unfound* says, with the last page, of which rules X cannot give anything, and why.
+    *end_id* is the gap's `end_id` when the repair asked X.  *until_id*: once this page is delivered, all posts of the
+    gap from this id upward are; None for a piece in the middle.  *fetched* are the ids that X sent for the page; None
+    if they are just those of its lines.  *unfound* is in the last page: the rules that X cannot search for, and why.
     """
 
     from_ms: int
@@ -75,10 +79,11 @@ class Page:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
     """
-    What became of the lines of some arrivals.
+    What the lines of some arrivals were converted to.
 
-    *fresh* are the ids of those that are posts for the topic, *again* of those that were delivered before, *newest_id*
-    the largest of all, 0 for none.  Not *whole*: it ended at a bad record that ends the task.
+    *fresh* are the ids of posts for the topic, *again* those of posts that were delivered before.  *newest_id* is the
+    largest of all ids, 0 if there are none.  *whole* is False if the conversion stopped at a bad record that ends the
+    task.
     """
 
     fresh: Sequence[int]
@@ -89,7 +94,7 @@ class Conversion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedSettings:
-    """*metered*: whether X charges; *others* are what the connector's other source partitions have spent."""
+    """*metered*: whether X charges; *others*: returns what the connector's other source partitions have spent."""
 
     task: TaskId
     settle_ms: int
@@ -100,9 +105,10 @@ class FeedSettings:
 
 class Feed:
     """
-    The state of one source partition: *coverage* is its source offset with all that was converted.
+    The state of one source partition.  Event loop.
 
-    *closed* are the last gaps that are none any more, *allowance* is what the reader thread may read.  Event loop.
+    *coverage* is its source offset with all posts that were converted until now, committed or not.  *closed* are the
+    last gaps that were repaired or accepted.  *allowance* says how much the reader thread may read.
     """
 
     def __init__(
@@ -115,10 +121,10 @@ class Feed:
         run: str,
     ) -> None:
         """
-        Begin with what is *kept* in the offsets topic, by kind.
+        Begin with the values that the offsets topic holds: *kept*, by kind.
 
         Raises:
-            FatalError: it cannot be read.
+            FatalError: one of them cannot be read.
         """
         self.partition = partition
         self._settings, self._emit = settings, emit
@@ -128,12 +134,12 @@ class Feed:
         self._rules_now: Callable[[], Sequence[HeldRule]] = tuple
         self.written: dict[str | None, bytes | None] = dict(kept)
         self.changed = False
-        """Something has changed that is to be committed soon, posts or not."""
+        """Something has changed that is to be committed soon, even if no posts come."""
         self.ahead = False
-        """Something was handed over that no offset tells of yet."""
+        """Posts were handed over, and no offset counts them yet."""
         self._said = self.coverage
         self.repairing: Gap | None = None
-        """The gap whose ids have to be remembered."""
+        """The gap under repair, whose ids have to be remembered."""
         self.backfilling = False
         self._backfilled_ms = 0  # when the last post came that is older than the connection
         self.connected: Connected | None = None
@@ -145,22 +151,22 @@ class Feed:
 
     @property
     def now_ms(self) -> int:
-        """X's clock, as far as it is known."""
+        """The time by X's clock, as far as it is known (UNIX ms)."""
         return self.x_ms(clock.now())
 
     def x_ms(self, at: float) -> int:
-        """Return the time of X's clock at *at* (`clock.now`)."""
+        """Return the time that X's clock showed at *at* (`clock.now`), in UNIX ms."""
         skew = self.connected.skew_secs if self.connected is not None else 0.0
         return int((at + skew) * 1000)
 
     # -- from the stream
 
     def follow_rules(self, rules: Callable[[], Sequence[HeldRule]]) -> None:
-        """Ask *rules* at each connect which are in force."""
+        """From now on ask *rules* at each connect which rules are in force."""
         self._rules_now = rules
 
     def on_connected(self, connected: Connected) -> None:
-        """Take in that a connection was opened: what nobody heard before it is a gap."""
+        """Take note that a connection was opened: the time before it, in which nobody listened, is a gap."""
         self.connected = connected
         self._end_backfill()
         before = self.coverage
@@ -169,7 +175,7 @@ class Feed:
         after = before.connected(self.x_ms(connected.at), reason=reason, rules=rules)
         last = after.gaps[-1] if after.gaps else None
         if last is not None and after.gaps != before.gaps:
-            # asked for before X's clock was known, or too late, it may not reach back far enough
+            # a backfill asked for before X's clock was known, or too late, may not reach back to the gap's begin
             if connected.backfill_minutes and last.seconds <= connected.backfill_minutes * 60:
                 last = replace(last, state=GapState.REPAIRING, way=Way.BACKFILL)
                 self.backfilling = True
@@ -182,7 +188,7 @@ class Feed:
         self.changed = True
 
     def _end_backfill(self) -> None:
-        """What a connection did not live to claim is for the next one, or for another way."""
+        """Open the gap again whose backfill was not complete: the next connection or another way repairs it."""
         self.backfilling = False
         for gap in self.coverage.gaps:
             if gap.way is Way.BACKFILL and gap.state is GapState.REPAIRING:
@@ -190,15 +196,15 @@ class Feed:
 
     @property
     def backfilled_until_id(self) -> int:
-        """The id below which posts of the stream come by a backfill, made before the connection; 0 without one."""
+        """Posts of the stream with smaller ids are older than the connection: a backfill brings them; 0 without one."""
         return first_id(self._connected_ms()) if self.backfilling else 0
 
     def take(self, arrivals: Sequence[Arrival], became: Conversion) -> None:
         """
-        Claim what *arrivals* prove, whose lines *became* that.
+        Take in *arrivals*, whose lines were converted to *became*, and claim the time that they prove.
 
-        All of them have lines, or it is one keep-alive.  Together they prove what one arrival would that brought all
-        of it when the last was read.
+        All of them have lines, or there is one, and it is a keep-alive.  Together they prove the same as one arrival
+        with all their lines that was read when the last of them was.
         """
         last = arrivals[-1]
         billed = 0
@@ -225,19 +231,20 @@ class Feed:
         return replace(gap, posts=gap.posts + posts, billed=gap.billed + billed, mills=mills)
 
     def delivered(self, *, posts: int, dead_letters: int) -> None:
-        """Count what is about to be delivered."""
+        """Count posts and dead letters that are about to be delivered."""
         self.ahead = self.ahead or bool(posts or dead_letters)
         self.coverage = self.coverage.delivered(posts=posts, dead_letters=dead_letters)
 
     def refused(self, posts: int) -> None:
-        """Count that so many *posts* that were about to be delivered have become dead letters."""
+        """Count so many *posts* as dead letters: they were about to be delivered, and the topic refused them."""
         self.coverage = self.coverage.delivered(posts=-posts, dead_letters=posts)
 
     def without_claims(self, committed: Coverage, dropped: int) -> Coverage:
         """
-        Return the offset of a task that ends: what is *committed* with the posts delivered since, and no more covered.
+        Return the last offset of a task that ends because of a refused post.
 
-        *dropped* posts that were about to be delivered are not.
+        It covers the same time as the *committed* offset, and counts the posts delivered since, without the *dropped*
+        posts that were about to be delivered.
         """
         now = self.coverage
         return replace(
@@ -253,8 +260,9 @@ class Feed:
         """
         Move `covered_to` as far as *arrival* proves.
 
-        A keep-alive comes when X has nothing to send: if it was the last in the socket, all up to it was heard.  A post
-        may be an old one that waited, here or at X; but X had reached the time at which it was made.
+        X sends a keep-alive when it has nothing else to send.  If nothing followed it in the socket, all that X sent
+        before it was read.  A post proves less, as it may have waited here or at X: only that X had reached the time at
+        which the post was made.
         """
         at_ms = self.x_ms(arrival.at)
         if arrival.lines:
@@ -266,7 +274,7 @@ class Feed:
             return
         settle_ms = self._settings.settle_ms
         self.coverage = self.coverage.heard(at_ms, connected_ms=self._connected_ms(), settle_ms=settle_ms)
-        # X repeats old posts first, "generally": it is through when none has come for as long as posts may be late
+        # X "generally" repeats old posts first: a backfill is over once none has come for as long as posts may be late
         if self.backfilling and at_ms - self._backfilled_ms > settle_ms + MARGIN_MS:
             self.backfilling = False
             for gap in self.coverage.gaps:
@@ -282,23 +290,23 @@ class Feed:
 
     def take_page(self, page: Page, became: Conversion, *, known: Container[int]) -> None:
         """
-        Write down how far the repair has come with *page*, whose lines *became* that.
+        Take in *page*, whose lines were converted to *became*, and write down how far the repair has come.
 
-        *known* are those of the ids fetched for it that the ledger knew before.
+        *known* are the ids, of those fetched for the page, that the ledger knew before.
         """
-        self.changed = True  # whatever comes of it: a batch without an offset could not be told from one that is in
+        self.changed = True  # in any case: whether a batch is in the topic is only known by its offset
         gap = self.coverage.gap_at(page.from_ms)
         billed = 0
         if self._settings.metered and page.fetched is not None:
             billed = self._bills.found(self.now_ms, page.fetched, delivered=known)
         if not became.whole:
-            return  # the task ends with it, and the next one repairs again from here
+            return  # the task ends with this page, and its next owner repairs again from here
         if self._settings.metered and page.fetched is None:
             billed = self._bills.streamed(self.now_ms, fresh=became.fresh, again=became.again)
         self._bill(billed)
-        if gap is None or gap.end_id != page.end_id:  # it is accepted, or has grown by what nobody asked for
+        if gap is None or gap.end_id != page.end_id:  # accepted, or grown by what X was not asked for
             for other in self.coverage.gaps:
-                if other.from_ms <= page.from_ms < other.to_ms:  # its posts are in the ledger under a repair's time
+                if other.from_ms <= page.from_ms < other.to_ms:  # in the ledger its posts have the time of a repair
                     self.coverage = self.coverage.with_gap(self._grown(other, len(became.fresh), billed))
             return
         gap = replace(
@@ -318,7 +326,7 @@ class Feed:
     # -- gaps
 
     def close(self, gap: Gap, state: GapState) -> None:
-        """Let *gap* be none any more: it is repaired, or accepted."""
+        """Remove *gap* from the coverage: it is repaired, or accepted."""
         closed = replace(gap, state=state, detail="", until_id=None, closed_ms=self.now_ms)
         self.coverage = self.coverage.without(gap)
         self.closed = (*self.closed, closed)[-KEPT_GAPS:]
@@ -330,7 +338,7 @@ class Feed:
             self._emit(GapRepaired(**self._event_of(gap), way=gap.way or "", posts=gap.posts, cost_usd=cost))
 
     def lose(self, gap: Gap, detail: str) -> None:
-        """Give *gap* up, until somebody asks for another try."""
+        """Give *gap* up, until an operator asks for another try."""
         self.coverage = self.coverage.with_gap(replace(gap, state=GapState.LOST, detail=detail, until_id=None))
         self.changed = True
         self._emit(GapLost(**self._event_of(gap), detail=detail))
@@ -346,37 +354,37 @@ class Feed:
         }
 
     def change(self, gap: Gap) -> None:
-        """Write *gap* down as it is now."""
+        """Replace the gap that begins where *gap* does by *gap*."""
         if self.coverage.gap_at(gap.from_ms) != gap:
             self.coverage = self.coverage.with_gap(gap)
             self.changed = True
 
     def split(self, gap: Gap, at_ms: int) -> None:
-        """Make two of *gap*."""
+        """Divide *gap* into two gaps, at *at_ms*."""
         self.coverage = self.coverage.split(gap, at_ms)
         self.changed = True
 
     def rules_in(self, gap: Gap) -> Sequence[HeldRule]:
-        """Return the rules that were in force in *gap*; those of now where that is not known."""
+        """Return the rules that were in force in *gap*; the present ones if that is not known."""
         return self._rule_sets.get(gap.rules) or self._rule_sets.get(self.coverage.rules) or tuple(self._rules_now())
 
     # -- money
 
     def tell_allowance(self) -> None:
-        """Let the reader thread know what was spent by now, by whomever of the connector."""
+        """Let the reader thread know what all source partitions of the connector have spent until now."""
         if self._settings.budget:
             skew_secs = self.connected.skew_secs if self.connected is not None else 0.0
             self.allowance.tell(self.coverage.spent, self._settings.others(), skew_secs)
 
     def budget_reached(self) -> BudgetReached | None:
-        """Return why nothing more may be bought, None while something may."""
+        """Return why nothing more may be bought; None while something may."""
         settings = self._settings
         return (
             reached(settings.budget, self.coverage.spent, settings.others(), self.now_ms) if settings.budget else None
         )
 
     def take_billed(self) -> int:
-        """Return how many posts X has billed since this was asked last."""
+        """Return how many posts X has billed since the last call."""
         billed, self._billed = self._billed, 0
         return billed
 
@@ -396,9 +404,10 @@ class Feed:
 
     def id_ranges(self, committed: Coverage) -> list[tuple[int, int]]:
         """
-        Return the ranges of ids that can come again: the last minutes of what is *committed*, and the gap under repair.
+        Return the ranges of ids that may come again: the last minutes of the *committed* offset, the gap under repair.
 
-        A repair that begins reads the ledger in Kafka: what is on its way there must not be forgotten, however old.
+        It must be the committed offset: a repair that begins reads the ledger in Kafka, and ids that are still on their
+        way there must not be forgotten, however old they are.
         """
         since = _wanted_from_ms(committed)
         ranges = [(0 if since is None else first_id(since), 1 << 63)]
@@ -411,16 +420,16 @@ class Feed:
 
     @property
     def moved(self) -> bool:
-        """Whether the offset has something new to say, and be it only that nothing came."""
+        """Whether the offset differs from the one written last, be it only in `covered_to`."""
         return self.coverage != self._said
 
     def forget_written(self) -> None:
-        """Let all of it be written again: the topic has lost it."""
+        """Let all values be written again: the offsets topic has lost them."""
         self.written = {}
         self.changed = True
 
     def writes(self, key_of: Callable[[SourcePartition, str | None], bytes]) -> list[OffsetWrite]:
-        """Return what the offsets topic has to say from now on: the offset always, the rest where it has changed."""
+        """Return what to write into the offsets topic: always the offset, and the other kinds that have changed."""
         self.changed = self.ahead = False
         values: dict[str | None, bytes | None] = {}
         if self.coverage.covered_to_ms is not None or self.coverage.posts or self.coverage.dead_letters:
@@ -456,11 +465,12 @@ def _wanted_from_ms(coverage: Coverage) -> int | None:
 
 def ledger_write(ids: Sequence[int], source: Way | None, *, now_ms: int) -> LedgerWrite:
     """
-    Return the record of the ledger for *ids*, which are not none.
+    Return the record of the ledger for *ids*, of which there is at least one.
 
-    Its time is the newest one's.  An id that lies ahead of all clocks does not count for that: Kafka might refuse the
-    record, would keep it for ever, and whoever reads up to some time would stop there.  *now_ms* is by X's clock: by
-    this host's, which may be slow, sane ids would lie ahead, and who reads from their time on would miss the record.
+    Its timestamp is the creation time of the newest id.  Ids that lie ahead of X's clock do not count for that: Kafka
+    might refuse a record with such a timestamp, or keep it for ever, and a reader that reads up to some time would stop
+    there.  *now_ms* must be by X's clock.  By this host's clock, which may be slow, good ids would seem to lie ahead:
+    the record would get too early a timestamp, and a reader that begins at the time of these ids would miss it.
     """
     newest_ms = created_ms(max(ids))
     if newest_ms > now_ms + AHEAD_MS:

@@ -1,8 +1,8 @@
 """
-What does X charge, and when is it enough?  (Pure.)
+What does X charge, and when is a budget reached?  (Pure.)
 
-X bills a post that it sends once per UTC day (docs.x.com: pricing), by stream, replay or search alike.  Money is
-counted in thousandths of a dollar, of which every price of X is a multiple.
+X bills each post once per UTC day (docs.x.com: pricing), no matter whether a stream, a replay or a search sent it.
+Money is counted in thousandths of a dollar (mills), as every price of X is a multiple of that.
 """
 
 import math
@@ -17,13 +17,13 @@ from connector.errors import BudgetReached
 from connector.records.snowflake import first_id
 
 MILLS = 1000
-"""In a dollar."""
+"""Mills in a dollar."""
 
 POST_MILLS = 5
-"""A post (docs.x.com: pricing, 2026)."""
+"""The price of a post (docs.x.com: pricing, 2026)."""
 
 USER_MILLS = 10
-"""A user that came with it, because an expansion asked for users."""
+"""The price of a user object that X sends with a post, if an expansion asks for users."""
 
 DAY_MS = 86_400_000
 
@@ -49,15 +49,15 @@ class Spend:
         )
 
     def posts_on(self, day: str) -> int:
-        """Return the posts billed on *day*, if it is the last day of which anything is known."""
+        """Return the posts billed on *day* if this spend is of that day, else 0."""
         return self.posts if self.day == day else 0
 
     def mills_in(self, month: str) -> int:
-        """Return what was billed in *month*, if it is the last one."""
+        """Return the mills billed in *month* if this spend is of that month, else 0."""
         return self.mills if self.month == month else 0
 
     def fields(self) -> dict[str, object]:
-        """Return what the source offset says of it."""
+        """Return the fields of the source offset that hold this."""
         return {"day": self.day, "posts": self.posts, "month": self.month, "usd": self.mills / MILLS}
 
     @classmethod
@@ -66,7 +66,7 @@ class Spend:
         Read what `fields` gave.
 
         Raises:
-            KeyError, OverflowError, TypeError, ValueError: it is none.
+            KeyError, OverflowError, TypeError, ValueError: *fields* does not hold a spend.
         """
         return cls(
             day=str(fields["day"]),
@@ -78,10 +78,10 @@ class Spend:
 
 def mills_of(usd: Any) -> int:
     """
-    Read a price that a record of ours tells.
+    Read a price, in dollars, out of one of our own records.
 
     Raises:
-        TypeError, ValueError: it is none.
+        TypeError, ValueError: *usd* is not a price.
     """
     mills = float(usd) * MILLS
     if not math.isfinite(mills):
@@ -91,7 +91,7 @@ def mills_of(usd: Any) -> int:
 
 NOTHING_SPENT = Spend()
 _COUNT_MAX = 2**63 - 1
-"""The largest number that orjson writes for us."""
+"""The largest number that we let orjson write."""
 
 
 def count_of(value: Any) -> int:
@@ -99,7 +99,7 @@ def count_of(value: Any) -> int:
     Read a count out of the JSON of a source offset.
 
     Raises:
-        OverflowError, TypeError, ValueError: it is none.
+        OverflowError, TypeError, ValueError: *value* is not a count.
     """
     count = int(value)
     if not 0 <= count <= _COUNT_MAX:
@@ -109,10 +109,11 @@ def count_of(value: Any) -> int:
 
 class Bills:
     """
-    Which of the posts that X sends today has it billed already?
+    Which of the posts that X sends today are billed already?
 
-    A post made today that was delivered before was billed then.  Others, made on an earlier day or found by a search,
-    are remembered until midnight; over a restart that memory is lost, and such a post, come again, counts twice.
+    A post that was made today and delivered before was billed at that time.  Posts made on an earlier day, or found by
+    a search, are remembered here until midnight.  A restart loses this memory: if such a post comes again, it counts
+    twice.
     """
 
     def __init__(self) -> None:
@@ -121,18 +122,18 @@ class Bills:
         self._sent = Ledger()
 
     def streamed(self, now_ms: int, *, fresh: Sequence[int], again: Iterable[int] = ()) -> int:
-        """Return how many posts of a stream are billed at *now_ms*: *fresh* are new, those *again* were delivered."""
+        """Return how many posts of a stream X bills at *now_ms*: *fresh* are new, *again* were delivered before."""
         self._begin(now_ms)
         if fresh and not len(self._sent) and min(fresh) >= self._today_id:
             billed = len(fresh)
-        else:  # one made today need not be remembered: from now on it counts as delivered
+        else:  # a post made today need not be remembered: from now on it counts as delivered
             billed = sum(
                 post_id not in self._sent if post_id >= self._today_id else self._is_new(post_id) for post_id in fresh
             )
         return billed + sum(post_id < self._today_id and self._is_new(post_id) for post_id in again)
 
     def found(self, now_ms: int, ids: Iterable[int], *, delivered: Container[int]) -> int:
-        """Return how many of *ids*, which a search found at *now_ms* and perhaps twice, are billed."""
+        """Return how many of *ids* X bills: a search found them at *now_ms*, some perhaps twice."""
         self._begin(now_ms)
         return sum(
             not (post_id >= self._today_id and post_id in delivered) and self._is_new(post_id) for post_id in ids
@@ -151,7 +152,7 @@ class Bills:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What a connector may spend; None is no limit."""
+    """What a connector may spend; None means no limit."""
 
     posts_per_day: int | None = None
     mills_per_month: int | None = None
@@ -162,7 +163,7 @@ class Budget:
         return self.posts_per_day is not None or self.mills_per_month is not None
 
     def left(self, spends: Collection[Spend], now_ms: int) -> int | None:
-        """Return how many more posts fit in after *spends*, those of all source partitions; None without a limit."""
+        """Return how many more posts the budget allows after *spends* of all source partitions; None without limit."""
         day = day_of(now_ms)
         room = []
         if self.posts_per_day is not None:

@@ -2,8 +2,8 @@
 How long to wait after which error?
 
 The waits follow docs.x.com (handling-disconnections): network errors at once and then linear from 250 ms to 16 s,
-HTTP errors doubling from 5 s to 320 s, 429 until the window's reset or else doubling from 60 s.  A reset that X names
-again and again does not keep the waits short: from the second 429 in a row on they grow in any case.
+HTTP errors doubling from 5 s to 320 s, 429 until the window's reset, or doubling from 60 s if X names none.  From the
+second 429 in a row on the waits grow in any case, even if X names an early reset each time.
 """
 
 from collections import deque
@@ -33,7 +33,7 @@ RESET_MARGIN_SECS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Waits in seconds: *first*, then `+ step` and `* factor` each time, at most *cap*; up to *jitter* of it added."""
+    """Waits in seconds: *first*, *second*, then `+ step` or `* factor`, at most *cap*; up to *jitter* of it added."""
 
     first: float
     second: float
@@ -57,19 +57,19 @@ class Schedule:
 SCHEDULES: dict[type[ConnectorError], Schedule] = {
     # at once the first time: the docs ask for it after an established connection drops
     ConnectionLost: Schedule(first=0.0, second=0.25, step=0.25, cap=16.0),
-    # jitter, so that a fleet does not come back in step after an outage
+    # jitter, so that many connectors do not come back at the same moment after an outage
     ServiceUnavailable: Schedule(first=5.0, second=10.0, factor=2.0, cap=320.0, jitter=0.1),
-    # with a reset header one step behind, see `Backoff.wait`
+    # if there is a reset header, these waits begin one failure later, see `Backoff.wait`
     RateLimited: Schedule(first=60.0, second=120.0, factor=2.0, cap=RESET_SECS_MAX, jitter=0.1),
-    # a ghost that is not ours to remove: its slot frees after seconds to hours
+    # another connection has the slot, and is not ours to end; X frees it after seconds to hours
     ConnectionTaken: Schedule(first=20.0, second=30.0, step=10.0, cap=120.0, jitter=0.1),
-    # of a repair only: the live stream ends with it, and says so
+    # for repairs only: the live stream ends with this error, and reports it
     TokenRejected: Schedule(first=60.0, second=60.0, cap=60.0),
-    # somebody has to give it; not below the pause after which a worker has heard that its tasks have moved
+    # a person has to grant it; not less than the time in which a worker learns that its tasks have moved
     RightMissing: Schedule(first=3.0, second=5.0, factor=2.0, cap=30.0),
-    # of a repair only: Kafka does not let it read which posts of the gap are in the topic
+    # for repairs only: the ledger cannot be read, which says which posts of the gap are in the topic
     DeliveryFailed: Schedule(first=1.0, second=2.0, factor=2.0, cap=60.0, jitter=0.1),
-    # credits are bought by people, caps reset by the calendar
+    # a person buys credits; caps are reset by the calendar
     OutOfCredit: Schedule(first=3600.0, second=3600.0, cap=3600.0),
 }
 
@@ -81,9 +81,9 @@ def schedule_of(error: ConnectorError) -> Schedule:
 
 class Backoff:
     """
-    The waits of one connection's failures in a row.
+    The waits after failures in a row of one connection.
 
-    Each class of error is counted on its own; `reset` is for delivered records, not for an opened connection.
+    Each class of error is counted on its own.  Call `reset` when records were delivered, not when a connection opens.
     """
 
     def __init__(self, random: Random | None = None) -> None:
@@ -99,7 +99,7 @@ class Backoff:
         schedule = schedule_of(error)
         attempt = self._attempts[schedule] = self._attempts.get(schedule, 0) + 1
         if isinstance(error, RateLimited) and (secs := error.secs_left(now)) is not None:
-            # the first time X is believed: its window may have ended just now
+            # the first time only X's reset counts: its window may end just now
             grown = schedule.wait(attempt - 1, self._random) if attempt > 1 else 0.0
             return attempt, max(secs + RESET_MARGIN_SECS, grown)
         if isinstance(error, BudgetReached):
@@ -112,7 +112,7 @@ class Backoff:
 
 
 class ConnectFloor:
-    """Never more than one connect a second over any ten: a stream that closes at once must not be hammered."""
+    """Allows at most ten connects in any ten seconds, in case X closes each connection at once."""
 
     def __init__(self) -> None:
         self._connects: deque[float] = deque([-inf] * CONNECTS_PER_WINDOW, maxlen=CONNECTS_PER_WINDOW)

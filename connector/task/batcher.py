@@ -1,8 +1,8 @@
 """
-What the source partitions of a task have for Kafka becomes a batch.
+Makes the next batch of a task out of what its source partitions have for Kafka.
 
-    buffers ─▶ drained ─▶ converted ─┐
-    fillers ─▶ a page  ─▶ converted ─┴─▶ records, dead letters, ledger, offsets ─▶ Pending
+    buffers   ─▶ drained ─▶ converted ─┐
+    repairers ─▶ a page  ─▶ converted ─┴─▶ records, dead letters, ledger, offsets ─▶ Pending
 """
 
 import asyncio
@@ -26,12 +26,12 @@ from connector.telemetry.events import DuplicatesDropped, Event, RecordDropped
 FORGET_SECS = 1.0
 
 POSTS_AT_ONCE = 512
-"""Posts that are converted before the event loop has its turn: about half a millisecond in Python."""
+"""After so many posts the conversion lets the event loop do other work: about half a millisecond in Python."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """One source partition of a task: what is read of it, what became of that, and what fills its gaps."""
+    """One source partition of a task: its reader, its state (`Feed`), and the repairer of its gaps (`Filler`)."""
 
     reader: Reader
     feed: Feed
@@ -39,7 +39,7 @@ class Partition:
 
     @property
     def outage_secs(self) -> float:
-        """For how long, by X's clock, an outage goes on that is no gap yet."""
+        """How long the present outage lasts by X's clock; 0 if there is none.  It is not a gap yet."""
         coverage = self.feed.coverage
         if self.reader.connected is not None or coverage.covered_to_ms is None:
             return 0.0
@@ -54,7 +54,7 @@ class GathererSettings:
     task: TaskId
     batch_max_records: int
     offset_interval_secs: float
-    """While posts come, offsets are written as often; 0: with each batch."""
+    """The time between writes of the offsets while posts come; 0: they are written with each batch."""
     dead_letter_topic: str | None
     mills_each: int
     """What X charges for a post, in thousandths of a dollar."""
@@ -62,10 +62,10 @@ class GathererSettings:
 
 class Gatherer:
     """
-    Makes the batches of one task; *committed* tells what the offset of a feed in Kafka covers.
+    Makes the batches of one task; *committed* returns the coverage of a `Feed` that is committed in Kafka.
 
-    *size_bytes* are taken out of the buffers and not in a batch yet, *built_at* is when the last batch was made
-    (monotonic seconds).
+    *size_bytes* is the memory of posts that were taken out of the buffers and are not in a batch yet.  *built_at* is
+    when the last batch was made (monotonic seconds).
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Gatherer:
 
     @property
     def owed_secs(self) -> float:
-        """After how many seconds offsets are due whose posts went ahead of them; infinite if there are none."""
+        """Seconds until the offset of posts sent without it must follow; infinite if there are no such posts."""
         if not self._owed_ids:
             return math.inf
         return max(self._offsets_at + self._settings.offset_interval_secs - time.monotonic(), 0.0)
@@ -96,9 +96,10 @@ class Gatherer:
         self, partitions: Sequence[Partition], *, prove: bool, quiet: bool
     ) -> tuple[Pending | None, ToleranceExceeded | None]:
         """
-        Return the next batch of *partitions*, None if there is nothing, and the bad record that ends the task.
+        Return the next batch of *partitions*, and the bad record that ends the task; None for each that there is not.
 
-        With *prove* each offset is written, with *quiet* also one that says only that time has passed.
+        With *prove* all offsets are written.  With *quiet* also those are that have changed in nothing but the time
+        that they cover.
         """
         self._measure()
         taken = _Taken()
@@ -139,11 +140,11 @@ class Gatherer:
                 continue
             convert(feed, item, self._converter, result)
             if result.error is not None:
-                break  # the offset stays before the line that ends the task
+                break  # the offset must not pass the line that ends the task
             fresh += sum(len(arrival.lines) for arrival in item)
             if fresh >= POSTS_AT_ONCE:
                 fresh = 0
-                await asyncio.sleep(0)  # the commit in flight sends its next request meanwhile
+                await asyncio.sleep(0)  # so that the commit in flight can send its next request
         feed.delivered(posts=len(result.records), dead_letters=len(result.dead_letters))
         return result
 
@@ -173,11 +174,11 @@ class Gatherer:
         )
 
     def _measure(self) -> None:
-        """Let the converter know what the topics take, as far as the sink has heard."""
+        """Tell the converter the largest records that the topics take, as far as the sink knows."""
         self._converter.limit(self._sink.max_record_bytes, self._sink.max_dead_letter_bytes)
 
     def letters_of(self, pending: Pending, refused: Mapping[int, str]) -> dict[int, DeadLetter]:
-        """Return dead letters of the records of *pending* at the places of *refused*, which says why; all are told."""
+        """Return the dead letters for the records of *pending* that were *refused* (place: reason), and emit events."""
         self._measure()
         at = min((came for came, _, _ in pending.waits), default=clock.now())
         told = Converted()
@@ -190,23 +191,23 @@ class Gatherer:
         return letters
 
     def fitting(self, letters: Iterable[DeadLetter]) -> tuple[DeadLetter, ...]:
-        """Return *letters*, cut to what the dead letter topic takes by now."""
+        """Return *letters*, cut to the size that the dead letter topic takes at present."""
         self._measure()
         return tuple(map(self._converter.fitting, letters))
 
     async def _encoded(self, batch: Batch) -> Any:
         try:
             return await self._sink.encode(batch)
-        except DeliveryFailed:  # it is out of the buffers: the outbox keeps it, and meets the error when it delivers
+        except DeliveryFailed:  # the posts have left the buffers: `in_flight` keeps them, and fails when it delivers
             return NOT_BUILT
 
     def disown(self, ids: Collection[int]) -> None:
-        """Let *ids* go, which were handed over and are not in the topic."""
+        """Forget *ids*, which were handed over: the topic has refused their posts."""
         self._owed_ids = [post_id for post_id in self._owed_ids if post_id not in ids]
 
     @property
     def owed_ids(self) -> Sequence[int]:
-        """Ids that were handed over and are in no record of the ledger yet."""
+        """Ids of posts that were handed over; no record of the ledger holds them yet."""
         return self._owed_ids
 
     def _ledger_of(self, found: Sequence[tuple[Sequence[int], Way]], now_ms: int) -> Iterator[LedgerWrite]:
@@ -243,7 +244,7 @@ class Gatherer:
 
 
 def convert(feed: Feed, arrivals: Sequence[Arrival], converter: Converter, result: Converted) -> None:
-    """Convert *arrivals* of the stream of *feed* behind what *result* holds, and let *feed* claim what they prove."""
+    """Convert *arrivals* of the stream of *feed*, add them to *result*, and let *feed* claim what they prove."""
     before, again = len(result.ids), len(result.again)
     until_id = feed.backfilled_until_id
     converter.convert(arrivals, result, source=Way.BACKFILL.encode() if until_id else None, until_id=until_id)
@@ -269,12 +270,12 @@ def convert_page(feed: Feed, page: Page, converter: Converter) -> Converted:
 
 
 def intolerable(reason: str) -> ToleranceExceeded:
-    """Return what ends a task that tolerates no bad record."""
+    """Return the error that ends a task with `errors.tolerance=none`."""
     return ToleranceExceeded(f"{reason}; errors.tolerance=all would keep it aside")
 
 
 def _together(drained: Sequence[Arrival | Connected]) -> Iterator[Sequence[Arrival] | Connected]:
-    """Yield *drained* with small arrivals that follow each other together: each turn of the work has its price."""
+    """Yield *drained*, with small arrivals in groups: to convert a group costs less than to convert each alone."""
     group: list[Arrival] = []
     posts = 0
     for item in drained:
@@ -294,7 +295,7 @@ def _together(drained: Sequence[Arrival | Connected]) -> Iterator[Sequence[Arriv
 
 
 class _Taken:
-    """What the partitions of a task give to one batch."""
+    """What the source partitions of a task give to one batch."""
 
     def __init__(self) -> None:
         self.results: list[tuple[Converted, Way | None]] = []
@@ -309,7 +310,7 @@ class _Taken:
         self.error: BadRecord | None = None
 
     def add(self, result: Converted, source: Way | None) -> None:
-        """Add what was read from the stream, or found by a repair, the *source*."""
+        """Add what was read from the stream (*source* is None), or what a repair found by the way *source*."""
         self.results.append((result, source))
         self.records += result.records
         self.letters += result.dead_letters

@@ -2,10 +2,10 @@
 The one crossing from the reader thread to the event loop.
 
     reader thread ── put ──▶ [ bounded in bytes ] ── drain ──▶ event loop
-         blocks while full        wakes the loop once per drain
-                                  says when it drains by itself
+         blocks while full        wakes the loop once for each drain
 
-A full buffer blocks the reader and so the socket: X may cut us off then, which is an event with a name.
+The loop says in advance when it will drain without being woken.  A full buffer blocks the reader thread, and so the
+socket; X may then end the connection.
 """
 
 import threading
@@ -16,17 +16,18 @@ from collections.abc import Callable
 from connector.records.record import Arrival, Connected
 
 BATCHES = 3
-"""One is being committed, one is built, one is read: each has its share of the bytes."""
+"""Batches that share the bytes: one is being committed, one is being built, one is being read."""
 
 
 class Buffer:
     """
-    Arrivals in the order of the socket, and before those of each connection that it was opened.
+    Arrivals in the order of the socket; before those of a connection stands a `Connected`.
 
-    With what the loop has taken and still holds they have at most *max_bytes*; a single larger one is let in alone.
+    They take at most *max_bytes*, together with what the loop has taken out and not delivered yet.  A single arrival
+    that is larger is let in if there is nothing else.
 
-    *wake* is called from the reader thread when something was put into a buffer that the loop had drained and will not
-    drain by itself, and when *full_posts* lines wait; it must be thread-safe (`loop.call_soon_threadsafe`).
+    *wake* is called in the reader thread when something was put into a buffer that the loop had drained, unless the
+    loop will drain by itself; and when *full_posts* lines wait.  It must be thread-safe (`loop.call_soon_threadsafe`).
     """
 
     def __init__(self, max_bytes: int, wake: Callable[[], None], *, full_posts: int) -> None:
@@ -44,7 +45,7 @@ class Buffer:
 
     @property
     def full(self) -> bool:
-        """Whether a full batch waits: so many posts, or as many bytes as one of the three batches that are held."""
+        """Whether a full batch waits: `full_posts` posts, or a third of `max_bytes`."""
         return self._posts >= self.full_posts or self._bytes >= self._full_bytes
 
     @property
@@ -53,12 +54,12 @@ class Buffer:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of memory that lines take which wait for the loop."""
+        """Bytes of memory that the waiting lines take."""
         return self._bytes
 
     @property
     def posts(self) -> int:
-        """Lines waiting for the loop."""
+        """How many lines wait for the loop."""
         return self._posts
 
     def put(self, arrival: Arrival) -> None:
@@ -77,18 +78,18 @@ class Buffer:
             self._wake()
 
     def hold(self, size_bytes: int) -> None:
-        """Say how many bytes the loop holds that it has taken from here and not delivered yet.  Event loop."""
+        """Set how many bytes the loop has taken out and not delivered yet.  Event loop."""
         with self._lock:
             self._held = size_bytes
             self._room.notify_all()
 
     def will_drain(self, at: float) -> None:
-        """Let it be known that the loop will drain soon after *at* (monotonic seconds), woken or not.  Event loop."""
+        """Say that the loop will drain soon after *at* (monotonic seconds) without being woken.  Event loop."""
         self._drained_at = at
 
     def drain(self, max_posts: int) -> list[Arrival | Connected]:
         """
-        Take whole arrivals, oldest first, until they have *max_posts* lines or fill a batch; from now on they are held.
+        Take whole arrivals, oldest first, until they have *max_posts* lines or fill a batch; their bytes count as held.
 
         Event loop; never blocks for long.
         """
@@ -109,7 +110,7 @@ class Buffer:
         return drained
 
     def put_connected(self, connected: Connected) -> None:
-        """Add that a connection was opened; never blocks.  Reader thread."""
+        """Add a `Connected`, when a connection was opened; never blocks.  Reader thread."""
         with self._lock:
             self._arrivals.append(connected)
             woken, self._woken = self._woken, True
@@ -117,7 +118,7 @@ class Buffer:
             self._wake()
 
     def release(self) -> None:
-        """Let a blocked `put` finish, and all later ones: what was read is not lost at a stop.  Any thread."""
+        """Let a blocked `put` and all later ones finish, so that a stop loses nothing that was read.  Any thread."""
         with self._lock:
             self._unbounded = True
             self._room.notify_all()

@@ -1,12 +1,13 @@
 """
-`print=true`: each delivered post on standard output, one line a post: time, author, text.
+Prints each delivered post to standard output with `print=true`, in one line: time, author, text.
 
     event loop ── show ──▶ [ batches, bounded in bytes ] ──▶ one thread ──▶ standard output
                   never waits                                may be blocked for ever
 
-Printing never delays delivery or the end of the process.  A terminal that stands still, a slow pipe or a full disk
-costs lines, which are counted; a pipe that nobody reads any more, or a closed output, ends printing.  The thread writes
-to the file descriptor itself: were it blocked inside `sys.stdout`, the interpreter's end would wait for that.
+Printing never delays delivery or the end of the process.  If a terminal stands still, a pipe is slow or a disk is full,
+lines are not printed, and counted.  If the reader of a pipe has ended, or the output is closed, printing ends.  The
+thread writes to the file descriptor itself: if it were blocked inside `sys.stdout`, the interpreter would wait for it
+at its end.
 """
 
 import asyncio
@@ -27,22 +28,22 @@ from connector.records.snowflake import to_iso
 from connector.telemetry.events import Event, PrintEnded, PrintSkipped, PrintStalled
 
 MAX_WAITING_BYTES = 4 * 1024 * 1024
-"""Of posts that wait to be printed; what comes on top of that is not printed."""
+"""Most bytes of posts that wait to be printed; further posts are not printed."""
 
 SAY_SECS = 60.0
-"""How often it is said at most that posts are not printed."""
+"""At most once in this time the log says that posts are not printed."""
 
 LAST_POSTS_SECS = 1.0
-"""For how long the end of a task waits until its last posts are printed."""
+"""How long a task that ends waits until its last posts are printed."""
 
 PASSING = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""Errors that somebody cures while the worker runs: a full disk."""
+"""Errors that a person can cure while the worker runs: a full disk."""
 
 _BREAKS = str.maketrans({"\n": " ", "\r": " ", "\t": " ", "\u2028": " ", "\u2029": " ", "\x85": " ", "\x1b": " "})
-"""What would break the line, or steer the terminal."""
+"""Characters that would break the line or control the terminal."""
 
 _JOINERS = "\u200c\u200d"
-"""What holds emoji and Persian words together."""
+"""Characters that join parts of emoji and of Persian words."""
 
 
 class _User(msgspec.Struct):
@@ -75,7 +76,7 @@ _decode = msgspec.json.Decoder(_Line).decode
 def _read(value: bytes) -> _Line:
     try:
         return _decode(value)
-    except (ValueError, RecursionError):  # what parsers refuse may be a post all the same
+    except (ValueError, RecursionError):  # a post may have a shape that this parser refuses
         return _decode(lean(value, data=("text", "author_id", "note_tweet"), beside=("includes",)))
 
 
@@ -95,7 +96,7 @@ def line_of(record: SourceRecord) -> str:
 
 
 class Console:
-    """Prints posts to *out*, in a thread of its own; what cannot be printed is told to *emit*."""
+    """Prints posts to *out*, in a thread of its own; *emit* gets an event for posts that cannot be printed."""
 
     def __init__(
         self, out: TextIO | None, emit: Callable[[Event], None], *, max_waiting_bytes: int = MAX_WAITING_BYTES
@@ -110,10 +111,10 @@ class Console:
         self._unsaid = 0
         self._said_at = -SAY_SECS
         self._cut = False
-        """Whether the last line has no end."""
+        """Whether the last line was written in part only."""
 
     def show(self, records: Records) -> None:
-        """Print *records* soon, or not at all; never waits.  Event loop."""
+        """Let the thread print *records*, if there is room for them; never waits.  Event loop."""
         if self._ended or not records:
             return
         size = _size(records)
@@ -130,7 +131,7 @@ class Console:
             self._thread.start()
 
     async def printed(self, within_secs: float = LAST_POSTS_SECS) -> None:
-        """Return once all that was shown is printed, or *within_secs*: a blocked terminal holds nothing up."""
+        """Return once all records are printed, at the latest after *within_secs*, as the terminal may be blocked."""
         until = time.monotonic() + within_secs
         while self._batches and not self._ended and time.monotonic() < until:  # noqa: ASYNC110  # a thread changes it
             await asyncio.sleep(0.01)
@@ -150,7 +151,7 @@ class Console:
                     self._end(exc.strerror or str(exc))
                     return
                 self._skip(len(records), exc.strerror or str(exc))
-            except Exception as exc:  # noqa: BLE001  # whatever it is, it is no reason to stop the delivery
+            except Exception as exc:  # noqa: BLE001  # no error of printing may stop the delivery
                 self._end(f"{type(exc).__name__}: {exc}")
                 return
             with self._lock:
@@ -158,7 +159,7 @@ class Console:
                 self._waiting_bytes -= _size(records)
 
     def _print(self, records: Records) -> None:
-        if self._out is None or self._out.closed:  # the worker was started without, such as with `>&-`
+        if self._out is None or self._out.closed:  # the worker was started without one, such as with `>&-`
             raise OSError(errno.EBADF, "it is closed")
         text = "".join(f"{line_of(record)}\n" for record in records)
         line_end = "\n" if self._cut else ""
@@ -169,7 +170,7 @@ class Console:
         while left:
             try:
                 count = os.write(descriptor, left)
-            except BlockingIOError:  # whoever shares it has made it so
+            except BlockingIOError:  # another process that shares the descriptor has made it non-blocking
                 poll = select.poll()
                 poll.register(descriptor, select.POLLOUT)
                 poll.poll()
@@ -191,7 +192,7 @@ class Console:
     # -- what is not printed
 
     def _skip(self, posts: int, reason: str) -> None:
-        """Any thread."""
+        """Count *posts* as not printed, and say so.  Any thread."""
         self._emit(PrintSkipped(posts=posts))
         with self._lock:
             self._unsaid += posts

@@ -1,8 +1,9 @@
 """
-Lines of X become records, dead letters, or nothing.
+Turns X's lines into records or dead letters, and drops duplicates.
 
-The path of every post: its id out of the line's head, the ledger's word whether it is new, a record.  A line that is
-no post goes to the dead letter topic, or ends the task; nothing is skipped without a word.
+Each post takes this path: its id is read out of the head of the line, the ledger says whether the id is new, and the
+line becomes a record.  A line that is not a post becomes a dead letter, or ends the task.  Whatever is dropped is
+counted.
 """
 
 from collections.abc import Sequence
@@ -22,13 +23,12 @@ _WHOLE = "value.bytes"
 @dataclass(slots=True, kw_only=True)
 class Converted:
     """
-    What arrivals became.
+    The result of a conversion.
 
-    *ids* are those of the records, *again* those of posts that the ledger knew.  *waits* has, for each arrival, when it
-    came (`clock.now`), when one of its posts was made, and how many posts it brought.  *newest_id* is the largest id of
-    what was converted last, delivered before or not; 0 for none.  *dropped* has error, reason and size of each dead
-    letter.
-    *error* is the bad record behind which nothing was converted.
+    *ids* are the ids of the records, *again* the ids of posts that the ledger knew.  *waits* has for each arrival: when
+    it came (`clock.now`), when one of its posts was made, how many posts it brought.  *newest_id* is the largest id in
+    the arrivals that were converted last, delivered before or not; 0 if there was none.  *dropped* has the error,
+    reason and size of each dead letter.  *error* is the bad record at which the conversion stopped.
     """
 
     records: RecordList = field(default_factory=RecordList)
@@ -42,7 +42,7 @@ class Converted:
 
 
 class Converter:
-    """Converts the arrivals of one task, and remembers what it has let through."""
+    """Converts the arrivals of one task; its ledger holds the ids of the posts that it has converted."""
 
     def __init__(self, *, connector: str, dead_letters: bool) -> None:
         self._connector, self.dead_letters = connector, dead_letters
@@ -51,10 +51,10 @@ class Converter:
 
     def limit(self, record_bytes: int, dead_letter_bytes: int = 0) -> None:
         """
-        Convert from now on for topics that take so much.
+        Set the largest sizes that the topics take.
 
-        *record_bytes* are the largest key and value together that the output topic takes, *dead_letter_bytes* the
-        largest value of the dead letter topic; what is beyond that is cut, and a header says so.
+        *record_bytes* is the largest key and value together in the output topic: a larger post is a bad record.
+        *dead_letter_bytes* is the largest value in the dead letter topic: a larger line is cut, and a header says so.
         """
         self._max_record_bytes, self._max_dead_letter_bytes = record_bytes, dead_letter_bytes
 
@@ -62,9 +62,9 @@ class Converter:
         self, arrivals: Sequence[Arrival], result: Converted, *, source: bytes | None = None, until_id: int = 0
     ) -> None:
         """
-        Convert the lines of *arrivals* behind what *result* holds, up to the first bad record that is not tolerated.
+        Convert the lines of *arrivals* and add them to *result*, up to the first bad record that is not tolerated.
 
-        Posts with ids below *until_id*, or all if that is 0, are marked as found by *source*.
+        Records of posts with ids below *until_id*, or all records if that is 0, get *source* as their header.
         """
         if not until_id and self._convert_at_once(arrivals, result, source):
             return
@@ -79,7 +79,7 @@ class Converter:
         result.newest_id = newest_id
 
     def _convert_at_once(self, arrivals: Sequence[Arrival], result: Converted, source: bytes | None) -> bool:
-        """Convert arrivals of nothing but new and proper posts, as nearly all are; return False for any other."""
+        """Convert *arrivals* if all lines are good, new posts, as nearly all are; else return False."""
         lines = tuple(chain.from_iterable(arrival.lines for arrival in arrivals))
         if not lines or max(map(len, lines)) + MAX_DIGITS > self._max_record_bytes:
             return False
@@ -132,7 +132,7 @@ class Converter:
                 records.append(SourceRecord(key, line, made_ms))
         result.newest_id = newest_id
         posts = len(records) - before
-        if posts and (source is None or until_id):  # what is looked up later says nothing about delays
+        if posts and (source is None or until_id):  # posts that were found by a repair say nothing about delays
             result.waits.append((arrival.at, made_ms / 1000, posts))
 
     def _bury(self, line: bytes, error: BadRecord, at: float, result: Converted) -> None:
@@ -140,7 +140,7 @@ class Converter:
         result.dropped.append((error.name, str(error), len(line)))
 
     def letter(self, line: bytes, error: BadRecord, at: float) -> DeadLetter:
-        """Return the dead letter of *line*, read at *at* (`clock.now`), which is bad because of *error*."""
+        """Return the dead letter for *line*, which was read at *at* (`clock.now`) and is bad because of *error*."""
         headers = (
             ("error.class", error.name.encode()),
             ("error.message", str(error)[:_MAX_HEADER_CHARACTERS].encode()),
@@ -150,7 +150,7 @@ class Converter:
         return self.fitting(DeadLetter(line, headers))
 
     def fitting(self, letter: DeadLetter) -> DeadLetter:
-        """Return *letter*, cut to what the dead letter topic takes."""
+        """Return *letter*, cut to the size that the dead letter topic takes."""
         length = len(letter.value)
         if length <= self._max_dead_letter_bytes:
             return letter

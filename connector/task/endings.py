@@ -1,8 +1,8 @@
 """
-What has to come to its end, whoever loses patience.
+Awaits work that must complete even if the awaiting task is cancelled.
 
-A `finally` that awaits is cut short by a second cancellation: what it lets go of stays open, and what stands behind it
-is not done.
+A second cancellation would end a `finally` at its `await`: what it closes would stay open, and the lines after the
+`await` would not run.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
     """
-    Await *work*, which takes bounded time, to its end; a cancellation meanwhile goes on from here afterwards.
+    Await *work*, which takes bounded time, to its end; raise a cancellation that came meanwhile afterwards.
 
-    What *work* raises leaves, unless there was a cancellation.
+    An exception of *work* is raised, unless there was a cancellation.
     """
     running = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
@@ -27,6 +27,6 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
             cancelled = exc
     if cancelled is not None:
         if not running.cancelled():
-            running.exception()  # somebody has looked at it
+            running.exception()  # else asyncio would warn that nobody looked at it
         raise cancelled
     return running.result()

@@ -1,11 +1,11 @@
 """
-Between a task and Kafka: the batches that are built and that Kafka has not confirmed.
+The batches of a task that are built and that Kafka has not confirmed.
 
-    open ─▶ resolve what was in doubt ─▶ ( hand over ─▶ deliver ─▶ confirmed )* ─▶ discard ─▶ open …
+    open ─▶ resolve unknown outcomes ─▶ ( hand over ─▶ deliver ─▶ confirmed )* ─▶ discard ─▶ open …
 
-A batch is held until Kafka has confirmed it.  One is being committed while the next is built.  When a commit's outcome
-is unknown the producer is discarded; after the next `open` the offsets topic says which batches are in the topic, and
-only the others are delivered again.
+A batch is held until Kafka has confirmed it.  One is being committed while the next is built.  When the outcome of a
+commit is unknown, the producer is discarded.  After the next `open` the offsets topic says which batches are in the
+topic, and only the other batches are delivered again.
 """
 
 import asyncio
@@ -20,19 +20,20 @@ from connector.records.record import Batch, Sifted, SourcePartition
 from connector.task.reader import Reader
 
 DELAYED_SECS = 5.0
-"""A delivery that takes longer is said, and said again as often."""
+"""If a delivery takes longer, the listener is told, and told again after each such time."""
 
 CANCEL_SECS = 1.0
-"""How long a delivery that was cancelled may take until it is cancelled again."""
+"""A cancelled delivery that has not ended after this time is cancelled again."""
 
 NOT_BUILT = object()
+"""In place of what `Sink.encode` returns, for a batch that could not be encoded yet."""
 
 COPIED_BYTES = 4 * 1024 * 1024
-"""About so much of the batch under way is copied: a request and its message, 2 MB each; the socket has the others."""
+"""Most bytes of the batch in flight that exist twice: in a request and in its message, of about 2 MB each."""
 
 
 class CommittedOffsets(Protocol):
-    """What the offsets topic says of one task."""
+    """What the offsets topic holds of one task."""
 
     @property
     def latest(self) -> Mapping[bytes, bytes]:
@@ -40,46 +41,46 @@ class CommittedOffsets(Protocol):
 
     @property
     def seen(self) -> Collection[tuple[bytes, bytes | None]]:
-        """Every key and value on the way to the last."""
+        """All keys and values that were written, the last ones among them."""
 
 
 class Sink(Protocol):
     """The Kafka end of one task."""
 
     max_record_bytes: int
-    """The largest key and value together that the topic takes; known once open."""
+    """The largest key and value together that the output topic takes; known once the sink is open."""
     max_dead_letter_bytes: int
-    """The largest value that the dead letter topic takes; known once open."""
+    """The largest value that the dead letter topic takes; known once the sink is open."""
 
     async def open(self) -> CommittedOffsets:
         """
         Fence the task's previous owner, then read what is committed.
 
         Raises:
-            DeliveryFailed: Kafka does not answer, or does not let us.
+            DeliveryFailed: Kafka does not answer, or refuses.
         """
 
     def offset_key(self, partition: SourcePartition, kind: str | None = None) -> bytes:
-        """Return the key of *partition*'s source offset, or of what is kept beside it as *kind*."""
+        """Return the key of *partition*'s source offset, or of the record of another *kind* beside it."""
 
     async def read_ledger(self, from_ms: int, to_ms: int | None, *, late: bool = False) -> Sequence[int]:
         """
-        Return the ids that were delivered, of posts made from *from_ms* to *to_ms* (UNIX ms) or to the newest.
+        Return the ids of delivered posts that were made from *from_ms* to *to_ms* (UNIX ms; None: to the newest).
 
-        Some that are older or younger may be among them, and one may be there twice.  What a repair delivered long
-        after the time is found only with *late*, which reads more.  Call it when the sink is open.
+        Some older or younger ids may be among them, and an id may be there twice.  Posts that a repair delivered long
+        after they were made are found only with *late*, which reads more records.  Call it when the sink is open.
 
         Raises:
-            DeliveryFailed: Kafka does not answer, or does not let us.
+            DeliveryFailed: Kafka does not answer, or refuses.
             FatalError: a record of the ledger cannot be read.
         """
 
     async def encode(self, batch: Batch) -> Any:
         """
-        Build what goes over the wire for *batch*; nothing is sent yet.
+        Build the bytes to send for *batch*; nothing is sent yet.
 
         Raises:
-            BrokerAway: Kafka does not tell what it takes to build it.
+            BrokerAway: Kafka does not answer what is needed to build them.
         """
 
     async def deliver(self, batch: Batch, encoded: Any) -> None:
@@ -88,13 +89,13 @@ class Sink(Protocol):
 
         Raises:
             DeliveryFailed: the outcome is unknown.
-            RecordsRefused: the topic does not take some of the records; nothing of *batch* is committed.
-            FatalError: a topic of our own does not take what has to be written there.
+            RecordsRefused: the output topic refuses some of the records; nothing of *batch* is committed.
+            FatalError: an internal topic refuses a record.
         """
 
     async def sift(self, batch: Batch, refused: RecordsRefused) -> Sifted:
         """
-        Return which records of *batch* the topic refuses, of which Kafka has *refused* some.
+        Return which records of *batch* the topic refuses; *refused* is the error with which Kafka refused some of them.
 
         Call it when the sink has just opened.
 
@@ -108,50 +109,50 @@ class Sink(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Pending:
-    """A batch that Kafka has not confirmed, and what is to be told when it has."""
+    """A batch that Kafka has not confirmed, and the values to report once it has."""
 
     batch: Batch
     encoded: Any
-    """What `Sink.encode` made of it; `NOT_BUILT` as long as it could not."""
+    """What `Sink.encode` returned; `NOT_BUILT` while it could not encode the batch."""
     waits: tuple[tuple[float, float, int], ...]
-    """For each arrival: when it came (local UNIX seconds), when a post of it was made (X's), and how many posts."""
+    """For each arrival: when it came (local UNIX seconds), when a post of it was made (X's clock), how many posts."""
     readers: tuple[Reader, ...]
-    """Those that brought posts."""
+    """The readers whose posts are in the batch."""
     since: float
-    """When it was built (monotonic seconds)."""
+    """When the batch was built (monotonic seconds)."""
     size_bytes: int = 0
-    """That it takes in memory."""
+    """The memory that the batch takes."""
     parts: tuple[int, ...] = ()
-    """How many records are of each source partition, which follow each other in the batch."""
+    """How many records each source partition has in the batch, in the order in which they follow each other there."""
     mills: int = 0
-    """What X charges for what was read since the batch before, in thousandths of a dollar."""
+    """What X charges for the posts read since the batch before, in thousandths of a dollar."""
 
 
 class Listener(Protocol):
-    """Who is told of what becomes of the batches."""
+    """Is told what becomes of the batches."""
 
     def on_confirmed(self, pending: Pending) -> None:
-        """Kafka has it."""
+        """Kafka has *pending*."""
 
     def on_delivered(self, pending: Pending) -> None:
-        """Kafka has it, by a commit of ours that was not in doubt."""
+        """Kafka has *pending*, by a commit whose outcome was known at once."""
 
     def on_delayed(self, waiting_secs: float) -> None:
-        """Kafka has not confirmed for so long; told again every few seconds."""
+        """Kafka has not confirmed a batch for *waiting_secs*; called again every few seconds."""
 
     def on_resumed(self, waited_secs: float) -> None:
-        """Kafka confirms again."""
+        """Kafka confirms batches again, after *waited_secs*."""
 
 
 class Outbox:
     """
     The batches of one task on their way into *sink*; *wake* is set whenever a commit has ended.
 
-    *ours* says of a key and a value whether this task may have written it: where there are no transactions, a copy of
-    an older offset may reach Kafka late, and is no sign of another owner.
+    *ours* says whether this run of the task may have written a key and value.  Without transactions a copy of an older
+    offset of ours may reach Kafka late, and is then no sign of another owner.
 
-    *committed* are the offsets known to be in Kafka, *committed_at* is when Kafka last proved that this task is owned
-    here (monotonic seconds), *commits* how often.
+    *committed* are the offsets known to be in Kafka.  *committed_at* is when a commit last proved that this worker owns
+    the task (monotonic seconds), and *commits* counts these proofs.
     """
 
     def __init__(
@@ -169,7 +170,7 @@ class Outbox:
         self.committed_at = time.monotonic()
         self.commits = 0
         self.emptied = False
-        """Whether the offsets topic had lost, at the last `open`, what was known to be in it."""
+        """Whether, at the last `open`, the offsets topic had lost values that were known to be in it."""
         self.delayed_since: float | None = None
         self._listener, self._wake = listener, wake
         self._commit: asyncio.Task[None] | None = None
@@ -182,32 +183,37 @@ class Outbox:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes that these take in memory, with the copies of what is on its way."""
+        """Bytes of memory that the batches take, with the copies of the one in flight."""
         sizes = [pending.size_bytes for pending in self.pending]
         return sum(sizes) + min(sum(sizes[:1]), COPIED_BYTES)
 
     async def open(self) -> CommittedOffsets:
         """
-        Open the sink, and drop what is in the topic after all; the rest is made ready to go out again.
+        Open the sink, drop the batches that are in the topic after all, and encode the others again.
 
         Raises:
-            DeliveryFailed: Kafka does not answer, or does not let us.
+            DeliveryFailed: Kafka does not answer, or refuses.
             Superseded: another owner has delivered since.
         """
         committed = await self.sink.open()
-        self.committed_at = time.monotonic()  # to initialise the transactional id is proof, too
+        self.committed_at = time.monotonic()  # initialising the transactional id proves it, too
         self.emptied = not committed.seen and any(value is not None for value in self.committed.values())
-        if self.emptied:  # it was deleted: another owner would have left an offset of its own
+        if self.emptied:  # the topic was deleted: another owner would have left an offset of its own
             self.committed = dict.fromkeys(self.committed)
             await self._resolve_by_ledger()
         else:
             self._resolve(committed)
-        for pending in self.pending:  # built for the producer that is gone
+        for pending in self.pending:  # they were encoded for the last producer
             pending.encoded = await self.sink.encode(pending.batch)
         return committed
 
     async def _resolve_by_ledger(self) -> None:
-        """Drop what the ledger has: a transaction writes there too, and without one what is doubled has its key."""
+        """
+        Drop the first batches whose ids are in the ledger.
+
+        A transaction writes the ledger together with the posts.  Without transactions a post may be doubled here, and
+        its key is the same.
+        """
         while self.pending and (
             ids := [post_id for write in self.pending[0].batch.ledger for post_id in decode_ids(write.value)]
         ):
@@ -218,7 +224,7 @@ class Outbox:
             self._confirm(self.pending.pop(0))
 
     def note_committed(self, offsets: Mapping[bytes, bytes | None]) -> None:
-        """Take in that *offsets*, value by key, are in Kafka."""
+        """Take note that *offsets*, value by key, are in Kafka."""
         self.committed |= offsets
 
     def _resolve(self, committed: CommittedOffsets) -> None:
@@ -227,7 +233,7 @@ class Outbox:
             offsets = pending.batch.offsets
             if not all((offset.key, offset.value) in committed.seen for offset in offsets):
                 break
-            if offsets:  # behind a batch without any, only the next ones tell
+            if offsets:  # of a batch without offsets only a later one tells whether it is in
                 there = number
         for _ in range(there):
             self._confirm(self.pending.pop(0))
@@ -247,7 +253,7 @@ class Outbox:
 
     async def deliver_again(self) -> None:
         """
-        Deliver what a producer left that failed.
+        Deliver again the batches that the last producer left unconfirmed.
 
         Raises:
             DeliveryFailed: the outcome is unknown again.
@@ -258,10 +264,10 @@ class Outbox:
 
     async def hand_over(self, pending: Pending) -> None:
         """
-        Take *pending*, and begin to deliver it once the one before is confirmed.
+        Take *pending*, wait until the batch before is confirmed, and begin to deliver *pending*.
 
         Raises:
-            DeliveryFailed: the outcome of the one before is unknown; both stay here.
+            DeliveryFailed: the outcome of the batch before is unknown; both stay here.
         """
         self.pending.append(pending)
         await self.confirmed()
@@ -269,7 +275,7 @@ class Outbox:
 
     async def confirmed(self, *, unless: Callable[[], bool] = lambda: False) -> None:
         """
-        Wait until the commit in flight is through, or *unless* says that there is better to do meanwhile.
+        Wait until the commit in flight has ended, or until *unless* returns True.
 
         Raises:
             DeliveryFailed: the commit's outcome is unknown; its batch stays here.
@@ -293,7 +299,7 @@ class Outbox:
         self.pending.pop(0)
 
     async def discard(self) -> None:
-        """Let go of the producer; the batches stay."""
+        """Close the producer; the batches stay."""
         commit, self._commit = self._commit, None
         if commit is not None:
             while not commit.done():  # `wait_for` of Python 3.11 may swallow one cancellation
@@ -328,10 +334,10 @@ class Outbox:
             self.say_delayed()
 
     def say_delayed(self) -> None:
-        """Tell the listener that Kafka does not confirm what is held here, if that lasts and was not told just now."""
+        """Tell the listener that Kafka does not confirm, if that lasts `DELAYED_SECS` and was not told within them."""
         if not self.pending:
             return
-        now, since = time.monotonic(), max(self.pending[0].since, self.committed_at)  # an idle stream is no delay
+        now, since = time.monotonic(), max(self.pending[0].since, self.committed_at)  # an idle stream is not a delay
         if now - max(self._said_at, since) < DELAYED_SECS:
             return
         self._said_at = now

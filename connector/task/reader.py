@@ -1,11 +1,12 @@
 """
-One source, kept connected.
+Keeps one source connected.
 
     prove ownership ─▶ end ghosts ─▶ prepare ─▶ read (reader thread) ──▶ how it ended ──▶ wait ─┐
           ▲              (once)                    puts into the buffer                         │
           └─────────────────────────────────────────────────────────────────────────────────────┘
 
-The source makes one connection and raises; what to do then is decided here, by the tables of `errors` and `backoff`.
+The source makes one connection and raises how it ended.  The reader decides what to do then, by the tables of `errors`
+and `backoff`.  A ghost is a connection that a former owner of the task has left open at X.
 """
 
 import asyncio
@@ -47,10 +48,10 @@ from connector.telemetry.events import (
 )
 
 RELEASE_SECS = 3.0
-"""How long X may take to say what it holds and to end it; on a takeover the connect waits for that."""
+"""How long X may take to list connections and end ghosts; at a takeover the connect waits for that."""
 
 MAX_HANDLES = 20
-"""Of connections that X may still count; more than that are forgotten, the oldest first."""
+"""Most handles kept of connections that X may still count; with more, the oldest are forgotten."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -65,11 +66,11 @@ class Source(Protocol):
 
     @property
     def rules(self) -> Sequence[HeldRule]:
-        """The rules in force, as they were found when it was prepared; none for a stream without rules."""
+        """The rules in force, as `prepare` left them; none for a stream without rules."""
 
     def prepare(self) -> None:
         """
-        Bring the rules and the token to what they should be.  Executor thread.
+        Set the rules at X and get the token, as configured.  Executor thread.
 
         Raises:
             ConnectorError: X refuses, or cannot be reached.
@@ -85,7 +86,8 @@ class Source(Protocol):
         """
         Make one connection and put what arrives, until it ends; return only when stopped.  Reader thread.
 
-        With *backfill_minutes* X repeats as much of the past first.  What *put* raises ends the connection, and leaves.
+        With *backfill_minutes* X first repeats so many minutes of the past.  An exception of *put* ends the connection,
+        and is raised.
 
         Raises:
             ConnectorError: how the connection ended, or why there was none.
@@ -99,7 +101,9 @@ class Source(Protocol):
 
     def release(self, connections: Collection[Handle]) -> Released:
         """
-        End those of *connections* that X still holds; nothing is known of any where X does not say.  Executor thread.
+        End those of *connections* that X still holds, and return what became of them.  Executor thread.
+
+        Where X does not list connections, nothing is known of any of them.
 
         Raises:
             ConnectorError: X cannot be reached.
@@ -115,21 +119,21 @@ class Owner:
     """Returns once the task is known to be owned here; may wait for Kafka."""
     emit: Callable[[Event], None]
     changed: Callable[[], None]
-    """Called when what `Reader` shows of itself has changed."""
+    """Called when an attribute of the `Reader` has changed that the status shows."""
     admit: Callable[[int], None]
-    """Counts lines that were read; raises `BudgetReached` when no more are to be.  Any thread."""
+    """Counts lines that were read; raises `BudgetReached` when no more may be read.  Any thread."""
     backfill_minutes: Callable[[], int | None]
-    """How much of the past the next connect should ask for."""
+    """Returns how many minutes of backfill the next connect should ask for."""
     refuse_backfill: Callable[[ConnectorError], None]
-    """Told when X does not let this account ask for that."""
+    """Called when X refuses a backfill to this account."""
 
 
 class Reader:
     """
-    Keeps *source* connected and its *buffer* fed until `stop`.
+    Keeps *source* connected, and puts what arrives into *buffer*, until `stop`.
 
-    *ghosts* are connections that the previous owner of the task may have left behind at X; they are ended before the
-    first connect, and again whenever X refuses one for want of a slot.
+    *ghosts* are connections that the previous owner of the task may have left open at X.  The reader ends them before
+    the first connect, and tries again whenever X refuses a connect because there are too many connections.
     """
 
     def __init__(
@@ -158,15 +162,15 @@ class Reader:
         self.connection_id: str | None = None
         """X's id of the connection now open, or of the last one; None where X has not told it."""
         self.lost_since: str | None = None
-        """What ended the last connection, such as `connection_lost`; None while there is one, and before the first."""
+        """Why the last connection ended, such as `connection_lost`; None while there is one, and before the first."""
         self.error: ConnectorError | None = None
-        """Why there is no connection."""
+        """The error because of which there is no connection."""
         self.retry_at: float | None = None
         """When the next connect is due, by the machine's clock (UNIX seconds)."""
 
     @property
     def partition(self) -> str | None:
-        """The number of the source partition, where the stream has several."""
+        """The number of the source partition, if the stream has several."""
         return self.source.partition.get("partition")
 
     @property
@@ -178,7 +182,7 @@ class Reader:
 
     @property
     def connections(self) -> tuple[Handle, ...]:
-        """What X may count as this reader's: the connection now open, and those of which the end is not confirmed."""
+        """Connections that X may count for this reader: the one now open, and those whose end X has not confirmed."""
         return tuple(self._handles)
 
     async def run(self) -> None:
@@ -194,8 +198,8 @@ class Reader:
                 await self._owner.prove()
                 if taken_over:
                     taken_over = False
-                    await self._release()  # so that no connect is spent on a refusal
-                if self._stop_asked.is_set():  # then nothing is proven, and the rules at X may be an heir's affair
+                    await self._release()  # before the connect, which X might refuse otherwise
+                if self._stop_asked.is_set():  # then `prove` proved nothing: the next owner may set the rules by now
                     return
                 if not prepared:
                     await self._in_thread(self.source.prepare)
@@ -206,14 +210,15 @@ class Reader:
                 self._owner.admit(0)
                 await self._read()
             except (RetriableError, OutOfCredit) as exc:
-                # After an established connection the docs ask to be back at once, so nothing is asked twice then.
+                # When an established connection is lost, the docs ask to connect again at once: rules and token are not
+                # prepared again then.
                 prepared = prepared and isinstance(exc, ConnectionLost)
                 await self._wait_after(exc)
             finally:
                 self.connected = None
 
     async def _read(self) -> None:
-        minutes, after = self._owner.backfill_minutes(), self.lost_since  # the thread gets values, and asks for none
+        minutes, after = self._owner.backfill_minutes(), self.lost_since  # the thread gets values, reads no attribute
 
         def connected(connection: Connected) -> None:
             self._on_connected(replace(connection, after=after, backfill_minutes=minutes))
@@ -223,7 +228,8 @@ class Reader:
         except (InvalidRequest, NotAuthorized) as error:
             if minutes is None or isinstance(error, RulesMissing | TokenRejected):
                 raise
-            self._owner.refuse_backfill(error)  # the next connect is without, and tells if that was not the reason
+            # if the backfill was not the reason, the next connect, which has none, fails too
+            self._owner.refuse_backfill(error)
 
     def stop(self) -> None:
         """Stop reading at once; what has been read stays in the buffer."""
@@ -232,17 +238,17 @@ class Reader:
         self.source.stop()
 
     def delivered(self) -> None:
-        """Records of this reader were committed: only that makes a connection a good one."""
+        """Forget earlier failures: records of this reader were committed."""
         self._backoff.reset()
 
     def _put(self, arrival: Arrival) -> None:
-        """Reader thread."""
+        """Put *arrival* into the buffer, and count its lines.  Reader thread."""
         self.heard_at = arrival.at
         self.buffer.put(arrival)
         self._owner.admit(len(arrival.lines))
 
     def _on_connected(self, connected: Connected) -> None:
-        """Reader thread; the loop takes note before it hears how the connection ended."""
+        """Report the connection; the loop learns of it before it learns how it ended.  Reader thread."""
         self.heard_at = connected.at
         self._loop.call_soon_threadsafe(self._note_connected, connected)
         self.buffer.put_connected(connected)
@@ -251,7 +257,7 @@ class Reader:
         self.connected = self.last_connected = connected
         self.lost_since = None
         self.error = self.retry_at = self.connection_id = None
-        for handle in self._absent:  # and X had a slot
+        for handle in self._absent:  # X did not list them, and has let this connection in
             self._forget(handle)
         self._absent = ()
         if connected.date is not None:
@@ -271,13 +277,14 @@ class Reader:
         try:
             found = await self._in_thread(self.source.find_connection)
         except ConnectorError as error:
-            # it is only needed to clean up after this worker, should it die; then its time must do
+            # the id is only needed if this worker fails, to end its connection; its `Date` is known for that, too
             self._owner.emit(
                 ConnectionNotFound(of=self._owner.task, error=error.name, reason=str(error), partition=self.partition)
             )
             return
         if self.connected is connected and connected.date is not None:
-            self._forget(connected.date)  # by its time it is found now, or it never will be with certainty
+            # X has answered: if it was not found by its `Date` now, it can never be found for certain
+            self._forget(connected.date)
         if found:
             self.connection_id = found
             self._handles.append(found)
@@ -285,7 +292,7 @@ class Reader:
 
     async def _wait_after(self, error: ConnectorError) -> None:
         self.error, self.connected = error, None
-        if self.last_connected is not None or isinstance(error, OutOfCredit):  # else nobody knows since when
+        if self.last_connected is not None or isinstance(error, OutOfCredit):  # else it is not known since when
             self.lost_since = self.lost_since or reason_of(error)
         if self._stop_asked.is_set():
             return
@@ -323,20 +330,20 @@ class Reader:
 
     async def _release(self) -> bool:
         """
-        End the connections at X that are this task's by its own record, never somebody else's; return whether any was.
+        End the connections at X that this task has recorded as its own, and no others; return whether any was ended.
 
-        What X has not confirmed is remembered, and asked for again.
+        Those whose end X has not confirmed are remembered, and tried again later.
         """
         if not self._handles:
             return False
-        await self._owner.prove()  # a worker that was paused on the way here may have an heir by now
+        await self._owner.prove()  # if this worker was paused meanwhile, the task may have another owner now
         if self._stop_asked.is_set():
             return False
         try:
             async with asyncio.timeout(RELEASE_SECS):
                 released = await self._in_thread(self.source.release, frozenset(self._handles))
         except (ConnectorError, TimeoutError) as error:
-            # the answer to the connect says why we wait; this was only an attempt to shorten it
+            # not an error of the stream: if X has no room, it refuses the connect and says so
             self._owner.emit(
                 GhostNotReleased(
                     of=self._owner.task,

@@ -1,9 +1,9 @@
 """
-What becomes of a batch of which the topic refuses some posts?  (Pure.)
+What becomes of a batch if the topic refuses some of its posts?  (Pure.)
 
-With `errors.tolerance=all` they become dead letters of the same batch, `put_aside`; the offset moves on, and the ledger
-does not know them.  With `none` what came before the first of them is delivered, `cut_before`, and claims nothing: the
-next owner finds a gap there.
+With `errors.tolerance=all` the refused posts become dead letters of the same batch (`put_aside`): the offset moves on,
+and the ledger does not hold their ids.  With `none` the posts before the first refused one are delivered
+(`cut_before`), and the offset covers no more time than before: the next owner finds a gap there.
 """
 
 from collections import Counter
@@ -18,21 +18,21 @@ from connector.records.record import Batch, DeadLetter, LedgerWrite, OffsetWrite
 from connector.task.in_flight import Pending
 
 REFUSED_IN_A_ROW = 20
-"""So many posts refused, and none taken between, are the fault of the topic or the broker and not of the posts."""
+"""If the topic refuses so many posts in a row, the fault is the topic's or the broker's, and not the posts'."""
 
 
 class Judge:
-    """Tells posts that are at fault from a topic that is; live posts and found ones are judged apart."""
+    """Decides whether posts or the topic are at fault; posts of the stream and of repairs are counted apart."""
 
     def __init__(self) -> None:
         self._row: Counter[bool] = Counter()
 
     def hear(self, records: Records, sifted: Sifted) -> None:
         """
-        Take in what was *sifted* out of *records*.
+        Take in which of *records* were refused and which were taken: *sifted*.
 
         Raises:
-            BrokerUnsuitable: the topic takes none.
+            BrokerUnsuitable: the topic has refused too many posts in a row.
         """
         found = [source is not None for source in records.sources or [None] * len(records)]
         refused = Counter(found[place] for place in sifted.refused)
@@ -49,7 +49,7 @@ class Judge:
                 )
 
     def hear_taken(self, records: Records) -> None:
-        """Take in that all of *records* are in the topic."""
+        """Take note that all of *records* are in the topic."""
         if self._row and len(records):
             for kind in {source is not None for source in records.sources or (None,)}:
                 del self._row[kind]
@@ -59,10 +59,10 @@ def put_aside(
     pending: Sequence[Pending], refused: Mapping[int, DeadLetter], key_of: Sequence[bytes]
 ) -> list[tuple[int, int]]:
     """
-    Make dead letters of the records of the first *pending* batch at the places of *refused*.
+    Replace the records of the first *pending* batch at the places of *refused* by these dead letters.
 
-    All offsets in *pending* count them as such; *key_of* are the keys of the source partitions' offsets, in order.
-    Return for each source partition that had some its number, and how many.
+    All offsets in *pending* then count them as dead letters; *key_of* has the key of each source partition's offset.
+    Return the number of each source partition with refused posts, and how many they are.
     """
     first = pending[0]
     owners = list(_owners(first))
@@ -91,10 +91,11 @@ def cut_before(
     now_ms: int,
 ) -> Batch:
     """
-    Return what of the first *pending* batch is still delivered: all but the records at the *dropped* places.
+    Return the batch that is still delivered: the first *pending* one without the records at the *dropped* places.
 
-    Nothing of the later batches is.  *owed_ids* are in the topic and in no ledger yet; *offset_of* makes the offset of
-    a source partition from its number and how many of its posts are dropped; *now_ms* is by X's clock.
+    The later batches are not delivered.  *owed_ids* are ids of posts that are in the topic and in no record of the
+    ledger yet.  *offset_of* makes the offset of a source partition from its number and the number of its dropped posts.
+    *now_ms* is by X's clock.
     """
     first = pending[0]
     owners = list(_owners(first))
@@ -115,7 +116,7 @@ def cut_before(
 
 
 def ledger_without(writes: Iterable[LedgerWrite], ids: Collection[int]) -> Iterator[LedgerWrite]:
-    """Yield *writes* without *ids*; one that says nothing else is left out."""
+    """Yield *writes* without *ids*; a write that holds no other ids is left out."""
     for write in writes:
         known = decode_ids(write.value)
         left = [post_id for post_id in known if post_id not in ids]
@@ -126,7 +127,7 @@ def ledger_without(writes: Iterable[LedgerWrite], ids: Collection[int]) -> Itera
 
 
 def _owners(pending: Pending) -> Iterator[int]:
-    """Yield for each record the number of the source partition that it is of."""
+    """Yield for each record the number of its source partition."""
     for number, count in enumerate(pending.parts):
         yield from [number] * count
 

@@ -1,4 +1,4 @@
-"""In which state is a task?  Kafka Connect's words, and what it holds at X."""
+"""The status of a task: its state in Kafka Connect's words, and its connections at X."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,9 +18,9 @@ class State(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskStatus:
     """
-    One task's state; *trace* says why it FAILED, *detail* what a RUNNING or PAUSED one is waiting for.
+    One task's state; *trace* says why it FAILED, *detail* what a RUNNING or PAUSED task waits for.
 
-    *connections* are those that X may count as its own; should it die, its heir ends them.
+    *connections* are those that X may still count for this task; if its worker fails, the next owner ends them.
     """
 
     state: State

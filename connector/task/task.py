@@ -1,13 +1,14 @@
 """
-One task: poll, deliver, commit, and start over from the committed offset when Kafka leaves that in doubt.
+One task: poll, deliver, commit, and start over from the committed offset when the outcome of a commit is unknown.
 
     assigned ─▶ open the sink ─▶ read the offset ─▶ connect ─▶ ( drain, convert, deliver and commit )* ─▶ stopped
                   (fences)              ▲                                    │
                                         └── pause ◀── outcome unknown ───────┘
 
-What is delivered and what is missing of each source partition is the `feed`'s affair, repairs are the `filler`'s; what
-goes into a batch is the `gatherer`'s, what is on its way into Kafka, and what becomes of a doubtful commit, is the
-`outbox`'s.
+The task takes turns and combines these parts: `coverage/progress` (`Feed`) knows which posts of a source partition are
+delivered and which times are missing, `repair/repairer` (`Filler`) repairs its gaps, `batcher` (`Gatherer`) makes the
+batches, and `in_flight` (`Outbox`) holds the batches until Kafka has confirmed them, and finds out which ones are in
+the topic if the outcome of a commit is unknown.
 """
 
 import asyncio
@@ -67,33 +68,41 @@ from connector.telemetry.events import (
 )
 
 RESTART_PAUSE_SECS = 3.0
-"""A worker that was paused hears about 1.5 s after it wakes that its tasks have moved; until then it must not fence."""
+"""
+How long a task waits before it opens a new producer.
+
+A worker that was paused learns that its tasks have moved about 1.5 s after it wakes; before that it must not fence.
+"""
 
 MAX_FAILED_DELIVERIES = 5
-"""Failures in a row, without a commit between, after which a person has to look; an absent broker does not count."""
+"""
+After so many failures without a commit between them the task FAILS, as a person has to look.
+
+Failures because the broker is absent, or because a right is missing, do not count.
+"""
 
 COMMIT_PROVES_SECS = 5.0
-"""A commit as recent proves that no other worker owns the task: it takes a longer silence to lose one."""
+"""A commit in the last so many seconds proves that this worker owns the task: only a longer silence loses it."""
 
 PROOF_POLL_SECS = 0.05
 
 IDLE_TURN_SECS = 1.0
-"""While nothing happens the turns become rarer, down to this: what has to be done at once wakes the task anyway."""
+"""The longest time between turns, while nothing happens; whatever has to be done at once wakes the task."""
 
 IDLE_COMMIT_SECS = 5.0
-"""Without posts the offset is committed at most this often; keep-alives come every 20 s."""
+"""Without posts, the offset is committed once in this time at most; keep-alives come every 20 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSettings:
-    """What a task is configured with."""
+    """The configuration of a task."""
 
     task: TaskId
     poll_interval_secs: float
     pace_secs: float
-    """Batches that are not full begin at least so long after one another: commits cost more than the posts in them."""
+    """The least time between the begins of batches that are not full: a commit costs more than the posts in it."""
     offset_interval_secs: float
-    """While posts come, offsets are written as often; 0: with each batch, as a transaction must."""
+    """The time between writes of the offsets while posts come; 0: with each batch, as transactions need it."""
     batch_max_records: int
     buffer_max_bytes: int
     settle_secs: float
@@ -106,16 +115,16 @@ class TaskSettings:
     """Whether X charges for each post, or posts are counted for a budget."""
     budget: Budget
     others: Callable[[], Collection[Spend]]
-    """What the connector's tasks have spent that run elsewhere."""
+    """Returns what those tasks of the connector have spent that run on other workers."""
 
 
 class SourceTask(Service):
     """
     The running copy of source to topic, on the worker that owns it.
 
-    *ended* is set when the task has ended: its status then says FAILED, or UNASSIGNED when it was stopped, another
-    owner has fenced it, or its time limit was reached (`finished`).  *over* is set then, too, but already when the time
-    limit is reached and the drain begins.
+    *ended* is set when the task has ended.  Its status is then FAILED; or UNASSIGNED, if the task was stopped, another
+    owner has fenced it, or its time limit was reached (`finished`).  *over* is set when the task has ended or its time
+    limit is reached, whichever comes first; after the time limit the task still delivers what it has read.
     """
 
     mundane_level = "debug"  # our events say what an operator wants to know
@@ -203,7 +212,7 @@ class SourceTask(Service):
                 await to_the_end(self._outbox.discard())
             except Exception:
                 self.log.exception("Task %s could not let go of its producer", self.settings.task)
-            finally:  # whoever stops this task waits for its end, also when it was cancelled once more
+            finally:  # also if the task is cancelled once more: whoever stops it waits for `ended`
                 self._emit(TaskStopped(of=self.settings.task, posts=sum(feed.coverage.posts for feed in self.feeds)))
                 self._set(status)
                 self.ended.set()
@@ -232,7 +241,7 @@ class SourceTask(Service):
                 return
 
     async def _pause(self, exc: DeliveryFailed, patience: Backoff) -> None:
-        """Let go of the producer, and wait before the next one; raise *exc* again if the task has moved meanwhile."""
+        """Close the producer and wait before the next one; raise *exc* if another owner fenced a task that stops."""
         pause_secs = RESTART_PAUSE_SECS
         if isinstance(exc, RightMissing):
             _, pause_secs = patience.wait(exc, now=time.time())
@@ -241,37 +250,37 @@ class SourceTask(Service):
         self._outbox.say_delayed()
         self._refused = exc if isinstance(exc, RecordsRefused) else None
         await to_the_end(self._outbox.discard())
-        if self._refused is None or not self._is_proven:  # an answer to this epoch, just after a commit in it
+        if self._refused is None or not self._is_proven:  # else a refusal, just after a commit of the same epoch
             await asyncio.sleep(RESTART_PAUSE_SECS)
         if self._stopping and isinstance(exc, Fenced):
-            raise exc  # to go on would fence its rightful owner
+            raise exc  # a new producer would fence the new owner
         if isinstance(exc, RightMissing):
             await self._wait_for_right(pause_secs - RESTART_PAUSE_SECS)
 
     async def _wait_for_right(self, secs: float) -> None:
-        """Tell the group why this task waits, and wait for *secs* unless it is stopped."""
+        """Tell the group why this task waits, and wait for *secs* or until it is stopped."""
         self._changed()
-        self._tell_status()  # unproven, but the task is still assigned here, so nobody else speaks for it
+        self._tell_status()  # without proof; but the task is still assigned here, so no other worker tells its status
         until = time.monotonic() + secs
         while not self._stopping and (left := until - time.monotonic()) > 0:
             self._wake.clear()
             await self._woken(left)
 
     def _settle(self) -> None:
-        """Nothing waits for a new producer any more."""
+        """Take note that the task works again after a restart."""
         restarting, self._restarting = self._restarting, None
         if isinstance(restarting, RightMissing):
             self._changed()
 
     async def on_stop(self) -> None:
-        """Stop reading, deliver what was read, commit; whoever calls bounds the time."""
+        """Stop reading, deliver what was read, commit; the caller bounds the time."""
         self.begin_stop()
         await self.ended.wait()
         if self._console is not None:
             await self._console.printed()
 
     def abandon(self) -> None:
-        """Give up what is not delivered; the committed offset says where the next owner begins."""
+        """Give up posts that are not delivered; the next owner begins at the committed offset."""
         if self._main is not None:
             self._main.cancel()
 
@@ -285,19 +294,19 @@ class SourceTask(Service):
             self._wake.set()
 
     def rewrite_offsets(self) -> None:
-        """Write again what the offsets topic held of this task: it was deleted."""
+        """Write all values of this task into the offsets topic again: it was deleted."""
         for feed in self.feeds:
             feed.forget_written()
         self._wake.set()
 
     @property
     def readers(self) -> list[Reader]:
-        """Those that read a source partition each."""
+        """The reader of each source partition."""
         return [partition.reader for partition in self.partitions]
 
     @property
     def feeds(self) -> list[Feed]:
-        """What became of what they read."""
+        """The state of each source partition."""
         return [partition.feed for partition in self.partitions]
 
     @property
@@ -307,7 +316,7 @@ class SourceTask(Service):
 
     @property
     def covered_to_ms(self) -> int | None:
-        """The creation time up to which everything read is committed, over all source partitions (UNIX ms)."""
+        """The earliest `covered_to` that is committed, over all source partitions (UNIX ms)."""
         covered = [self._committed(feed).covered_to_ms for feed in self.feeds]
         return min((ms for ms in covered if ms is not None), default=None)
 
@@ -316,7 +325,7 @@ class SourceTask(Service):
         return Coverage() if value is None else Coverage.decode(value)
 
     def _is_ours(self, key: bytes, value: bytes | None) -> bool:
-        """Return whether this run of the task may have written *value*; only offsets tell, and all writes have one."""
+        """Return whether this run of the task may have written *value*; True for keys that are not of an offset."""
         if key not in {self._sink.offset_key(feed.partition) for feed in self.feeds}:
             return True
         try:
@@ -326,7 +335,7 @@ class SourceTask(Service):
 
     @property
     def unready(self) -> str | None:
-        """Why this task does not do its work at the moment, or None."""
+        """Why this task does not do its work at the moment; None if it does."""
         if self.status.state is not State.RUNNING:
             return f"{self.status.state}: {self.status.trace or self.status.detail or 'not running'}"
         if self._restarting is not None:
@@ -354,10 +363,10 @@ class SourceTask(Service):
 
     async def _sift(self, refused: RecordsRefused) -> None:
         """
-        Find the posts that the topic refuses, and make them dead letters, or the end of this task.
+        Find the posts that the topic refuses; make them dead letters, or let the task end with the posts before them.
 
         Raises:
-            BrokerUnsuitable: the topic refuses them all.
+            BrokerUnsuitable: the topic has refused too many posts in a row.
             DeliveryFailed: it could not be found out.
         """
         self._refused = None
@@ -399,7 +408,7 @@ class SourceTask(Service):
     async def _start_reading(self, committed: CommittedOffsets) -> None:
         feeds = [self._feed_of(source, committed) for source, _ in self._sources]
         since = [feed.wanted_from_ms for feed in feeds if feed.wanted_from_ms is not None]
-        if since:  # X may send again what the last owner delivered
+        if since:  # X may send again the posts that the last owner delivered
             await remember(self._converter.ledger, await self._sink.read_ledger(min(since), None))
         for (source, finder), feed in zip(self._sources, feeds, strict=True):
             self._add_partition(source, finder, feed)
@@ -473,18 +482,18 @@ class SourceTask(Service):
 
     async def _work(self) -> None:
         """
-        Take turns until stopped and drained.
+        Take turns until the task is stopped and all that was read is delivered.
 
         Raises:
-            DeliveryFailed: a commit's outcome is unknown.
-            FatalError: a reader or a bad record ends the task, once what was read before is delivered.
+            DeliveryFailed: the outcome of a commit is unknown.
+            FatalError: a reader failed or a record is bad; what was read before is delivered.
         """
         await self._outbox.deliver_again()
         if self._fatal is not None:
             raise self._fatal
         rest_secs = self.settings.poll_interval_secs
         while True:
-            over = self._readers_over()  # asked before the turn: what they put before they ended is drained by it
+            over = self._readers_over()  # asked before the turn, which then drains all that they put before they ended
             if await self.poll() or any(reader.buffer.posts for reader in self.readers):
                 rest_secs = self.settings.poll_interval_secs
                 continue
@@ -496,7 +505,7 @@ class SourceTask(Service):
             rest_secs = max(min(2 * rest_secs, IDLE_TURN_SECS), self.settings.poll_interval_secs)
 
     async def poll(self) -> bool:
-        """One turn: drain, convert, hand to Kafka.  Return whether there was anything."""
+        """Take one turn: drain, convert, hand to Kafka.  Return whether there was a batch."""
         await self._outbox.confirmed(unless=self._full)
         self._tell_held()
         await self._keep_pace()
@@ -507,7 +516,7 @@ class SourceTask(Service):
         for feed in self.feeds:
             feed.tell_allowance()
         if pending is None:
-            self._say_next_drain(0.0)  # no batch, no pace: whatever comes begins the next turn
+            self._say_next_drain(0.0)  # without a batch there is no pause: the next arrival begins a turn
         else:
             await self._outbox.hand_over(pending)
         self._tell_held()
@@ -517,7 +526,7 @@ class SourceTask(Service):
         return pending is not None
 
     def _tell_held(self) -> None:
-        """Let the buffers know what is not delivered: a batch may be of any of them, so each has its part."""
+        """Tell the buffers how many bytes are not delivered yet; each buffer counts an equal share."""
         held = self._gatherer.size_bytes + self._outbox.size_bytes
         for reader in self.readers:
             reader.buffer.hold(held // len(self.partitions))
@@ -539,7 +548,7 @@ class SourceTask(Service):
 
     @property
     def _quiet(self) -> bool:
-        """Whether an offset that only says that time has passed is due."""
+        """Whether an offset is to be written even if only its covered time has changed."""
         return self._stopping or time.monotonic() - self._outbox.committed_at >= IDLE_COMMIT_SECS
 
     def _wake_loop(self) -> None:
@@ -547,7 +556,7 @@ class SourceTask(Service):
         self._loop_of_turns.call_soon_threadsafe(self._wake.set)
 
     async def _woken(self, timeout_secs: float) -> None:
-        # cheaper than a timeout that cancels; `wait_for` of Python 3.11 may swallow what `abandon` cancels
+        # a timer is cheaper than `wait_for`, which in Python 3.11 may swallow the cancellation by `abandon`
         timer = self._loop_of_turns.call_later(timeout_secs, self._wake.set)
         try:
             await self._wake.wait()
@@ -561,10 +570,10 @@ class SourceTask(Service):
             self.begin_stop()
             self.over.set()
 
-    # -- what the outbox tells
+    # -- what `in_flight` reports
 
     def on_confirmed(self, pending: Pending) -> None:
-        """Kafka has it."""
+        """Kafka has *pending*: report it."""
         self._settle()
         self._proof_wanted = False
         self._judge.hear_taken(pending.batch.records)
@@ -603,9 +612,9 @@ class SourceTask(Service):
 
     async def _prove(self) -> None:
         """
-        Return once this task is known to be owned here: a transaction went through lately.
+        Return once a recent commit proves that this worker owns the task.
 
-        A paused worker that wakes must not connect, let alone end the connection of the worker that took over.
+        A worker that was paused must not connect when it wakes, nor end the connection of the worker that took over.
         """
         while not self._is_proven and not self._stopping:
             self._proof_wanted = True
@@ -619,7 +628,7 @@ class SourceTask(Service):
     # -- the outside
 
     def _readers_over(self) -> bool:
-        """Whether nothing more will be put; one reader that failed stops the others."""
+        """Return whether all readers and repairs have ended; if one has failed, stop the others."""
         if any(self._error_of(run) for run in self._runs):
             self.begin_stop()
         return all(run.done() for run in self._runs)
@@ -634,8 +643,8 @@ class SourceTask(Service):
                 raise error
 
     def _changed(self) -> None:
-        """A reader's connection, error or wait has changed."""
-        if self.ended.is_set():  # a late answer of X is no news of a task that is over
+        """Update the status: a reader's connection, error or wait has changed."""
+        if self.ended.is_set():  # a late answer of X no longer changes the status
             return
         limit = self.settings.time_limit_secs
         if self._time_limit is None and limit and any(reader.connected for reader in self.readers):
@@ -667,7 +676,7 @@ class SourceTask(Service):
         self._untold = True
         if self._is_proven or self.ended.is_set() or status.state in {State.FAILED, State.UNASSIGNED}:
             self._tell_status()
-        else:  # a paused worker that wakes must not speak for its heir
+        else:  # a worker that was paused must not overwrite the status of the next owner
             self._proof_wanted = True
             self._wake.set()
 

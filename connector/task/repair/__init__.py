@@ -1,1 +1,1 @@
-"""How gaps are filled: which way (`policy`), page by page (`repairer`), and what operators ask of them (`orders`)."""
+"""How gaps are repaired: by which way (`policy`), page by page (`repairer`), and as operators ask (`orders`)."""

@@ -1,7 +1,7 @@
 """
-What operators ask of the gaps of one source partition, carried out by the worker that owns it.
+Carries out the requests of operators about the gaps of one source partition, on the worker that owns it.
 
-    pending ─▶ the gap is changed ─▶ that is committed ─▶ the request is taken out of its topic
+    pending ─▶ the gap is changed ─▶ the change is committed ─▶ the request is taken out of its topic
                                       (else the next owner carries it out)
 """
 
@@ -21,7 +21,7 @@ from connector.telemetry.events import Event, RequestLeft
 COMMIT_POLL_SECS = 0.1
 
 TAKE_OUT_SECS = 10.0
-"""How long to wait before a request is taken out of its topic again, after Kafka has not confirmed that."""
+"""If Kafka has not confirmed that a request was taken out of its topic, it is tried again after this time."""
 
 RETRY, ACCEPT = "retry", "accept"
 
@@ -40,23 +40,23 @@ R = TypeVar("R", bound=Request)
 
 
 class Requests(Protocol[R]):
-    """What operators ask, from wherever in the group."""
+    """The requests of operators, which any worker of the group may have received."""
 
     def pending(self, connector: str, partition: str | None) -> Sequence[R]:
-        """Return what is asked of this source partition's gaps, oldest first."""
+        """Return the requests about the gaps of this source partition, oldest first."""
 
     async def done(self, request: R) -> None:
         """
-        Take *request* out.
+        Take *request* out of its topic.
 
         Raises:
-            DeliveryFailed: Kafka has not confirmed; it may be asked again.
+            DeliveryFailed: Kafka has not confirmed; it may be tried again.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrdersSettings:
-    """What is needed of the task; *on_retry* is called when another try was asked for."""
+    """What `Orders` needs of its task; *on_retry* is called when an operator asks to try a gap again."""
 
     task: TaskId
     emit: Callable[[Event], None]
@@ -67,17 +67,17 @@ class OrdersSettings:
 
 
 class Orders(Generic[R]):
-    """Carries out what *requests* has for *feed*; *stop_asked* ends its waits."""
+    """Carries out the *requests* about the gaps of *feed*; *stop_asked* ends its waits."""
 
     def __init__(self, feed: Feed, requests: Requests[R], settings: OrdersSettings, stop_asked: asyncio.Event) -> None:
         self._feed, self._requests, self._settings, self._stop_asked = feed, requests, settings, stop_asked
         self._loop = asyncio.get_running_loop()
         self._carried_out: deque[R] = deque()
-        """Requests that are carried out and committed, and stand in their topic still."""
+        """Requests that are carried out and committed, and are still in their topic."""
         self._take_out_at = 0.0
 
     async def carry_out(self) -> None:
-        """Carry out what is pending, and take it out once that is committed."""
+        """Carry out the pending requests; take each out of its topic once its change is committed."""
         partition = self._feed.partition.get("partition")
         for request in self._requests.pending(self._settings.task.connector, partition):
             if request not in self._carried_out and await self._is_done(request):
@@ -85,11 +85,11 @@ class Orders(Generic[R]):
         await self._take_out()
 
     async def _is_done(self, request: R) -> bool:
-        """Carry out *request*; return whether it may be taken out: that is committed, or there is no such gap."""
+        """Carry out *request*; return whether it may be taken out: its change is committed, or there is no such gap."""
         feed, settings = self._feed, self._settings
         gap = feed.coverage.gap_at(request.from_ms)
         if gap is None:
-            await settings.prove()  # a worker that was paused does not know the gaps of its heir
+            await settings.prove()  # else a worker that was paused might not know the gaps of the next owner
             return not self._stop_asked.is_set()
         if request.action == ACCEPT:
             feed.close(gap, GapState.ACCEPTED)
@@ -97,10 +97,10 @@ class Orders(Generic[R]):
             feed.change(replace(gap, state=GapState.OPEN, detail="", way=None, until_id=None))
             settings.on_retry()
         batch = feed.coverage.batch
-        feed.changed = True  # whatever else may happen, the next commit says that it is carried out
+        feed.changed = True  # in any case, so that the next commit has the change
         while settings.committed_batch() <= batch:
             if self._stop_asked.is_set():
-                return False  # the last commit may fail, and then the next owner has to carry it out
+                return False  # the last commit may fail: then the next owner carries it out
             settings.wake()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop_asked.wait(), COMMIT_POLL_SECS)

@@ -1,14 +1,14 @@
 """
-How is a gap repaired?  (Pure.)
+By which way is a gap repaired?  (Pure.)
 
-| gap | plan | way |
+| age of the gap | plan | way |
 |---|---|---|
 | up to 5 min | enterprise | `backfill_minutes` on the reconnect (X replays the last minutes first) |
 | up to 24 h | enterprise | a second connection with `start_time` and `end_time`, where the stream has them |
-| up to 7 days | any | recent search per rule, of a stream that has rules |
+| up to 7 days | any | recent search, rule by rule, if the stream has rules |
 | older | any | none |
 
-docs.x.com: recovery-and-redundancy.  A way that X refuses to this account is left out from then on.
+docs.x.com: recovery-and-redundancy.  A way that X has refused to this account is not tried again.
 """
 
 import math
@@ -21,27 +21,27 @@ HOUR_MS = 3_600_000
 RECOVERY_MS = 24 * HOUR_MS
 SEARCH_MS = 7 * 24 * HOUR_MS
 EDGE_MS = 600_000
-"""So long before X's limits a gap counts as too old: a repair takes its time."""
+"""A gap counts as too old this long before X's limit, as its repair takes time (ms)."""
 
 MINUTE_MS = 60_000
 
 FRESH_MS = 33_000
-"""A search is complete when the youngest post is 30 s old (docs.x.com); some seconds more for the clocks."""
+"""How old the end of a gap must be for a search: X needs 30 s (docs.x.com), and clocks may differ (ms)."""
 
 CONNECT_MS = 5_000
-"""So long a connect may take until X begins to count a backfill, which must reach back to the gap's begin."""
+"""A connect may take this long until X counts the minutes of a backfill, which must reach the gap's begin (ms)."""
 
 REPLAY_SLICE_MS = 10 * MINUTE_MS
-"""A replay is asked for in pieces of this length, the newest first: after a crash it goes on with the next one."""
+"""Length of the pieces in which a replay is requested, newest first; after a crash it goes on with the next (ms)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What the configuration wants (*ways*) of what the plan and the stream have, and what X has *refused*."""
+    """The *ways* that the configuration, the plan and the stream allow, and those that X has *refused*."""
 
     ways: frozenset[Way]
     none_because: str
-    """Why there may be none of them, for people."""
+    """The reason to show if none of the ways is left."""
     backfill_max_minutes: int = 5
     refused: Mapping[Way, str] = field(default_factory=dict)
 
@@ -52,14 +52,14 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """Repair it so."""
+    """Repair the gap by this way."""
 
     way: Way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """Ask again in *secs*."""
+    """Call `step_for` again in *secs*."""
 
     secs: float
     reason: str
@@ -67,14 +67,14 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
-    """X offers no way."""
+    """X offers no way to repair the gap."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """What lies before *at_ms* is too old, the rest is not."""
+    """Divide the gap at *at_ms*: the part before is too old, the rest is not."""
 
     at_ms: int
 
@@ -83,7 +83,7 @@ Step = Repair | Wait | Lost | Split
 
 
 def step_for(gap: Gap, now_ms: int, policy: Policy) -> Step | None:
-    """Return what is to be done about *gap* at *now_ms* (X's clock); None: nothing, as the configuration wants."""
+    """Return what to do about *gap* at *now_ms* (X's clock); None: nothing, as it is configured."""
     border = now_ms - SEARCH_MS + EDGE_MS
     if gap.to_ms <= border:
         return Lost(reason="older than the 7 days that X's search reaches back")
@@ -92,7 +92,7 @@ def step_for(gap: Gap, now_ms: int, policy: Policy) -> Step | None:
     way = _way(gap, now_ms, policy)
     if way is None:
         return Lost(reason=_reason(gap, now_ms, policy))
-    if way is Way.SEARCH and gap.from_ms < border - EDGE_MS // 2:  # else what was split would be split again at once
+    if way is Way.SEARCH and gap.from_ms < border - EDGE_MS // 2:  # else the later part would be split again at once
         return Split(at_ms=border)
     ripe_ms = gap.to_ms + FRESH_MS
     if now_ms < ripe_ms:
@@ -101,7 +101,7 @@ def step_for(gap: Gap, now_ms: int, policy: Policy) -> Step | None:
 
 
 def backfill_minutes(missing_since_ms: int, now_ms: int, policy: Policy) -> int | None:
-    """Return how many minutes a reconnect at *now_ms* should ask for, None if that cannot fill the gap."""
+    """Return how many minutes of backfill a connect at *now_ms* should ask for; None if a backfill is not possible."""
     if not policy.has(Way.BACKFILL):
         return None
     minutes = math.ceil((now_ms - missing_since_ms + CONNECT_MS) / MINUTE_MS)

@@ -1,12 +1,12 @@
 """
-The repair of one source partition's gaps, beside the live stream.
+Repairs the gaps of one source partition, beside the live stream.
 
-    newest gap that X can give ─▶ what is known of its ids ─▶ page ─▶ the task delivers it ─▶ next page … ─▶ closed
-                                                               ▲                              │
-                                                               └──── wait: limit, budget, X ◀─┘
+    newest gap that X can give ─▶ load its delivered ids ─▶ page ─▶ the task delivers it ─▶ next page … ─▶ closed
+                                                             ▲                              │
+                                                             └──── wait: limit, budget, X ◀─┘
 
-`recovery` says by which way.  Each page goes into the task's next batch with the progress that it means, so whoever
-owns the task next goes on behind the last page that is in the topic.
+`policy` says by which way.  Each page goes into the task's next batch, together with the offset that says how far the
+repair has come.  So the next owner of the task goes on after the last page that is in the topic.
 """
 
 import asyncio
@@ -43,40 +43,40 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LOOK_SECS = 1.0
-"""How often the gaps and the requests of operators are looked at."""
+"""The gaps and the requests of operators are checked once in this time."""
 
 REPLAY_BUFFER_BYTES = 8 * 1024 * 1024
 REPLAY_BATCH_POSTS = 1_000
 REFUSED_CONNECTS = 5
-"""A second connection that X refuses so often for want of a slot is one that the account does not have."""
+"""If X refuses a second connection so often, as there are too many, the account may not have one."""
 
 
 class Found(Protocol):
-    """A piece of what a search has found."""
+    """A piece of the posts that a search has found."""
 
     @property
     def lines(self) -> tuple[bytes, ...]:
-        """Lines as the stream would have written them."""
+        """Lines in the form in which the stream would have sent them."""
 
     @property
     def down_to_id(self) -> int:
-        """All that search has from here up is in this piece or earlier ones."""
+        """All posts with this id or larger ones that the search finds are in this piece or earlier ones."""
 
     @property
     def fetched(self) -> tuple[int, ...]:
-        """The ids that X sent since the piece before, some perhaps twice."""
+        """The ids that X has sent since the piece before, some perhaps twice."""
 
 
 class Search(Protocol):
-    """A gap's posts by search, newest first.  Executor thread."""
+    """Finds the posts of a gap by search, newest first.  Executor thread."""
 
     @property
     def lost(self) -> Mapping[str, str]:
-        """Rules that search cannot have, and why."""
+        """Rules that search cannot express, and why."""
 
     def next(self) -> Found | None:
         """
-        Return the next piece, None behind the last; after an error it goes on where it was.
+        Return the next piece, None after the last; after an error the next call goes on at the same place.
 
         Raises:
             ConnectorError: X refuses, limits, or cannot be reached.
@@ -84,14 +84,14 @@ class Search(Protocol):
 
 
 class Replay(Protocol):
-    """A connection on which X repeats an interval, and closes."""
+    """A connection on which X repeats the posts of an interval, and then closes it."""
 
     def read(self, put: Callable[[Arrival], None], connected: Callable[[Connected], None]) -> None:
         """
-        Read all of it.  Executor thread.
+        Read all posts of the interval.  Executor thread.
 
         Raises:
-            ConnectorError: it did not come to its end.
+            ConnectorError: the replay broke off before its end.
         """
 
     def stop(self) -> None:
@@ -99,21 +99,21 @@ class Replay(Protocol):
 
 
 class Finder(Protocol):
-    """What X offers to find posts again.  Nothing is asked before it is read."""
+    """What X offers to find posts again.  X gets no request before the result is read."""
 
     def search(self, rules: Sequence[HeldRule], low_id: int, high_id: int) -> Search:
         """Return the search for posts that match *rules*, with ids from *low_id* up to, not including, *high_id*."""
 
     def replay(self, from_ms: int, to_ms: int) -> Replay:
-        """Return the replay of what was posted from *from_ms* to *to_ms* (UNIX ms), widened to whole seconds."""
+        """Return the replay of posts made from *from_ms* to *to_ms* (UNIX ms), widened to whole seconds."""
 
     def stop(self) -> None:
-        """End what is being asked, and refuse more.  Any thread."""
+        """End the requests that are running, and refuse further ones.  Any thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop(Generic[R]):
-    """What a filler needs of its task and its group."""
+    """What the repair needs of its task and its group."""
 
     task: TaskId
     emit: Callable[[Event], None]
@@ -124,13 +124,13 @@ class Workshop(Generic[R]):
     read_ledger: Callable[[int, int, bool], Awaitable[Sequence[int]]]
     """Reads `connector.task.in_flight.Sink.read_ledger`: from, to, late."""
     committed_batch: Callable[[], int]
-    """The number of the last batch of which the feed's offset is committed."""
+    """Returns the number of the last batch whose offset is committed (`Coverage.batch`)."""
     ledger: Ledger
     requests: Requests[R]
 
 
 async def remember(ledger: Ledger, ids: Iterable[int]) -> None:
-    """Let *ledger* know *ids*, with turns of the event loop between: millions take seconds."""
+    """Add *ids* to *ledger*, and let the event loop do other work in between: millions of ids take seconds."""
     coming = iter(ids)
     while some := list(islice(coming, YOUNG_IDS)):
         ledger.update(some)
@@ -187,11 +187,11 @@ class Filler(Generic[R]):
             else:
                 self._backoff.reset()
             finally:
-                if self._search is None:  # else it goes on later, and by then nothing of it may be forgotten
+                if self._search is None:  # else the search goes on later, and its ids are needed until then
                     self._feed.repairing = None
 
     def stop(self) -> None:
-        """Stop repairing; what has been handed over is still delivered."""
+        """Stop repairing; a page that was handed over is still delivered."""
         self._stop_asked.set()
         self._taken.set()
         self._finder.stop()
@@ -206,23 +206,23 @@ class Filler(Generic[R]):
         self._page = None
         self._taken.set()
 
-    # -- backfill, which is the reader's
+    # -- backfill, which the reader carries out
 
     def backfill_minutes(self) -> int | None:
-        """Return how many minutes the next connect should ask for."""
+        """Return how many minutes of backfill the next connect should ask for; None for no backfill."""
         covered_to = self._feed.coverage.covered_to_ms
         if covered_to is None:
             return None
         return backfill_minutes(covered_to, self._feed.now_ms, self._policy)
 
     def refuse_backfill(self, error: ConnectorError) -> None:
-        """Take note that X does not let this account have a backfill."""
+        """Take note that X refuses a backfill to this account."""
         self._refuse(Way.BACKFILL, str(error))
 
     # -- which gap, and which way
 
     def _next(self) -> tuple[Gap, Way] | None:
-        """Return the newest gap for which the time has come; what cannot be repaired is given up on the way."""
+        """Return the newest gap that can be repaired now, and the way; give up those that cannot be repaired at all."""
         feed = self._feed
         for gap in reversed(feed.coverage.gaps):
             if gap.state not in {GapState.OPEN, GapState.REPAIRING} or (feed.backfilling and gap.way is Way.BACKFILL):
@@ -270,10 +270,11 @@ class Filler(Generic[R]):
 
     async def _know_ids_of(self, gap: Gap, way: Way) -> None:
         """
-        Learn which posts of *gap* are in the topic: those at its edges, and what short connections delivered in it.
+        Load the ids of posts of *gap* that are in the topic: at its edges, and from short connections inside it.
 
-        What a repair has delivered stands in the ledger when it was delivered, so that is searched for up to the end;
-        behind `until_id` there is nothing, unless a replay was in the middle of an interval.
+        The ledger holds the ids of a repair at the time of their delivery.  If a repair has delivered posts of the part
+        that is still missing (below `until_id`), the ledger is read to its end; a replay may have done so, if it broke
+        off inside an interval.
 
         Raises:
             DeliveryFailed: Kafka does not answer.
@@ -284,7 +285,8 @@ class Filler(Generic[R]):
         self._search = None
         until_ms = created_ms(gap.end_id) + GAP_EDGE_MS
         tried = gap.posts > 0 and (gap.until_id is None or way is Way.RECOVERY)
-        self._feed.repairing = gap  # first: from now on nothing of it is forgotten that the ledger may not show yet
+        # set before the read: ids of the gap that the ledger in Kafka does not hold yet must not be forgotten
+        self._feed.repairing = gap
         ids = await self._workshop.read_ledger(gap.from_ms - GAP_EDGE_MS, until_ms, tried)
         beyond = first_id(until_ms)
         await remember(self._workshop.ledger, (post_id for post_id in ids if post_id < beyond))
@@ -308,7 +310,7 @@ class Filler(Generic[R]):
 
     async def _by_search(self, gap: Gap) -> None:
         if self._search is not None and self._search[0] == _place(gap):
-            search = self._search[1]  # it holds what it has fetched of each rule
+            search = self._search[1]  # it holds the posts that it has fetched for each rule
         else:
             search = self._finder.search(self._feed.rules_in(gap), gap.begin_id, gap.end_id)
         while not self._stop_asked.is_set():
@@ -326,7 +328,7 @@ class Filler(Generic[R]):
                 fetched=() if found is None else found.fetched,
                 unfound=tuple(f"{rule}: {why}" for rule, why in search.lost.items()) if over else (),
             )
-            self._search = None  # until the page is taken it does not stand where the gap does
+            self._search = None  # until the task has taken the page, the search is ahead of the gap
             await self._deliver(page)
             await self._orders.carry_out()
             left = self._feed.coverage.gap_at(gap.from_ms)
@@ -364,7 +366,7 @@ class Filler(Generic[R]):
         run.add_done_callback(lambda _: wake.set())
         try:
             while not self._stop_asked.is_set():
-                over = run.done()  # asked before: what it put before it ended is drained now
+                over = run.done()  # asked before the drain, which then takes all that it put before it ended
                 wake.clear()
                 arrivals = tuple(a for a in buffer.drain(REPLAY_BATCH_POSTS) if isinstance(a, Arrival) and a.lines)
                 if over and not arrivals:
@@ -380,7 +382,7 @@ class Filler(Generic[R]):
         finally:
             replay.stop()
             buffer.release()
-            with contextlib.suppress(ConnectorError):  # it is told by `run.result()`, if anybody still wants to know
+            with contextlib.suppress(ConnectorError):  # if it matters, `run.result()` has raised it already
                 await run
 
     @staticmethod
@@ -389,10 +391,10 @@ class Filler(Generic[R]):
 
     async def _may_ask(self) -> None:
         """
-        Wait until the task is known to be owned here.
+        Wait until this worker has proved that it owns the task.
 
         Raises:
-            BudgetReached: nothing more is to be bought.
+            BudgetReached: the budget is spent, so nothing more may be bought.
         """
         await self._workshop.prove()
         if error := self._feed.budget_reached():
@@ -403,8 +405,8 @@ class Filler(Generic[R]):
         Call X in an executor thread.
 
         Raises:
-            _Refused: X does not let this account do this.
-            ConnectorError: another time.
+            _Refused: X refuses this way to this account.
+            ConnectorError: it failed, and may be tried again.
         """
         try:
             return await self._loop.run_in_executor(self._executor, call)
@@ -424,7 +426,7 @@ class Filler(Generic[R]):
         return Arrival(lines=lines, at=clock.now(), size=held_bytes(lines))
 
     def _retried(self) -> None:
-        """An operator has asked for another try: what was refused or put off may be allowed by now."""
+        """Forget refusals and waits: an operator asks to try again, and X may allow by now what it refused."""
         self._policy = replace(self._policy, refused={})
         self._refused_connects, self._not_before = 0, 0.0
 
@@ -434,7 +436,7 @@ class Filler(Generic[R]):
 
 
 Place = tuple[int, int, str]
-"""Where a repair stands: begin of the gap, what is left of it, and its rules."""
+"""How far a repair has come: begin of the gap, end of its missing part, and its rules."""
 
 
 def _place(gap: Gap) -> Place:
@@ -442,8 +444,8 @@ def _place(gap: Gap) -> Place:
 
 
 class _Refused(Exception):
-    """X does not let this account go this way."""
+    """X refuses this way of repair to this account."""
 
 
 def _ignore(_: Connected) -> None:
-    """A replay's begin means nothing."""
+    """Do nothing: that a replay was connected means nothing for the coverage."""
