@@ -23,7 +23,7 @@ class TaskId(NamedTuple):
 
 COMPILED_POST_BYTES = 200
 PYTHON_POST_BYTES = 240
-"""Eight places more: there a record waits in pieces (`kafka/encoder`)."""
+"""Eight places in lists more than in C, as a record waits in pieces there (`kafka/delivery/record_batch`)."""
 POST_BYTES = PYTHON_POST_BYTES if compiled is None else COMPILED_POST_BYTES
 """What a post takes beside its line until Kafka has it: objects for line, key and time, their places in the columns."""
 ARRIVAL_BYTES = 200
