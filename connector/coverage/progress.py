@@ -42,8 +42,13 @@ X sends a post again within minutes, and a backfill repeats up to 5 minutes.
 GAP_EDGE_MS = 60_000
 """Ids created up to this long before and after a gap are loaded while the gap is repaired (ms)."""
 
-AHEAD_MS = 60_000
-"""A post made further ahead of X's clock than this has a wrong id (ms); we know that clock more exactly."""
+AHEAD_MS = 300_000
+"""
+A post made further ahead of X's clock than this has a wrong id (ms).
+
+We know that clock as of the connect: a machine that was stopped since, as when it is moved, is behind by as long.  Less
+than `DEDUPE_MS`: what such a machine has delivered is still found.
+"""
 
 KEPT_GAPS = 100
 """So many closed gaps are remembered."""
