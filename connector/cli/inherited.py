@@ -20,6 +20,7 @@ from faust.cli.worker import worker as faust_worker
 from mode.utils.imports import symbol_by_name
 
 from connector import __version__
+from connector.kafka.internals import click_command
 
 if TYPE_CHECKING:
     from connector.worker.process import ConnectorApp
@@ -150,7 +151,7 @@ def adapt() -> None:
         cli.add_command(_Refused(name, why))
     for name in HIDDEN:
         cli.commands[name].hidden = True
-    cli.add_command(worker._click)  # noqa: SLF001
+    cli.add_command(click_command(worker))
     _check_model(cli.commands["model"])
 
 

@@ -1,6 +1,7 @@
 """
 The Kafka end; beside `worker/`, `cluster/` and `web/` the only place that knows Faust and aiokafka.
 
+`internals`  every private name of aiokafka, Faust and mode, and whether it is there
 `brokers`    where they are
 `login/`     a connection, its TLS and its login, and why it is refused
 `rights`     which rights the connector needs, and which are missing; `tables` writes them into the documents

@@ -8,9 +8,9 @@ that way and has no argument for the other.
 
 from functools import partial
 
-from aiokafka import client
-from aiokafka.admin import client as admin
 from aiokafka.protocol.metadata import MetadataRequest
+
+from connector.kafka.internals import replace_metadata_request
 
 metadata_of = partial(MetadataRequest, allow_auto_topic_creation=False)
 """A request for the metadata of topics, which makes none of them."""
@@ -18,5 +18,4 @@ metadata_of = partial(MetadataRequest, allow_auto_topic_creation=False)
 
 def make_no_topics() -> None:
     """Let all clients of this process ask so."""
-    client.MetadataRequest = metadata_of
-    admin.MetadataRequest = metadata_of
+    replace_metadata_request(metadata_of)

@@ -27,6 +27,7 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from connector.errors import RightMissing
+from connector.kafka.internals import ask, ask_node, client_of
 
 READ, WRITE, CREATE, DESCRIBE_CONFIGS, IDEMPOTENT_WRITE = (
     "READ",
@@ -296,7 +297,7 @@ def named(user: str | None, operation: str, topic: str) -> Iterator[None]:
 async def _on_topics(admin: AIOKafkaAdminClient, topics: Sequence[str], *, hidden: int | None = None) -> dict[str, int]:
     """Return the operations allowed on *topics* that are there; *hidden* for those that this user does not see."""
     try:
-        answer = await admin._send_request(_AllowedOnTopics(topics))  # noqa: SLF001  # the public client has no such call
+        answer = await ask(admin, _AllowedOnTopics(topics))
     except (IncompatibleBrokerVersion, NotImplementedError):
         return {}
     found: dict[str, int] = {}
@@ -311,7 +312,7 @@ async def _on_topics(admin: AIOKafkaAdminClient, topics: Sequence[str], *, hidde
 async def _on_group(admin: AIOKafkaAdminClient, group_id: str) -> int:
     try:
         coordinator = await admin.find_coordinator(group_id)
-        answer = await admin._send_request_to_node(coordinator, _AllowedOnGroup(group_id))  # noqa: SLF001  # likewise
+        answer = await ask_node(admin, coordinator, _AllowedOnGroup(group_id))
     except GroupAuthorizationFailedError:
         return 0
     except (KafkaError, NotImplementedError):
@@ -325,7 +326,7 @@ async def _on_group(admin: AIOKafkaAdminClient, group_id: str) -> int:
 async def _on_transactional_id(admin: AIOKafkaAdminClient, transactional_id: str) -> int:
     """Only ask who coordinates it, which needs a right on it: a producer id of it would fence the task that runs."""
     try:
-        await admin._client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id)  # noqa: SLF001
+        await client_of(admin).coordinator_lookup(CoordinationType.TRANSACTION, transactional_id)
     except TransactionalIdAuthorizationFailed:
         return 0
     except (KafkaError, NotImplementedError):

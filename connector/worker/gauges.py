@@ -7,7 +7,9 @@ from prometheus_client.core import Metric
 
 from connector.cluster.herder import Herder
 from connector.coverage.offset import GapState
-from connector.records import clock
+from connector.kafka import internals as kafka_internals
+from connector.records import clock, native
+from connector.sources.http import internals as x_internals
 from connector.task.status import State
 from connector.telemetry.metrics import gauge
 
@@ -54,4 +56,10 @@ def gauges_of(herder: Herder) -> Iterable[Metric]:
         "connector_gap_seconds",
         "Time of which not everything is delivered, of this worker's tasks; open includes an outage that goes on.",
         [({"state": state.value}, seconds) for state, seconds in lengths.items()],
+    )
+    paths = {**kafka_internals.fast_paths(), **x_internals.fast_paths(), "compiled": native.compiled is not None}
+    yield gauge(
+        "connector_fast_path",
+        "1 while this worker takes a fast path, 0 when it fell back to the slower one.",
+        [({"path": path}, float(taken)) for path, taken in paths.items()],
     )

@@ -4,7 +4,8 @@ How does the process start, stop and exit?
     start:  web ─▶ wait for Kafka ─▶ producer, statuses, offsets ─▶ tasks ─▶ consumer group
     stop:   stop reading ─▶ tasks drain, side by side ─▶ leave the group ─▶ the rest, all within the stop timeout
 
-Exit codes: 0 stopped, or the time limit reached; 1 fatal at run time, or a stop that was cut short; 78 configuration.
+Exit codes: 0 stopped, or the time limit reached; 1 fatal at run time, or a stop that was cut short; 78 configuration,
+or libraries with which it cannot run.
 """
 
 import asyncio
@@ -31,6 +32,7 @@ from mode.utils.futures import maybe_cancel
 from connector.cluster.herder import Herder
 from connector.config.worker import is_loopback
 from connector.errors import ConfigError, FatalError
+from connector.kafka.internals import unfit
 from connector.sources.http.internals import why_no_stream
 from connector.telemetry import logs
 from connector.telemetry.events import (
@@ -86,6 +88,8 @@ class ConnectorApp(faust.App):
     log_level: str
     log_file: str | None = None
     stop_timeout_secs: float
+    exactly_once = True
+    """Whether the worker delivers in transactions."""
     unconfigured: tuple[str, ...] = ()
     """Why a worker cannot run, although other commands can."""
     web_needs_loopback: bool
@@ -134,7 +138,7 @@ class ConnectorWorker(faust.Worker):
     app: ConnectorApp
 
     def __init__(self, app: ConnectorApp, *services: ServiceT, **kwargs: Any) -> None:
-        problems = list(app.unconfigured)
+        problems = [*app.unconfigured, *unfit(exactly_once=app.exactly_once)]
         if why := why_no_stream():
             problems.append(why)
         if app.conf.web_enabled and app.web_needs_loopback and not is_loopback(app.conf.web_bind):

@@ -19,6 +19,7 @@ from connector.config.connector import Loaded, load
 from connector.config.dotenv import load_dotenv_into
 from connector.config.worker import WorkerSettings, netloc
 from connector.errors import ConfigError
+from connector.kafka import internals as kafka_internals
 from connector.kafka import topics
 from connector.kafka.brokers import KafkaCluster, cluster_of
 from connector.kafka.gate.gate import BrokerGate
@@ -33,8 +34,8 @@ from connector.kafka.state.compacted_log import METADATA_MS, SILENCE_SECS, Compa
 from connector.kafka.state.offsets import OffsetTable
 from connector.records.native import broken, compiled
 from connector.records.record import TaskId
-from connector.sources.http import internals
-from connector.telemetry.events import CompiledFormBroken, Event, Noticed, WorkerStarting
+from connector.sources.http import internals as x_internals
+from connector.telemetry.events import CompiledFormBroken, Event, FastPathOff, Noticed, WorkerStarting
 from connector.telemetry.logs import Emitter
 from connector.telemetry.metrics import Metrics
 from connector.telemetry.obstacles import Obstacles
@@ -92,6 +93,7 @@ def wire(loaded: Loaded) -> ConnectorApp:
     app = _faust_app(settings, cluster, _assignor(tasks_topic, slots.keys(), claims=lambda: herder.claims()))  # noqa: PLW0108  # it is built below
     app.emit, app.stop_timeout_secs = emit, settings.stop_timeout_secs
     app.web_needs_loopback = not settings.web_users
+    app.exactly_once = config is not None and config.delivery == "exactly_once"
     app.log_level, app.log_format = settings.log_level, settings.log_format
 
     obstacles = Obstacles(emit)
@@ -254,6 +256,17 @@ def _refused(silences_secs: Iterable[float]) -> Refusal | None:
     return refusal
 
 
+def _fast_path_off(off: Collection[kafka_internals.Broken]) -> FastPathOff:
+    paths = sorted({use for broken in off for use in broken.uses})
+    return FastPathOff(
+        paths=tuple(paths),
+        missing=tuple(name for broken in off for name in broken.missing),
+        installed=tuple(broken.installed for broken in off),
+        consequence="; ".join(kafka_internals.FALL_BACKS[path] for path in paths),
+        cure="; ".join(broken.cure for broken in off),
+    )
+
+
 def _worker_id(bind: str, port: int | str) -> str:
     return netloc(bind if bind.startswith("127.") else socket.gethostname(), port)
 
@@ -283,7 +296,9 @@ def _announce(app: ConnectorApp, loaded: Loaded, emit: Callable[[Event], None]) 
     )
     if broken:
         emit(CompiledFormBroken(reason=broken))
-    for off in internals.paths_off():
+    for off in x_internals.paths_off():
         emit(off)
+    if lacking := kafka_internals.check(kafka_internals.FALL_BACKS):
+        emit(_fast_path_off(lacking))
     for notice in loaded.notices:
         emit(Noticed(notice=notice))

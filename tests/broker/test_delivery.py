@@ -6,8 +6,10 @@ import random
 import pytest
 
 from connector.errors import DeliveryFailed, Fenced
+from connector.kafka.delivery import producer
 from connector.kafka.delivery.producer import TaskProducer
 from connector.kafka.delivery.sink import DeliverySettings, TopicSink
+from connector.kafka.internals import FALL_BACKS, Use
 from connector.kafka.state.offsets import encode_key
 from connector.kafka.topics import LARGE_RECORD_BYTES
 from connector.records.record import Batch, DeadLetter, OffsetWrite, Records, SourceRecord, TaskId
@@ -119,6 +121,28 @@ async def test_delivered(broker: Broker, make_sink: MakeSink, fresh: str, exactl
     assert all(record.timestamp == created_ms(record.key.decode()) for record in records)
     assert (b"<html>", (("error.class", b"BadRecord"),)) == (aside.value, tuple(aside.headers))
     assert (SLOT, KEY, b'{"posts":300}') == (offset.partition, offset.key, offset.value)
+
+
+@pytest.mark.parametrize("exactly_once", [True, False])
+@pytest.mark.parametrize("off", [(Use.SMALL_BATCHES,), (Use.PIPELINING,), tuple(FALL_BACKS)])
+async def test_delivered_without_fast_paths(
+    broker: Broker,
+    make_sink: MakeSink,
+    fresh: str,
+    monkeypatch: pytest.MonkeyPatch,
+    off: tuple[Use, ...],
+    exactly_once: bool,  # noqa: FBT001
+) -> None:
+    """With one of them turned off, or both, small and large batches are in the topic once, and so is the offset."""
+    monkeypatch.setattr(producer, "missing", lambda use: ("aiokafka", "_gone") if use in off else ())
+    sink = make_sink(exactly_once=exactly_once)
+    await sink.open()
+    for first, count in ((0, 3), (3, 3), (6, 20_000), (20_006, 3)):
+        await deliver(sink, batch(first, count, b'{"posts":%d}' % (first + count)))
+
+    assert (Use.SMALL_BATCHES in off) == (sink._client.express is None)
+    assert list(range(20_009)) == await keys(broker, fresh)
+    assert b'{"posts":20009}' == [record.value async for record in topics.records_of(broker, f"{fresh}-offsets")][-1]
 
 
 async def test_committed_offset_is_read(make_sink: MakeSink) -> None:

@@ -29,7 +29,7 @@ def copy(tmp_path):
         ("records/clock", "errors", ""),
         ("records/clock", "config.options", "A room imports only those below it BROKEN"),
         ("kafka/topics", "sources.handles", "A room imports only those below it BROKEN"),
-        ("kafka/login/tls", "kafka.topics", "topics, login BROKEN"),
+        ("kafka/login/tls", "kafka.topics", "topics, login, internals BROKEN"),
         ("sources/http/wire", "sources.rest.api", "REST, HTTP BROKEN"),
         ("task/buffer", "task.reader", "the reader BROKEN"),
         ("simulator/clock", "records.clock", "The simulator shares nothing with the connector BROKEN"),

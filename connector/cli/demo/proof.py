@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from connector.kafka.brokers import KafkaCluster
+from connector.kafka.internals import client_of
 
 READ_SECS = 60.0
 QUIET_SECS = 1.0
@@ -90,7 +91,7 @@ async def keys_of(cluster: KafkaCluster, topic: str, expected: Collection[str]) 
     async with asyncio.timeout(READ_SECS):
         await consumer.start()
         try:
-            await consumer._client.force_metadata_update()  # noqa: SLF001  # a fresh client knows no topic
+            await client_of(consumer).force_metadata_update()  # a fresh client knows no topic
             consumer.assign([TopicPartition(topic, number) for number in await _partitions(consumer, topic)])
             heard = time.monotonic()
             while time.monotonic() - heard < (PATIENCE_SECS if wanted else QUIET_SECS):

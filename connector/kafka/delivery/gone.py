@@ -8,9 +8,6 @@ partition: the task opens a producer, which asks for the partitions as they are,
 what Kafka had acknowledged of it in the topic that is gone.
 
 That a broker does not know a partition is not enough: it may hear of a new topic later than the others.
-
-Names of aiokafka's that are private: the producer's `_txn_manager` and `_message_accumulator`, the accumulator's
-`_batches` and `_pending_batches`, and their `_drain_waiter`.  pyproject.toml bounds its version for that.
 """
 
 from collections.abc import Collection
@@ -18,6 +15,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
+
+from connector.kafka import internals
 
 _UNKNOWN = 3
 _PRODUCE, _ADD_PARTITIONS = 0, 24
@@ -38,7 +37,8 @@ class PartitionGone(KafkaError):
 
 def fail_when_gone(producer: AIOKafkaProducer) -> None:
     """Let *producer*, an aiokafka producer that was not started yet, fail for good when a partition is gone."""
-    client, accumulator = producer.client, producer._message_accumulator  # noqa: SLF001
+    client, accumulator = producer.client, internals.accumulator(producer)
+    waiting = internals.waiting(accumulator)
     send, drain, reenqueue = client.send, accumulator.drain_by_nodes, accumulator.reenqueue
 
     def gone(partitions: Collection[TopicPartition]) -> PartitionGone | None:
@@ -58,7 +58,7 @@ def fail_when_gone(producer: AIOKafkaProducer) -> None:
         return response
 
     def drain_unless_gone(*args: Any, **kwargs: Any) -> Any:
-        if error := gone(accumulator._batches):  # noqa: SLF001
+        if error := gone(waiting):
             _give_up(producer, error)
         return drain(*args, **kwargs)
 
@@ -87,13 +87,14 @@ def _unknown(api: int, response: Any) -> list[TopicPartition]:
 
 def _give_up(producer: AIOKafkaProducer, error: PartitionGone) -> None:
     """Let all that waits for *producer* fail, and all that comes; nothing that waits is sent any more."""
-    manager, accumulator = producer._txn_manager, producer._message_accumulator  # noqa: SLF001
+    manager, accumulator = internals.transaction_manager(producer), internals.accumulator(producer)
     if manager is not None and manager.transactional_id is not None and not manager.is_fatal_error():
         manager.fatal_error(error)
-    waiting = [batch for batches in accumulator._batches.values() for batch in batches]  # noqa: SLF001
+    queues = internals.waiting(accumulator)
+    waiting = [batch for batches in queues.values() for batch in batches]
     accumulator.fail_all(error)
-    accumulator._batches.clear()  # noqa: SLF001
-    for batch in (*waiting, *accumulator._pending_batches):  # noqa: SLF001
-        waiter = batch._drain_waiter  # noqa: SLF001
+    queues.clear()
+    for batch in (*waiting, *internals.under_way(accumulator)):
+        waiter = internals.drained(batch)
         if waiter.done() and not waiter.cancelled():
             waiter.exception()  # asyncio logs a traceback for each that nobody looks at

@@ -13,9 +13,6 @@ one, and the offsets topic says which transactions took effect.
 
 A request that was not sent may be sent again, and so may one that was answered with an error: it is not under way.
 Produce requests may be repeated: sequence numbers make Kafka ignore the second copy.
-
-Names of aiokafka's that are private, as of 0.14: the producer's `_txn_manager` and `_message_accumulator`, the
-accumulator's `_batches` and `_pending_batches`, and their `_drain_waiter`.  pyproject.toml bounds its version for that.
 """
 
 import asyncio
@@ -23,6 +20,8 @@ from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError, KafkaError, NodeNotReadyError
+
+from connector.kafka import internals
 
 NOT_SENT = (NodeNotReadyError, IncompatibleBrokerVersion)
 """What aiokafka raises before it sends: there is no connection, or the broker does not have the request's version."""
@@ -76,15 +75,15 @@ def send_once(producer: AIOKafkaProducer) -> None:
 
 def _give_up(producer: AIOKafkaProducer, error: Unanswered) -> None:
     """Let all that waits for *producer* fail, and all that comes."""
-    manager = producer._txn_manager  # noqa: SLF001
+    manager = internals.transaction_manager(producer)
     if not manager.is_fatal_error():
         manager.fatal_error(error)
-        producer._message_accumulator.fail_all(error)  # noqa: SLF001
+        internals.accumulator(producer).fail_all(error)
 
 
 def _look_at_errors(producer: AIOKafkaProducer) -> None:
     """Look at the futures that a fatal error of *producer* ends: asyncio logs a traceback for each that nobody sees."""
-    manager, accumulator = producer._txn_manager, producer._message_accumulator  # noqa: SLF001
+    manager, accumulator = internals.transaction_manager(producer), internals.accumulator(producer)
     fatal_error, fail_all = manager.fatal_error, accumulator.fail_all
 
     def fatal_error_seen(exc: BaseException) -> None:
@@ -92,10 +91,10 @@ def _look_at_errors(producer: AIOKafkaProducer) -> None:
         _look(manager.wait_for_transaction_end())
 
     def fail_all_seen(exc: BaseException) -> None:
-        waiting = [batch for batches in accumulator._batches.values() for batch in batches]  # noqa: SLF001
+        waiting = [batch for batches in internals.waiting(accumulator).values() for batch in batches]
         fail_all(exc)
-        for batch in (*waiting, *accumulator._pending_batches):  # noqa: SLF001
-            _look(batch._drain_waiter)  # noqa: SLF001
+        for batch in (*waiting, *internals.under_way(accumulator)):
+            _look(internals.drained(batch))
 
     manager.fatal_error, accumulator.fail_all = fatal_error_seen, fail_all_seen
 

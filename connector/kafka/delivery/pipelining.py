@@ -5,14 +5,13 @@ With one, the broker waits while the next request is put together, and we wait w
 in several requests keep both busy, which at full speed carries a third more posts.  What makes order and fencing hold
 stays as it is: a partition that has a batch under way is muted, so its next batch waits for the answer, and all batches
 carry the sequence numbers that aiokafka gave them.
-
-Names of aiokafka's that are private: its sender's `_in_flight`, its accumulator's `_batches` and `_waiter_future`.
-pyproject.toml bounds its version for that.
 """
 
 from collections import Counter
 from collections.abc import Collection
 from typing import Any
+
+from connector.kafka import internals
 
 REQUESTS = 4
 """To one broker at once."""
@@ -39,27 +38,15 @@ class _Counted:
 
 def pipeline(producer: Any) -> None:
     """Let *producer*, an aiokafka producer that was not started yet, have several requests under way."""
-    accumulator = producer._message_accumulator  # noqa: SLF001
-    producer._sender._in_flight = _Counted()  # noqa: SLF001
-    drain = accumulator.drain_by_nodes
+    accumulator = internals.accumulator(producer)
+    internals.count_in_flight(internals.sender(producer), _Counted())
+    drain, waiting, beyond = accumulator.drain_by_nodes, internals.waiting(accumulator), internals.beyond
 
     def drain_some(ignore_nodes: Any, muted_partitions: Collection[Any] = frozenset()) -> Any:
-        left = _beyond_a_request(accumulator, muted_partitions)
+        left = beyond(waiting, muted_partitions, REQUEST_BYTES)
         batches, unknown_leaders_exist = drain(ignore_nodes, left.union(muted_partitions))
         if batches and left:  # the sender comes again at once
-            accumulator._waiter_future.set_result(None)  # noqa: SLF001
+            internals.wake(accumulator)
         return batches, unknown_leaders_exist
 
     accumulator.drain_by_nodes = drain_some
-
-
-def _beyond_a_request(accumulator: Any, muted: Collection[Any]) -> set[Any]:
-    size = 0
-    left: set[Any] = set()
-    for partition, batches in accumulator._batches.items():  # noqa: SLF001
-        if partition in muted:
-            continue
-        if size >= REQUEST_BYTES:
-            left.add(partition)
-        size += batches[0]._builder.size()  # noqa: SLF001
-    return left

@@ -13,9 +13,9 @@ compiled.  Why:
 - aiokafka encodes a request from the inside out and copies its batches with every layer, eight times; `copy_once`
   makes it one.
 
-What leaves is what aiokafka would send, byte for byte, and the tests compare.  Names of aiokafka's that are private or
-that it does not promise: what its accumulator calls of a `BatchBuilder` (`RecordBatch`), and how its connection puts a
-message together (`copy_once`).  pyproject.toml bounds its version for that.
+What leaves is what aiokafka would send, byte for byte, and the tests compare.  It leans on what aiokafka does not
+promise: what its accumulator calls of a `BatchBuilder` (`RecordBatch`), and how its connection puts a message together
+(`copy_once`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -95,10 +95,10 @@ class RecordBatch:
     def close(self) -> None:
         """Do nothing: it is closed."""
 
-    def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
+    def number(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
         self._producer = (producer_id, producer_epoch, base_sequence)
 
-    def _build(self) -> tuple[bytes, bytes]:
+    def build(self) -> tuple[bytes, bytes]:
         """Return head and records; again, and the same, when aiokafka has to send them again."""
         records = self._join()
         after = _AFTER_CRC.pack(
@@ -107,6 +107,8 @@ class RecordBatch:
         crc = more_crc32c(crc32c(after), records)
         # the base offset, 0 here, is the broker's to set
         return _BEFORE_CRC.pack(0, self._size - _NOT_IN_LENGTH, _NO_LEADER_EPOCH, _MAGIC, crc) + after, records
+
+    _set_producer_state, _build = number, build  # aiokafka's names for them
 
 
 _PLAIN = b"\0"

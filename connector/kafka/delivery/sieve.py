@@ -30,6 +30,7 @@ from aiokafka.protocol.produce import (
 from aiokafka.protocol.transaction import AddPartitionsToTxnRequest
 
 from connector.errors import BrokerAway, DeliveryFailed
+from connector.kafka import internals
 from connector.kafka.delivery.partitioner import partitions_of
 from connector.kafka.delivery.producer import TaskProducer
 from connector.kafka.delivery.record_batch import RecordBatch, record_batches
@@ -72,8 +73,8 @@ class Sieve:
     def __init__(self, producer: TaskProducer, topic: str) -> None:
         self._producer, self._topic = producer, topic
         self._client = producer.client.client
-        self._manager = producer.client._txn_manager  # noqa: SLF001
-        self._sender = producer.client._sender  # noqa: SLF001
+        self._manager = internals.transaction_manager(producer.client)
+        self._sender = internals.sender(producer.client)
 
     async def sift(self, records: Records, partitions: Collection[int]) -> Sifted:
         """
@@ -125,15 +126,14 @@ class Sieve:
         place, manager = TopicPartition(self._topic, partition), self._manager
         if manager is not None:
             sequence = manager.sequence_number(place)
-            batch._set_producer_state(manager.producer_id, manager.producer_epoch, sequence)  # noqa: SLF001
+            batch.number(manager.producer_id, manager.producer_epoch, sequence)
         leader = self._client.cluster.leader_for_partition(place)
         if leader in {None, -1}:
             raise BrokerAway(f"Partition {partition} of the topic {self._topic} has no leader")
         request = _Produce(
             self._producer.transactional_id,
-            self._sender._acks,  # noqa: SLF001
-            self._sender._request_timeout_ms,  # noqa: SLF001
-            [(self._topic, [(partition, b"".join(batch._build()))])],  # noqa: SLF001
+            *internals.request_settings(self._sender),
+            [(self._topic, [(partition, b"".join(batch.build()))])],
         )
         response = await self._client.send(leader, request)
         ((_, (answer,)),) = response.topics
@@ -146,7 +146,7 @@ class Sieve:
         return code, named, answer[-1] or ""
 
     async def _add(self, partitions: Sequence[int]) -> None:
-        coordinator = self._sender._coordinators.get(CoordinationType.TRANSACTION)  # noqa: SLF001
+        coordinator = internals.coordinators(self._sender).get(CoordinationType.TRANSACTION)
         if coordinator is None:
             raise BrokerAway("The transaction coordinator is not known")
         manager = self._manager

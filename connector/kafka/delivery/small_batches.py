@@ -12,9 +12,6 @@ Only what goes well goes this way.  What Kafka has answered with an error is han
 batches without an answer, under the same sequence numbers as is usual for something sent again; so errors, fencing and
 leaders that move are its affair as ever.  A request of the transaction itself that is sent and not answered is never
 repeated: `connector.kafka.delivery.once` says why.
-
-Names of aiokafka's that are private: of its sender, accumulator and transaction manager, and what its connection calls
-of a request (`_Request`).  pyproject.toml bounds its version for that.
 """
 
 import asyncio
@@ -31,8 +28,10 @@ from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
 from aiokafka.producer.transaction_manager import TransactionState
 
+from connector.kafka import internals
 from connector.kafka.delivery.gone import PartitionGone
 from connector.kafka.delivery.once import NOT_SENT
+from connector.kafka.internals import build, ended, numbering
 
 MAX_BYTES = 512 * 1024
 """More than that is carried better by the sender, which overlaps it with other work and copies it less."""
@@ -110,9 +109,13 @@ class Express:
         self._told = told
         self._why: Fallback | None = None
         self._producer, self._client = producer, producer.client
-        self._sender, self._manager = producer._sender, producer._txn_manager  # noqa: SLF001
-        self._accumulator = producer._message_accumulator  # noqa: SLF001
-        transactional_id = None if self._manager is None else self._manager.transactional_id
+        manager, sender = internals.transaction_manager(producer), internals.sender(producer)
+        self._manager, self._accumulator = manager, internals.accumulator(producer)
+        self._waiting, self._under_way = internals.waiting(self._accumulator), internals.under_way(self._accumulator)
+        self._coordinators = internals.coordinators(sender)
+        self._acks, self._request_timeout_ms = internals.request_settings(sender)
+        self._become: Any = None if manager is None else internals.transition(manager)
+        transactional_id = None if manager is None else manager.transactional_id
         self._transactional = transactional_id is not None
         self._id = _string(transactional_id)
 
@@ -127,8 +130,8 @@ class Express:
         return why_not is None
 
     def _why_not(self, parcels: Sequence[Parcel]) -> Fallback | None:
-        accumulator, manager = self._accumulator, self._manager
-        if accumulator._batches or accumulator._pending_batches or accumulator._exception or accumulator._closed:  # noqa: SLF001
+        manager = self._manager
+        if self._waiting or self._under_way or any(ended(self._accumulator)):
             return Fallback.BUSY
         if manager is not None and not manager.has_pid():
             return Fallback.BUSY
@@ -200,17 +203,17 @@ class Express:
 
     async def _produce(self, node: int, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
         """Return those of *parcels* that the broker *node* has not confirmed."""
-        manager, sender = self._manager, self._sender
+        manager = self._manager
         if manager is not None:
             for parcel in parcels:
                 sequence = manager.sequence_number(parcel.tp)
-                parcel.builder._set_producer_state(manager.producer_id, manager.producer_epoch, sequence)  # noqa: SLF001
+                numbering(parcel.builder)(manager.producer_id, manager.producer_epoch, sequence)
         topics = _by_topic(parcels)
-        body = [self._id, _ACKS.pack(sender._acks, sender._request_timeout_ms, len(topics))]  # noqa: SLF001
+        body = [self._id, _ACKS.pack(self._acks, self._request_timeout_ms, len(topics))]
         for topic, its_parcels in topics.items():
             body += _string(topic), _INT32.pack(len(its_parcels))
             for parcel in its_parcels:
-                batch = parcel.builder._build()  # noqa: SLF001
+                batch = build(parcel.builder)
                 pieces = batch if isinstance(batch, tuple) else (batch,)
                 body += _PLACE.pack(parcel.partition, sum(map(len, pieces))), *pieces
         errors = await self._ask(node, _Request(_PRODUCE, b"".join(body), _produced))
@@ -229,7 +232,7 @@ class Express:
             self._why = self._why or Fallback.REFUSED
             return False
         # Not before the answer: the sender ends a transaction that it finds in this state.
-        self._manager._transition_to(TransactionState.COMMITTING_TRANSACTION)  # noqa: SLF001
+        self._become(TransactionState.COMMITTING_TRANSACTION)
         self._manager.complete_transaction()
         return True
 
@@ -273,7 +276,7 @@ class Express:
 
     @property
     def _coordinator(self) -> int | None:
-        found: int | None = self._sender._coordinators.get(CoordinationType.TRANSACTION)  # noqa: SLF001
+        found: int | None = self._coordinators.get(CoordinationType.TRANSACTION)
         return found
 
     @property

@@ -18,6 +18,7 @@ from mode import Service
 from connector.errors import BrokerAway, BrokerUnsuitable, RightMissing
 from connector.kafka.brokers import KafkaCluster
 from connector.kafka.gate.advertised import unreachable
+from connector.kafka.internals import ask, client_of
 from connector.kafka.login.refusals import ConnectionRefused, Refusal, words_of
 from connector.kafka.rights import refused
 from connector.telemetry.events import BrokerAwaited, BrokerReached, Event
@@ -60,7 +61,7 @@ async def probe(admin: AIOKafkaAdminClient, group_id: str) -> Capabilities:
     async def answer(transactional_id: str | None) -> int:
         request = InitProducerIdRequest(transactional_id, 1000)
         try:
-            response = await admin._send_request(request)  # noqa: SLF001  # the public client has no such call
+            response = await ask(admin, request)
         except IncompatibleBrokerVersion:
             return _UNSUPPORTED_VERSION
         return int(response.error_code)  # 14 to 16: not this node, or not yet
@@ -165,7 +166,7 @@ class BrokerGate(Service):
         except (KafkaError, OSError, TimeoutError) as exc:
             if missing := refused(exc, self._cluster.user, group_id=self._group_id):
                 raise missing from exc
-            if reason := await unreachable(admin._client):  # noqa: SLF001  # it knows what the brokers advertise
+            if reason := await unreachable(client_of(admin)):
                 raise BrokerAway(reason) from exc
             raise
         finally:

@@ -15,6 +15,7 @@ from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from connector.errors import BrokerAway, BrokerUnsuitable
+from connector.kafka.internals import ask, client_of
 
 MAKING_SECS = 5.0
 """The first request of all makes the log, which takes a moment."""
@@ -56,10 +57,10 @@ def too_long(timeout_secs: float, limit_ms: str | None) -> str:
 
 async def _ask(admin: AIOKafkaAdminClient, name: str, timeout_ms: int) -> int:
     """Return the number of the error, 0 for none."""
-    found = await admin._send_request(FindCoordinatorRequest(name, CoordinationType.TRANSACTION))  # noqa: SLF001  # the public client has no such calls
+    found = await ask(admin, FindCoordinatorRequest(name, CoordinationType.TRANSACTION))
     if found.error_code:
         return int(found.error_code)
-    client, node = admin._client, found.coordinator_id  # noqa: SLF001
+    client, node = client_of(admin), found.coordinator_id
     if not await client.ready(node):
         return _NOT_AVAILABLE
     answer = await client.send(node, InitProducerIdRequest(name, timeout_ms))
@@ -68,7 +69,7 @@ async def _ask(admin: AIOKafkaAdminClient, name: str, timeout_ms: int) -> int:
 
 async def _no_log(admin: AIOKafkaAdminClient) -> str:
     settings = await _broker_settings(admin)
-    brokers = len(admin._client.cluster.brokers())  # noqa: SLF001
+    brokers = len(client_of(admin).cluster.brokers())
     known = " and ".join(
         f"{setting}={settings[setting]}" if setting in settings else setting for setting in _LOG_SETTINGS
     )
@@ -82,7 +83,7 @@ async def _no_log(admin: AIOKafkaAdminClient) -> str:
 
 async def _broker_settings(admin: AIOKafkaAdminClient) -> dict[str, str]:
     """Return settings of one broker; none where it does not tell."""
-    nodes = [broker.nodeId for broker in admin._client.cluster.brokers()]  # noqa: SLF001
+    nodes = [broker.nodeId for broker in client_of(admin).cluster.brokers()]
     if not nodes:
         return {}
     wanted = dict.fromkeys((*_LOG_SETTINGS, _MAX_TIMEOUT))

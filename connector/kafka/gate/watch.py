@@ -14,6 +14,7 @@ from mode import Service
 
 from connector.errors import BrokerUnsuitable, RightMissing
 from connector.kafka.brokers import KafkaCluster
+from connector.kafka.internals import ask
 from connector.kafka.metadata import metadata_of
 from connector.kafka.topics import TopicSpec, declare
 from connector.telemetry.events import Event, TopicBack, TopicMissing
@@ -84,7 +85,7 @@ class TopicWatch(Service):
             await self._make(admin, name)
 
     async def _absent(self, admin: AIOKafkaAdminClient, names: Collection[str]) -> set[str]:
-        answer = await admin._send_request(metadata_of(list(names)))  # noqa: SLF001  # the public client's makes them
+        answer = await ask(admin, metadata_of(list(names)))  # the public client's makes them
         unknown = UnknownTopicOrPartitionError.errno
         return {topic["topic"] for topic in answer.to_object()["topics"] if topic["error_code"] == unknown}
 

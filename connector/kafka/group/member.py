@@ -4,10 +4,6 @@ This worker's place in the consumer group, kept through a refusal of Kafka.
 aiokafka hands an error of the group to whoever polls next, and stops until somebody does.  Faust polls past that, and
 aiokafka 0.14 fails over a name of its own on the way, so the worker would be silent for ever.  What is missing can be
 given: here the reason is told and the request is made again.
-
-Private names of aiokafka's: the coordinator's `_push_error_to_user`, `_do_heartbeat`, `_heartbeat_task`,
-`_start_heartbeat_task`, `_commit_refresh_task`, `_subscription` and `_closing`; the fetcher's `_records`.
-pyproject.toml bounds its version.
 """
 
 import asyncio
@@ -20,6 +16,7 @@ from aiokafka.errors import InconsistentGroupProtocolError, InvalidSessionTimeou
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.transport.drivers.aiokafka import logger as driver_logger
 
+from connector.kafka import internals
 from connector.kafka.rights import READ, REFUSALS, refused
 from connector.telemetry.obstacles import Obstacles
 
@@ -54,32 +51,28 @@ def keep_trying(
     coordinator: Any, obstacles: Obstacles, sentence: Callable[[BaseException], str], *, retry_secs: float
 ) -> None:
     """Let *coordinator*, aiokafka's of a group, tell *obstacles* why it is refused, and try again after a pause."""
-    heartbeat = coordinator._do_heartbeat  # noqa: SLF001
+    heartbeat, closing = internals.heartbeat(coordinator), internals.closing(coordinator)
 
     async def wait(exc: BaseException) -> None:
         obstacles.meet(GROUP_PART, sentence(exc))
-        await asyncio.wait([coordinator._closing], timeout=retry_secs)  # noqa: SLF001
+        await asyncio.wait([closing], timeout=retry_secs)
         _revive(coordinator)
 
     async def beat() -> bool:
-        alive: bool = await heartbeat()
+        alive = await heartbeat()
         if alive:
             obstacles.pass_(GROUP_PART)
         return alive
 
-    coordinator._push_error_to_user, coordinator._do_heartbeat = wait, beat  # noqa: SLF001
+    internals.take_over(coordinator, wait, beat)
 
 
 def _revive(coordinator: Any) -> None:
     """Start again those of *coordinator*'s tasks that the error has ended."""
-    if _has_failed(coordinator._heartbeat_task):  # noqa: SLF001
-        coordinator._heartbeat_task = None  # noqa: SLF001
-        coordinator._start_heartbeat_task()  # noqa: SLF001
-    if _has_failed(coordinator._commit_refresh_task):  # noqa: SLF001
-        coordinator._commit_refresh_task = None  # noqa: SLF001
-        subscription = coordinator._subscription.subscription  # noqa: SLF001
-        if subscription is not None and subscription.assignment is not None:
-            coordinator.start_commit_offsets_refresh_task(subscription.assignment)
+    if _has_failed(internals.heartbeat_task(coordinator)):
+        internals.beat_again(coordinator)
+    if _has_failed(internals.refresh_task(coordinator)):
+        internals.refresh_again(coordinator)
 
 
 def _has_failed(task: "asyncio.Task[Any] | None") -> bool:
@@ -99,7 +92,7 @@ class MemberThread(AIOKafkaConsumerThread):
 
     async def on_start(self) -> None:
         await super().on_start()
-        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001  # aiokafka does not hand it out
+        coordinator = internals.coordinator_of(self._ensure_consumer())
         keep_trying(coordinator, self.obstacles, self._reason, retry_secs=RETRY_SECS)
 
     async def seek_to_committed(self) -> Mapping[Any, int]:
@@ -120,7 +113,7 @@ class MemberThread(AIOKafkaConsumerThread):
 
     def _drop_errors(self, kind: type[KafkaError]) -> None:
         """Forget the errors of this *kind* of the other partitions, of which each poll would raise one."""
-        fetched = self._ensure_consumer()._fetcher._records  # noqa: SLF001
+        fetched = internals.fetched(self._ensure_consumer())
         for partition in [tp for tp, records in fetched.items() if _is(kind, records)]:
             del fetched[partition]
 
@@ -141,7 +134,7 @@ class MemberThread(AIOKafkaConsumerThread):
 
 
 def _is(kind: type[KafkaError], fetched: object) -> bool:
-    return isinstance(fetched, FetchError) and isinstance(fetched._error, kind)  # noqa: SLF001
+    return isinstance(fetched, FetchError) and isinstance(internals.error_of(fetched), kind)
 
 
 def member(obstacles: Obstacles, user: str | None) -> type[Consumer]:

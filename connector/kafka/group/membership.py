@@ -2,6 +2,8 @@
 
 import faust
 
+from connector.kafka import internals
+
 
 def membership_of(app: faust.App) -> object | None:
     """
@@ -9,8 +11,7 @@ def membership_of(app: faust.App) -> object | None:
 
     A coordinator that answers heartbeats stays; one that says that it is none, or does not answer, is given up.
     """
-    consumer = app.consumer._thread._ensure_consumer()  # type: ignore[attr-defined]  # noqa: SLF001  # Faust does not hand it out
-    coordinator = consumer._coordinator  # noqa: SLF001  # nor does aiokafka
+    coordinator = internals.coordinator_of(internals.group_consumer(app))
     if coordinator.coordinator_id is None:
         return None
-    return coordinator.generation, coordinator._coordinator_dead_fut  # noqa: SLF001  # a new one for each coordinator found
+    return coordinator.generation, internals.given_up(coordinator)

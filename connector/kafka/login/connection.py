@@ -1,5 +1,5 @@
 """
-aiokafka's connection, made to say why it fails: the only place that leans on private names of `aiokafka.conn`.
+aiokafka's connection, made to say why it fails.
 
 Every client of aiokafka, Faust's too, opens its connections here.  What fails is a `ConnectionRefused` whose message is
 a sentence for operators; `REFUSALS` keeps the latest.  What a login sends and receives is never shown in a log.
@@ -9,11 +9,12 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any
 
-from aiokafka import client, conn
+from aiokafka import client
 from aiokafka.conn import AIOKafkaConnection, CloseReason, OAuthAuthenticator
 from aiokafka.errors import KafkaConnectionError, KafkaError, SaslAuthenticationFailed
 from aiokafka.protocol import admin
 
+from connector.kafka import internals
 from connector.kafka.login.refusals import (
     Attempt,
     ConnectionRefused,
@@ -155,15 +156,7 @@ def _hidden(self: object) -> str:
     return f"{type(self).__name__}([hidden])"
 
 
-_aiokafka_bootstrap = client.AIOKafkaClient.bootstrap
-client.AIOKafkaClient.bootstrap = _bootstrap
-conn.AIOKafkaConnection = Connection
-for _struct in (
-    admin.SaslAuthenticateRequest_v0,
-    admin.SaslAuthenticateRequest_v1,
-    admin.SaslAuthenticateResponse_v0,
-    admin.SaslAuthenticateResponse_v1,
-):
-    _struct.__repr__ = (
-        _hidden  # aiokafka logs each request at DEBUG; PLAIN sends the password itself, OAUTHBEARER the token
-    )
+_aiokafka_bootstrap = internals.replace_bootstrap(_bootstrap)
+internals.replace_connection(Connection)
+# aiokafka logs each request at DEBUG; PLAIN sends the password itself, OAUTHBEARER the token
+internals.hide_logins(_hidden)

@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from mode import Service
 
 from connector.kafka.brokers import KafkaCluster
+from connector.kafka.internals import gather
 from connector.kafka.login.refusals import words_of
 from connector.kafka.rights import READ, refused
 from connector.telemetry.events import Event, TopicFollowed, TopicLost
@@ -151,7 +152,7 @@ class CompactedLog(Service):
     def _take_time(self, consumer: AIOKafkaConsumer) -> int:
         """Let *consumer* gather what it brings, if it is to; return for how long to wait for that."""
         if self._gather:  # not sooner, as the end would be reached a second later; and no argument changes it
-            consumer._fetcher._fetch_min_bytes = GATHER_BYTES  # noqa: SLF001
+            gather(consumer, GATHER_BYTES)
         return FOLLOW_MS
 
     def _look_for_answer(self) -> None:

@@ -96,7 +96,7 @@ class _Replay:
         try:
             self._source.read(put, connected)
         finally:
-            self._finder._end(self)  # noqa: SLF001
+            self._finder._end(self)  # noqa: SLF001 - one thing in two classes
 
     def stop(self) -> None:
         """End `read` at once.  Any thread."""

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import faust
 import pytest
 
-from connector.errors import FatalError
 from connector.kafka.brokers import KafkaCluster
 from connector.kafka.delivery import producer as module
 from connector.kafka.delivery.producer import TaskProducer
@@ -21,14 +20,6 @@ async def app():
     made = faust.App("posts", broker="kafka://127.0.0.1:1", topic_disable_leader=True)
     made.finalize()
     return made
-
-
-async def test_another_aiokafka_is_named(app, monkeypatch):
-    """What the connector uses of aiokafka and is not there is said when a producer is made, with the cure."""
-    monkeypatch.setitem(module._PARTS, "_sender", ("_coordinators", "_of_tomorrow"))
-    made = TaskProducer(app, transactional_id="posts-0", idempotent=True, transaction_timeout_secs=60)
-    with pytest.raises(FatalError, match=r"aiokafka 0\.14.* does not have _sender\._of_tomorrow, .*Install"):
-        made._new_producer()
 
 
 class Stuck:
