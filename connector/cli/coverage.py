@@ -72,7 +72,7 @@ class Group:
 
     def __init__(self, settings: WorkerSettings, config: ConnectorConfig) -> None:
         self._cluster: KafkaCluster = cluster_of(settings)
-        self._group, self._config = settings.group_id, config
+        self._group, self._names, self._config = settings.group_id, settings.names, config
 
     async def read(self) -> Shown:
         """
@@ -85,7 +85,7 @@ class Group:
         try:
             await admin.start()
             trusted = (await probe(admin, self._group)).transactions
-            read = [Right(READ, TOPIC, f"{self._group}-{name}") for name in ("offsets", "statuses")]
+            read = [Right(READ, TOPIC, name) for name in (self._names.offsets, self._names.statuses)]
             # what this user does not see would look as if nothing were covered
             await require(admin, read, self._cluster.user)
             known = set(await admin.list_topics())
@@ -100,8 +100,8 @@ class Group:
                     outages.update(decode_status(value).status.outages)
 
         for slot in range(self._config.tasks):
-            await self._read(f"{self._group}-offsets", slot, offsets.apply, known=known, trusted=trusted)
-        await self._read(f"{self._group}-statuses", 0, learn, known=known, trusted=trusted)
+            await self._read(self._names.offsets, slot, offsets.apply, known=known, trusted=trusted)
+        await self._read(self._names.statuses, 0, learn, known=known, trusted=trusted)
         return coverage_of(self._config.name, offsets, outages, settle_ms=int(self._config.settle_secs * 1000))
 
     async def _read(
@@ -130,7 +130,7 @@ class Group:
             KafkaError, OSError: Kafka has not confirmed.
             RightMissing: this user may not ask.
         """
-        topic = f"{self._group}-configs"
+        topic = self._names.configs
         with named(self._cluster.user, WRITE, topic):
             async with AIOKafkaProducer(**self._cluster.options(), acks="all") as producer:
                 for gap in gaps:

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from connector.config.dotenv import doubts, read_dotenv
+from connector.config.names import Names
 from connector.config.options import (
     HIDDEN,
     PREFIX,
@@ -52,7 +53,6 @@ from connector.config.worker import (
     OTHER_VARIABLES,
     WORKER_OPTIONS,
     WorkerSettings,
-    internal_topics,
     is_loopback,
     legal_topic,
     read_worker,
@@ -742,7 +742,7 @@ def _plan_conflicts(config: ConnectorConfig, given: Given) -> Iterable[Conflict]
 def _topic_conflicts(config: ConnectorConfig, given: Given, group_id: str) -> Iterable[Conflict]:
     topic, dead_letters, tolerance = map(given.name, ("topic", "dead.letter.topic", "errors.tolerance"))
     for option, chosen in (("topic", config.topic), ("dead.letter.topic", config.dead_letter_topic)):
-        if chosen in internal_topics(group_id):
+        if chosen in Names(group_id).topics:
             yield Conflict(
                 (option,),
                 f"{given.name(option)} cannot be {chosen}, where the workers keep their state: choose another name.",

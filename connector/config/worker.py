@@ -24,6 +24,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from connector.config import certificates, kafka_security
+from connector.config.names import Names
 from connector.config.options import (
     PREFIX,
     Conflict,
@@ -48,9 +49,6 @@ from connector.config.options import (
 )
 
 BROKER_PORT = 9092
-INTERNAL_TOPICS = ("configs", "statuses", "offsets", "ledger", "tasks")
-"""The topics of a group are `<group>-configs` and so on."""
-
 GROUP_ID_CHARACTERS_MAX = 200  # with the longest suffix still a topic's name
 TRANSACTION_TIMEOUT_SECS_MAX = 900  # a broker's default transaction.max.timeout.ms
 HEARTBEATS_PER_SESSION = 3  # fewer, and one lost heartbeat ends a membership
@@ -525,8 +523,9 @@ class WorkerSettings(BaseModel):
         return self.broker_url
 
     @property
-    def internal_topics(self) -> tuple[str, ...]:
-        return internal_topics(self.group_id)
+    def names(self) -> Names:
+        """The names of the group's own topics in Kafka."""
+        return Names(self.group_id)
 
     def export_to(self, environ: MutableMapping[str, str]) -> None:
         """
@@ -544,11 +543,6 @@ class WorkerSettings(BaseModel):
 
 
 WORKER_OPTIONS = declared(WorkerSettings, "_")
-
-
-def internal_topics(group_id: str) -> tuple[str, ...]:
-    """The topics of a group that hold its own state."""
-    return tuple(f"{group_id}-{topic}" for topic in INTERNAL_TOPICS)
 
 
 def read_worker(

@@ -26,6 +26,7 @@ from aiokafka.protocol.admin import DescribeGroupsRequest_v3, DescribeGroupsResp
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
+from connector.config.names import Names
 from connector.errors import RightMissing
 from connector.kafka.internals import ask, ask_node, client_of
 
@@ -85,16 +86,19 @@ def needs(
         for name in (topic, dead_letter_topic)
         if name is not None
     ]
-    for name, required in (("offsets", (READ, WRITE)), ("ledger", (READ, WRITE)), ("statuses", (READ, WRITE))):
-        found.append(Need(kind=TOPIC, name=f"{group_id}-{name}", required=(*required, DESCRIBE_CONFIGS), useful={}))
+    names = Names(group_id)
+    found += [
+        Need(kind=TOPIC, name=name, required=(READ, WRITE, DESCRIBE_CONFIGS), useful={})
+        for name in (names.offsets, names.ledger, names.statuses)
+    ]
     found += [
         Need(
             kind=TOPIC,
-            name=f"{group_id}-configs",
+            name=names.configs,
             required=(READ, DESCRIBE_CONFIGS),
             useful={WRITE: "no gap can be retried or accepted"},
         ),
-        Need(kind=TOPIC, name=f"{group_id}-tasks", required=(READ,), useful={}),
+        Need(kind=TOPIC, name=names.tasks, required=(READ,), useful={}),
         Need(kind=GROUP, name=group_id, required=(READ,), useful={}),
     ]
     found += [Need(kind=TRANSACTIONAL_ID, name=name, required=(WRITE,), useful={}) for name in transactional_ids]

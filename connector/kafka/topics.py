@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import ClusterAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError, for_code
 
+from connector.config.names import Names
 from connector.errors import BrokerUnsuitable
 from connector.kafka import limits
 from connector.kafka.rights import CREATE, DESCRIBE_CONFIGS, TOPIC, Right, right_missing
@@ -57,6 +58,7 @@ class TopicSpec:
 
 def internal_topics(group_id: str, *, replication: int, ledger_retention_ms: int) -> tuple[TopicSpec, ...]:
     """Return the topics in which a group keeps its state; the ledger forgets after *ledger_retention_ms*."""
+    names = Names(group_id)
     # Small segments, so that compaction keeps up with one offset for each transaction and a start reads little.
     compacted = {"cleanup.policy": "compact", "segment.bytes": str(4 * 1024 * 1024), "min.cleanable.dirty.ratio": "0.1"}
     must_compact = {"cleanup.policy": ("compact",)}
@@ -64,7 +66,7 @@ def internal_topics(group_id: str, *, replication: int, ledger_retention_ms: int
     large = {"max.message.bytes": LARGE_RECORD_BYTES, "segment.bytes": LARGE_RECORD_BYTES}
     return (
         TopicSpec(
-            name=f"{group_id}-offsets",
+            name=names.offsets,
             partitions=TASK_SLOTS,
             replication=replication,
             settings=compacted | {setting: str(number) for setting, number in large.items()},
@@ -74,17 +76,17 @@ def internal_topics(group_id: str, *, replication: int, ledger_retention_ms: int
         ),
         *(
             TopicSpec(
-                name=f"{group_id}-{topic}",
+                name=topic,
                 partitions=1,
                 replication=replication,
                 settings=compacted,
                 required=must_compact,
             )
-            for topic in ("statuses", "configs")
+            for topic in (names.statuses, names.configs)
         ),
-        _ledger(f"{group_id}-ledger", replication, ledger_retention_ms),
+        _ledger(names.ledger, replication, ledger_retention_ms),
         TopicSpec(
-            name=f"{group_id}-tasks",
+            name=names.tasks,
             partitions=TASK_SLOTS,
             replication=replication,
             settings={"cleanup.policy": "delete"},

@@ -14,7 +14,6 @@ from connector.kafka.brokers import KafkaCluster
 from connector.kafka.delivery.posts_topic import Destination, PostsTopic
 from connector.kafka.delivery.sink import DeliverySettings, TopicSink
 from connector.kafka.gate.gate import BrokerGate
-from connector.kafka.gate.preparation import transactional_id
 from connector.kafka.state.offsets import OffsetTable
 from connector.records.record import SourcePartition, TaskId
 from connector.sources.archive.finder import QUERY_CHARACTERS, PostFinder
@@ -130,21 +129,21 @@ class TaskBuilder:
 
     def _sink(self, task: TaskId, slot: int) -> TopicSink:
         exactly_once = self._config.delivery == "exactly_once"
-        group = self._settings.group_id
+        names = self._settings.names
         return TopicSink(
             self._app,
             self._cluster,
             self._posts,
             Destination(
-                offsets_topic=f"{group}-offsets",
-                ledger_topic=f"{group}-ledger",
+                offsets_topic=names.offsets,
+                ledger_topic=names.ledger,
                 slot=slot,
                 ledger_key=task.connector.encode(),
                 dead_letter_topic=self._config.dead_letter_topic,
             ),
             DeliverySettings(
                 task=task,
-                transactional_id=transactional_id(group, task) if exactly_once else None,
+                transactional_id=names.transactional_id(task) if exactly_once else None,
                 idempotent=self._gate.idempotence,
                 transaction_timeout_secs=self._settings.transaction_timeout_secs,
                 trust_end_offsets=self._gate.transactions,

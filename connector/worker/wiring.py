@@ -88,9 +88,9 @@ def wire(loaded: Loaded) -> ConnectorApp:
     metrics = Metrics()
     emit = Emitter(metrics)
     slots = {} if config is None else {slot: TaskId(config.name, slot) for slot in range(config.tasks)}
-    tasks_topic = f"{settings.group_id}-tasks"
+    names = settings.names
     cluster = cluster_of(settings)
-    app = _faust_app(settings, cluster, _assignor(tasks_topic, slots.keys(), claims=lambda: herder.claims()))  # noqa: PLW0108  # it is built below
+    app = _faust_app(settings, cluster, _assignor(names.tasks, slots.keys(), claims=lambda: herder.claims()))  # noqa: PLW0108  # it is built below
     app.emit, app.stop_timeout_secs = emit, settings.stop_timeout_secs
     app.web_needs_loopback = not settings.web_users
     app.exactly_once = config is not None and config.delivery == "exactly_once"
@@ -99,14 +99,14 @@ def wire(loaded: Loaded) -> ConnectorApp:
     obstacles = Obstacles(emit)
     app.group_consumer = member(obstacles, cluster.user)
     worker_id = _worker_id(settings.web_bind, settings.web_port)
-    statuses = Statuses(app, f"{settings.group_id}-statuses", worker_id, emit, obstacles=obstacles, user=cluster.user)
+    statuses = Statuses(app, names.statuses, worker_id, emit, obstacles=obstacles, user=cluster.user)
     offsets = OffsetTable()
     watch = TopicWatch(
         cluster,
         topics_of(settings, config),
         meanings(settings.group_id),
         emit,
-        on_made=lambda topic: _begin_anew(topic, logs, herder, offsets_topic=f"{settings.group_id}-offsets"),
+        on_made=lambda topic: _begin_anew(topic, logs, herder, offsets_topic=names.offsets),
         create=settings.topic_allow_declare,
     )
     prepare = preparation(settings, config, cluster.user, emit, made=watch.made)
@@ -118,11 +118,11 @@ def wire(loaded: Loaded) -> ConnectorApp:
         obstacles=obstacles,
         refused=lambda: _refused(log.silent_secs for log in logs),
     )
-    requests = GapRequests(app, f"{settings.group_id}-configs", user=cluster.user)
+    requests = GapRequests(app, names.configs, user=cluster.user)
     followed = {
-        f"{settings.group_id}-statuses": statuses.apply,
-        f"{settings.group_id}-offsets": offsets.apply,
-        f"{settings.group_id}-configs": requests.apply,
+        names.statuses: statuses.apply,
+        names.offsets: offsets.apply,
+        names.configs: requests.apply,
     }
     logs = tuple(
         CompactedLog(
@@ -157,7 +157,7 @@ def wire(loaded: Loaded) -> ConnectorApp:
         silent = any(log.was_silent(within_secs) for log in logs)
         return settings.broker_heartbeat_interval + REJOIN_SECS if silent else 0.0
 
-    _follow_assignment(app, tasks_topic, herder, pause_secs)
+    _follow_assignment(app, names.tasks, herder, pause_secs)
 
     overview = Overview(
         declared={} if config is None else {config.name: loaded.declared},

@@ -210,20 +210,20 @@ class Reading:
             kept_ms = await _retention_ms(admin, topic)
         finally:
             await admin.close()
-        ledger = f"{group}-ledger"
+        ledger = self._settings.names.ledger
         if packed.are_distinct and ledger in present and self._remembers(request):
             found: Sequence[Mapping[int, int]] = [await self._from_ledger(ledger, packed.queries[0], request)]
             source, notes = ledger, []
         else:
             found, strange = await self._from_topic(numbers, packed, request)
             source, notes = topic, _notes_of(strange, topic, kept_ms, request)
-        known = await self._holes(request) if f"{group}-offsets" in present else []
+        known = await self._holes(request) if self._settings.names.offsets in present else []
         return Contents(found=found, source=source, holes=known, notes=notes)
 
     @property
     def _rights(self) -> list[Right]:
-        group, topic = self._settings.group_id, self._config.topic
-        read = [Right(READ, TOPIC, name) for name in (topic, f"{group}-ledger", f"{group}-offsets")]
+        names, topic = self._settings.names, self._config.topic
+        read = [Right(READ, TOPIC, name) for name in (topic, names.ledger, names.offsets)]
         return [Right(DESCRIBE_CONFIGS, TOPIC, topic), *read]
 
     def _remembers(self, request: Request) -> bool:
@@ -265,7 +265,7 @@ class Reading:
 
     async def _holes(self, request: Request) -> list[Hole]:
         table = OffsetTable()
-        topic, name = f"{self._settings.group_id}-offsets", self._config.name
+        topic, name = self._settings.names.offsets, self._config.name
         for slot in self._slots:
             committed = await read_committed(self._cluster, topic, slot, trust_end_offsets=self._trust)
             for key, value in committed.latest.items():

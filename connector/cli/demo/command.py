@@ -418,7 +418,7 @@ class Demo:
         return cluster_of(self._loaded.worker)
 
     async def _forget(self) -> bool:
-        topics = [self._topic, *self._loaded.worker.internal_topics]
+        topics = [self._topic, *self._loaded.worker.names.topics]
         if not await forget(self._cluster, topics):
             self._screen.say(f"The broker did not let the demo delete its topics: {self._group}-*")
             return True

@@ -33,18 +33,13 @@ def needs_of(settings: WorkerSettings, config: ConnectorConfig | None) -> tuple[
     """Return the rights that a worker needs."""
     ids: list[str] = []
     if config is not None and config.delivery == "exactly_once":
-        ids = [transactional_id(settings.group_id, TaskId(config.name, number)) for number in range(config.tasks)]
+        ids = [settings.names.transactional_id(TaskId(config.name, number)) for number in range(config.tasks)]
     return rights.needs(
         settings.group_id,
         topic=None if config is None else config.topic,
         dead_letter_topic=None if config is None else config.dead_letter_topic,
         transactional_ids=ids,
     )
-
-
-def transactional_id(group_id: str, task: TaskId) -> str:
-    """Return the id under which *task* delivers; it never changes."""
-    return f"{group_id}-{task}"
 
 
 def preparation(

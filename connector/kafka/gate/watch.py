@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from mode import Service
 
+from connector.config.names import Names
 from connector.errors import BrokerUnsuitable, RightMissing
 from connector.kafka.brokers import KafkaCluster
 from connector.kafka.internals import ask
@@ -117,16 +118,17 @@ class TopicWatch(Service):
 
 def meanings(group_id: str) -> dict[str, str]:
     """Return what was in each of the topics of a group, and so what its loss means."""
+    names = Names(group_id)
     return {
-        f"{group_id}-offsets": (
+        names.offsets: (
             "what each task has covered was in it. Tasks that run write it again, from memory, and go on; a task that "
             "does not run at the moment has lost its past and begins anew, without a gap before"
         ),
-        f"{group_id}-ledger": (
+        names.ledger: (
             "the ids of delivered posts were in it. Tasks that run know theirs; after a restart, what X repeats of the "
             "last minutes, or a repair finds at the edges of a gap, may be delivered twice"
         ),
-        f"{group_id}-statuses": "the tasks' states were in it, and are told again when they change",
-        f"{group_id}-configs": "requests about gaps were in it: make again what is not done",
-        f"{group_id}-tasks": "nothing was in it, but the group spreads its tasks by it and stops them until it is back",
+        names.statuses: "the tasks' states were in it, and are told again when they change",
+        names.configs: "requests about gaps were in it: make again what is not done",
+        names.tasks: "nothing was in it, but the group spreads its tasks by it and stops them until it is back",
     }

@@ -16,6 +16,7 @@ from aiokafka.errors import InconsistentGroupProtocolError, InvalidSessionTimeou
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.transport.drivers.aiokafka import logger as driver_logger
 
+from connector.config.names import Names
 from connector.kafka import internals
 from connector.kafka.rights import READ, REFUSALS, refused
 from connector.telemetry.obstacles import Obstacles
@@ -31,7 +32,7 @@ T = TypeVar("T")
 
 def group_refusal(exc: BaseException, user: str | None, group_id: str) -> str:
     """Return a sentence that says why the group *group_id* refuses this worker, with the cure where there is one."""
-    if missing := refused(exc, user, READ, topic=f"{group_id}-tasks", group_id=group_id):
+    if missing := refused(exc, user, READ, topic=Names(group_id).tasks, group_id=group_id):
         return str(missing)
     if isinstance(exc, InvalidSessionTimeoutError):
         return (

@@ -9,7 +9,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
-from connector.config.worker import INTERNAL_TOPICS
+from connector.config.names import Names
 from connector.errors import BrokerUnsuitable, RightMissing
 from connector.kafka import topics
 from connector.kafka.topics import TASK_SLOTS, TopicSpec, declare, internal_topics, settings_of
@@ -288,4 +288,4 @@ def test_large_records_fit_a_segment():
 
 def test_all_are_reserved():
     """The names that a configuration may not use for posts are those of the group's topics."""
-    assert set(INTERNAL_TOPICS) == internal().keys()
+    assert set(Names("connector").topics) == {f"connector-{name}" for name in internal()}
