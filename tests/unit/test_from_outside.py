@@ -18,6 +18,7 @@ from connector.cluster.requests import GapRequests
 from connector.cluster.statuses import decode_status
 from connector.config.options import Unfit
 from connector.config.rules import read_rules
+from connector.coverage import progress
 from connector.coverage.ledger import YOUNG_IDS, Ledger, Runs, decode_ids, encode_ids
 from connector.coverage.offset import Coverage
 from connector.errors import FatalError, ServiceUnavailable
@@ -29,7 +30,6 @@ from connector.sources.rest.account import Account
 from connector.sources.rest.api import Api, parse_problem
 from connector.sources.rest.credentials import BearerToken
 from connector.sources.rest.rules import held_rules
-from connector.task import progress
 from connector.web.coverage import _json, requests_in
 from connector.web.guard import _knows
 from tests.unit.hostile import NO_POSTS, POSTS
