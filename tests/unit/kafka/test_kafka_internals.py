@@ -16,6 +16,7 @@ from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBat
 from aiokafka.producer.sender import Sender
 from aiokafka.producer.transaction_manager import TransactionManager
 from faust.transport.drivers.aiokafka import Producer
+from packaging.specifiers import SpecifierSet
 from prometheus_client.parser import text_string_to_metric_families
 
 import connector
@@ -81,6 +82,8 @@ def test_the_bounds_are_those_of_the_installation():
     """The cure names the versions that pyproject.toml allows."""
     asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     assert {f"{each.distribution}{each.bounds}" for each in internals.LIBRARIES.values()} <= set(asked)
+    assert all(SpecifierSet(each.bounds).contains(each.seen) for each in internals.LIBRARIES.values())
+    assert all(f"{each.distribution} {each.seen}" in internals.__doc__ for each in internals.LIBRARIES.values())
 
 
 MISSING = [
