@@ -538,7 +538,7 @@ def test_a_quiet_stream_of_any_type_is_connected_at_once(kind):
         server.hold(connection)
         return False
 
-    reading = read(step)
+    reading = read(step, limits=QUICK)
 
     assert "Nothing was heard for 0.3 s" == str(reading.end)
     assert [()] == [arrival.lines for arrival in reading.arrivals]
@@ -689,7 +689,7 @@ def test_headers_without_sense_cost_nothing(headers):
     assert {"data": 1} == call(body(200, b'{"data":1}'))
     with pytest.raises(RateLimited):
         call(body(429, b""))
-    assert [POST] == read(stream(POST + b"\r\n", CLEAN, headers=headers, date=None), limits=QUICK).lines
+    assert [POST] == read(stream(POST + b"\r\n", CLEAN, headers=headers, date=None)).lines
     assert RateLimited is type(read(body(429, b"")).end)
 
 

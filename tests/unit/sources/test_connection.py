@@ -41,6 +41,7 @@ ERROR = (
     b'upstream for operational reasons.","type":"https://api.%s.com/2/problems/operational-disconnect"}]}'
 )
 QUICK = Limits(silence_secs=0.3)
+"""For a test that ends with a silence."""
 PATIENT = Limits(silence_secs=20)
 
 
@@ -65,7 +66,7 @@ class Reading:
         return self
 
 
-def read(*script, parameters=None, limits=QUICK):
+def read(*script, parameters=None, limits=PATIENT):
     with ScriptedServer(script) as server:
         reading = Reading(Connection(server.url + PATH, "the-token", parameters or {}, limits=limits)).run()
         # tweepy's own loop would have come back by now: it waits for nothing after a clean close
@@ -93,7 +94,8 @@ def read(*script, parameters=None, limits=QUICK):
 )
 def test_an_end_is_raised_after_the_posts_before_it(pieces, words):
     """Whatever ends the connection: what arrived is put, then the reason is raised, and nobody connects again."""
-    reading = read(stream(POST + b"\r\n", OTHER + b"\r\n", *pieces))
+    limits = QUICK if "Nothing" in words else PATIENT
+    reading = read(stream(POST + b"\r\n", OTHER + b"\r\n", *pieces), limits=limits)
 
     assert ConnectionLost is type(reading.end)
     assert words.replace("\\", "") in str(reading.end)
@@ -138,7 +140,7 @@ def test_a_refusal_whose_body_breaks_is_still_one():
 
 def test_nobody_answers():
     """The head has the same patience as the stream."""
-    reading = read(silence())
+    reading = read(silence(), limits=QUICK)
 
     assert "did not answer the connect within 0.3 s" in str(reading.end)
     assert ConnectionLost is type(reading.end)
@@ -402,7 +404,7 @@ def test_an_endless_line_ends_the_connection():
 
 def test_gzip_is_read_message_by_message():
     """A compressed stream, flushed per message, delays nothing."""
-    reading = read(stream(b"\r\n", pause(0.1), POST + b"\r\n", OTHER + b"\r\n", HOLD, gzip=True))
+    reading = read(stream(b"\r\n", pause(0.1), POST + b"\r\n", OTHER + b"\r\n", HOLD, gzip=True), limits=QUICK)
 
     assert [POST, OTHER] == reading.lines
     assert "Nothing was heard" in str(reading.end)
@@ -794,12 +796,12 @@ def test_half_a_post_is_more(stall):
 
 def test_a_compressed_keep_alive_is_drained():
     """If urllib3 keeps nothing back of what it has unpacked."""
-    assert [True] == [arrival.drained for arrival in read(stream(b"\r\n", HOLD, gzip=True)).arrivals]
+    assert [True] == [arrival.drained for arrival in read(stream(b"\r\n", HOLD, gzip=True), limits=QUICK).arrivals]
 
 
 def test_what_urllib3_keeps_back_is_seen():
     """What one read of the socket brought may unpack to more than one piece."""
-    reading = read(stream(b"\r\n" * 400_000, HOLD, gzip=True))
+    reading = read(stream(b"\r\n" * 400_000, HOLD, gzip=True), limits=QUICK)
 
     assert [False, False, False, True] == [arrival.drained for arrival in reading.arrivals]
 
