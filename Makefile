@@ -10,13 +10,15 @@ PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit sanitize chaos late lint bench bench-quick bench-versions docs picture clean
+.PHONY: help demo test test-unit test-oldest test-pythons sanitize chaos late lint bench bench-quick bench-versions docs picture clean
 
 help:
 	@echo "make demo       a broker, a simulated X API and a worker; Ctrl-C ends it"
 	@echo "                (BROKER=kafka://host:9092: exactly once, on that broker; ARGS='--rate 50' and others)"
 	@echo "make test       lint, types and all tests that this machine can run; says what it skipped"
 	@echo "make test-unit  the tests that need nothing, in less than a minute on two idle cores"
+	@echo "make test-oldest  unit and broker tests on the oldest versions of the dependencies that are allowed"
+	@echo "make test-pythons  the unit tests on each other Python, from 3.11 on, that this machine has"
 	@echo "make sanitize   the part in C under gcc's AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make chaos      10 minutes of faults for each way of repair, then the topic against the truth"
 	@echo "                (CONNECTOR_CHAOS_MINUTES, CONNECTOR_CHAOS_SEED; ARGS='-k search' for one way)"
@@ -60,6 +62,16 @@ unexport PYTHONDONTWRITEBYTECODE
 
 test-unit: $(VENV)/.dev
 	$(BIN)/python -m pytest $(UNIT) $(ARGS)
+
+# On the wheel, without a `connector` beside the tests; `.ci/run` has the unit tests of the first, too.
+test-oldest: $(VENV)/.dev
+	@.ci/wheel build && .ci/wheel lay oldest $(BIN)/python oldest
+	@cd build/oldest/tree && { ../venv/bin/python -m pytest -p no:cacheprovider $(UNIT) $(ARGS); codes=$$?; \
+	../venv/bin/python -m pytest -p no:cacheprovider -n2 --dist=loadfile -m "broker and not alone" $(ARGS); codes="$$codes $$?"; \
+	case $$codes in "5 5"|*[!05\ ]*) exit 1 ;; esac; }
+
+test-pythons: $(VENV)/.dev
+	@.ci/pythons $(ARGS)
 
 # In a copy, as the compiled part lies beside the others.  Python's own allocator would hide what is beyond a block.
 SANITIZED := tests/unit/records/test_native.py tests/unit/records/test_hostile_lines.py tests/unit/kafka/test_kafka_partitioner.py \

@@ -12,6 +12,19 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 DAY = timedelta(days=1)
 
+# Python 3.13 asks for it of an authority, and for the identifiers of keys.
+_SIGNS = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -63,6 +76,8 @@ class Authority:
         certificate = (
             _begin(subject, subject, key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_SIGNS, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(key, hashes.SHA256())
         )
         self.identity = Identity(certificate, key)
@@ -88,6 +103,9 @@ class Authority:
         certificate = (
             _begin(_name(name), self.identity.certificate.subject, key, until)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.identity.key.public_key()), critical=False
+            )
             .sign(self.identity.key, hashes.SHA256())
         )
         return Identity(certificate, key)

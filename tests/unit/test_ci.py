@@ -1,6 +1,8 @@
 """What CI says last, of several runs of pytest."""
 
 import importlib.util
+import re
+import tomllib
 
 import pytest
 
@@ -37,3 +39,13 @@ REST = "==== 3 failed, 88 passed, 1 skipped, 2 errors in 1000.50s (0:16:40) ====
 def test_both_runs_count(closing_line, lines, said):
     """A failure, an error or a skip of either run is in the last line, and so is a run that never ended."""
     assert said == closing_line("collected 1 item", *lines, "SKIPPED [1] x.py: no java")
+
+
+def test_each_python_that_is_claimed_is_tried():
+    """By `make test`, or by `make test-pythons`."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    claimed = [line.rpartition(" ")[2] for line in project["classifiers"] if "Python :: 3." in line]
+    tried = re.search(r"PYTHONS:-([\d. ]+)", (CI / "pythons").read_text())[1].split()
+
+    assert claimed == tried[: len(claimed)]
+    assert project["requires-python"] == f">={claimed[0]}"

@@ -39,15 +39,16 @@ def authorities(tmp_path_factory):
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     for name in ("own", "other"):
         openssl(
-            "req", "-x509", *key, "-days", 1, "-subj", f"/CN={name}", "-keyout", folder / "key", "-out", folder / name
-        )
+            "req", "-x509", *key, "-days", 1, "-subj", f"/CN={name}", "-keyout", folder / "key", "-out", folder / name,
+            "-addext", "keyUsage=critical,keyCertSign,cRLSign",  # Python 3.13 asks for it
+        )  # fmt: skip
         openssl("x509", "-in", folder / name, "-out", folder / f"{name}.pem")
         if name == "own":
             (folder / "own.key").write_bytes((folder / "key").read_bytes())
         (folder / f"{name}.d").mkdir()
         (folder / f"{name}.d" / f"{name}.pem").write_bytes((folder / f"{name}.pem").read_bytes())
         openssl("rehash", folder / f"{name}.d")
-    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
+    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n")
     openssl("req", *key, "-subj", "/CN=localhost", "-keyout", folder / "server.key", "-out", folder / "request")
     openssl(
         "x509", "-req", "-in", folder / "request", "-CA", folder / "own.pem", "-CAkey", folder / "own.key",
