@@ -76,6 +76,7 @@ def renamed_answer(monkeypatch):
 
 def renamed_close(monkeypatch):
     monkeypatch.delattr(http.client.HTTPResponse, "_close_conn")
+    monkeypatch.setattr(http.client.HTTPResponse, "close", lambda _: None)  # which would call it when it is collected
 
 
 def idle_close(monkeypatch):
