@@ -1,7 +1,7 @@
 """
 A task on real Kafka behind a proxy, fed by the test; and is each of its transactions whole?
 
-What stands in for X is a `Feeder`: the task, its outbox and its sink are the worker's own.
+What stands in for X is a `Feeder`: the task, its batches in flight and its sink are the worker's own.
 """
 
 import asyncio
@@ -118,12 +118,15 @@ class Task(Running):
 
     async def delivered(self, posts: int) -> None:
         """Return once Kafka has confirmed so many."""
-        await until(lambda: posts <= sum(feed.posts for feed in map(self.task._committed, self.task.feeds)), STOP_SECS)
+        await until(
+            lambda: posts <= sum(progress.posts for progress in map(self.task._committed, self.task.progresses)),
+            STOP_SECS,
+        )
 
     @property
     def commits(self) -> int:
         """Batches that Kafka has confirmed."""
-        return self.task._outbox.commits
+        return self.task._in_flight.commits
 
 
 async def make_topics(broker: Broker, group: str, *, replicas: int = 1, **offsets_settings: str) -> None:

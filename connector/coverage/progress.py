@@ -1,7 +1,7 @@
 """
 The state of one source partition: which posts are delivered, which times are missing, and what it has cost.
 
-    task/reader ────────── Connected, Arrival ──▶ Feed ──▶ records, and the offset that says so
+    task/reader ────────── Connected, Arrival ──▶ Progress ──▶ records, and the offset that says so
     task/repair/repairer ── Page ────────────────▶ │
                                                    └──▶ coverage, closed gaps, rules in force: the offsets topic
 """
@@ -98,7 +98,7 @@ class Conversion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeedSettings:
+class ProgressSettings:
     """*metered*: whether X charges; *others*: returns what the connector's other source partitions have spent."""
 
     task: TaskId
@@ -108,7 +108,7 @@ class FeedSettings:
     others: Callable[[], Collection[Spend]]
 
 
-class Feed:
+class Progress:
     """
     The state of one source partition.  Event loop.
 
@@ -119,7 +119,7 @@ class Feed:
     def __init__(
         self,
         partition: SourcePartition,
-        settings: FeedSettings,
+        settings: ProgressSettings,
         *,
         emit: Callable[[Event], None],
         kept: Mapping[str | None, bytes | None],

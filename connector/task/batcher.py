@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from connector.coverage.offset import Coverage, Way
-from connector.coverage.progress import Conversion, Feed, Page, ledger_write
+from connector.coverage.progress import Conversion, Page, Progress, ledger_write
 from connector.errors import BadRecord, DeliveryFailed, ToleranceExceeded
 from connector.records import clock
 from connector.records.record import Arrival, Batch, Connected, DeadLetter, LedgerWrite, OffsetWrite, RecordList, TaskId
 from connector.task.converter import Converted, Converter
 from connector.task.in_flight import NOT_BUILT, Pending, Sink
 from connector.task.reader import Reader
-from connector.task.repair.repairer import Filler
+from connector.task.repair.repairer import Repairer
 from connector.telemetry.events import DuplicatesDropped, Event, RecordDropped
 
 FORGET_SECS = 1.0
@@ -31,24 +31,24 @@ POSTS_AT_ONCE = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """One source partition of a task: its reader, its state (`Feed`), and the repairer of its gaps (`Filler`)."""
+    """One source partition of a task: its reader, its state (`Progress`), and the repairer of its gaps (`Repairer`)."""
 
     reader: Reader
-    feed: Feed
-    filler: Filler[Any]
+    progress: Progress
+    repairer: Repairer[Any]
 
     @property
     def outage_secs(self) -> float:
         """How long the present outage lasts by X's clock; 0 if there is none.  It is not a gap yet."""
-        coverage = self.feed.coverage
+        coverage = self.progress.coverage
         if self.reader.connected is not None or coverage.covered_to_ms is None:
             return 0.0
         since = max([coverage.covered_to_ms, *(gap.to_ms for gap in coverage.gaps)])
-        return max(self.feed.now_ms - since, 0) / 1000
+        return max(self.progress.now_ms - since, 0) / 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GathererSettings:
+class BatcherSettings:
     """How batches are made."""
 
     task: TaskId
@@ -60,9 +60,9 @@ class GathererSettings:
     """What X charges for a post, in thousandths of a dollar."""
 
 
-class Gatherer:
+class Batcher:
     """
-    Makes the batches of one task; *committed* returns the coverage of a `Feed` that is committed in Kafka.
+    Makes the batches of one task; *committed* returns the coverage of a `Progress` that is committed in Kafka.
 
     *size_bytes* is the memory of posts that were taken out of the buffers and are not in a batch yet.  *built_at* is
     when the last batch was made (monotonic seconds).
@@ -70,11 +70,11 @@ class Gatherer:
 
     def __init__(
         self,
-        settings: GathererSettings,
+        settings: BatcherSettings,
         converter: Converter,
         sink: Sink,
         *,
-        committed: Callable[[Feed], Coverage],
+        committed: Callable[[Progress], Coverage],
         emit: Callable[[Event], None],
     ) -> None:
         self.size_bytes = 0
@@ -109,46 +109,46 @@ class Gatherer:
             taken.add(live, None)
             if live.records:
                 taken.readers.append(partition.reader)
-            if live.error is None and (page := partition.filler.page) is not None:
-                found = convert_page(partition.feed, page, self._converter)
-                partition.feed.delivered(posts=len(found.records), dead_letters=len(found.dead_letters))
-                partition.filler.took_page()
+            if live.error is None and (page := partition.repairer.page) is not None:
+                found = convert_page(partition.progress, page, self._converter)
+                partition.progress.delivered(posts=len(found.records), dead_letters=len(found.dead_letters))
+                partition.repairer.took_page()
                 taken.add(found, page.way)
             taken.parts.append(len(taken.records) - before)
-        feeds = [partition.feed for partition in partitions]
+        progresses = [partition.progress for partition in partitions]
         over = time.monotonic() - self._offsets_at >= self._settings.offset_interval_secs
         due = over or quiet or bool(taken.letters) or taken.error is not None
-        for feed in feeds:
-            if feed.changed or prove or (feed.moved and quiet) or (feed.ahead and due):
-                taken.offsets += feed.writes(self._sink.offset_key)
-        self._forget_ids(feeds)
+        for progress in progresses:
+            if progress.changed or prove or (progress.moved and quiet) or (progress.ahead and due):
+                taken.offsets += progress.writes(self._sink.offset_key)
+        self._forget_ids(progresses)
         for result, source in taken.results:
             self._tell(result, source)
-        pending = await self._pending_of(taken, feeds)
+        pending = await self._pending_of(taken, progresses)
         self.size_bytes = 0
         return pending, self._intolerable(taken.error)
 
     async def _take_arrivals(self, partition: Partition) -> Converted:
         result = Converted()
-        feed = partition.feed
+        progress = partition.progress
         drained = partition.reader.buffer.drain(self._settings.batch_max_records)
         self.size_bytes += sum(item.size for item in drained if isinstance(item, Arrival))
         fresh = 0
         for item in _together(drained):
             if isinstance(item, Connected):
-                feed.on_connected(item)
+                progress.on_connected(item)
                 continue
-            convert(feed, item, self._converter, result)
+            convert(progress, item, self._converter, result)
             if result.error is not None:
                 break  # the offset must not pass the line that ends the task
             fresh += sum(len(arrival.lines) for arrival in item)
             if fresh >= POSTS_AT_ONCE:
                 fresh = 0
                 await asyncio.sleep(0)  # so that the commit in flight can send its next request
-        feed.delivered(posts=len(result.records), dead_letters=len(result.dead_letters))
+        progress.delivered(posts=len(result.records), dead_letters=len(result.dead_letters))
         return result
 
-    async def _pending_of(self, taken: "_Taken", feeds: Sequence[Feed]) -> Pending | None:
+    async def _pending_of(self, taken: "_Taken", progresses: Sequence[Progress]) -> Pending | None:
         if not (taken.records or taken.letters or taken.offsets):
             return None
         self.built_at = time.monotonic()
@@ -159,9 +159,11 @@ class Gatherer:
             records=taken.records.done(),
             dead_letters=tuple(taken.letters),
             offsets=tuple(taken.offsets),
-            ledger=tuple(self._ledger_of(taken.found, max(feed.now_ms for feed in feeds))) if taken.offsets else (),
+            ledger=tuple(self._ledger_of(taken.found, max(progress.now_ms for progress in progresses)))
+            if taken.offsets
+            else (),
         )
-        billed = sum(feed.take_billed() for feed in feeds)
+        billed = sum(progress.take_billed() for progress in progresses)
         return Pending(
             batch=batch,
             encoded=await self._encoded(batch),
@@ -221,11 +223,11 @@ class Gatherer:
     def _intolerable(error: BadRecord | None) -> ToleranceExceeded | None:
         return None if error is None else intolerable(str(error))
 
-    def _forget_ids(self, feeds: Sequence[Feed]) -> None:
+    def _forget_ids(self, progresses: Sequence[Progress]) -> None:
         now = time.monotonic()
         if now - self._forgot_at >= FORGET_SECS:
             self._forgot_at = now
-            ranges = [ids for feed in feeds for ids in feed.id_ranges(self._committed(feed))]
+            ranges = [ids for progress in progresses for ids in progress.id_ranges(self._committed(progress))]
             self._converter.ledger.keep(ranges)
 
     def _tell(self, result: Converted, source: Way | None) -> None:
@@ -243,12 +245,12 @@ class Gatherer:
             self._emit(DuplicatesDropped(of=self._settings.task, posts=len(result.again), source=source))
 
 
-def convert(feed: Feed, arrivals: Sequence[Arrival], converter: Converter, result: Converted) -> None:
-    """Convert *arrivals* of the stream of *feed*, add them to *result*, and let *feed* claim what they prove."""
+def convert(progress: Progress, arrivals: Sequence[Arrival], converter: Converter, result: Converted) -> None:
+    """Convert *arrivals* of one source partition behind *result*, and let its *progress* claim what they prove."""
     before, again = len(result.ids), len(result.again)
-    until_id = feed.backfilled_until_id
+    until_id = progress.backfilled_until_id
     converter.convert(arrivals, result, source=Way.BACKFILL.encode() if until_id else None, until_id=until_id)
-    feed.take(
+    progress.take(
         arrivals,
         Conversion(
             fresh=result.ids[before:],
@@ -259,13 +261,13 @@ def convert(feed: Feed, arrivals: Sequence[Arrival], converter: Converter, resul
     )
 
 
-def convert_page(feed: Feed, page: Page, converter: Converter) -> Converted:
-    """Convert *page* of a repair of *feed*, and let *feed* write down how far the repair has come."""
+def convert_page(progress: Progress, page: Page, converter: Converter) -> Converted:
+    """Convert *page* of a repair of *progress*, and let *progress* write down how far the repair has come."""
     known = frozenset(post_id for post_id in page.fetched or () if post_id in converter.ledger)
     found = Converted()
     converter.convert(page.arrivals, found, source=page.way.encode())
     became = Conversion(fresh=found.ids, again=found.again, newest_id=found.newest_id, whole=found.error is None)
-    feed.take_page(page, became, known=known)
+    progress.take_page(page, became, known=known)
     return found
 
 

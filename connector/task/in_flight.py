@@ -144,7 +144,7 @@ class Listener(Protocol):
         """Kafka confirms batches again, after *waited_secs*."""
 
 
-class Outbox:
+class InFlight:
     """
     The batches of one task on their way into *sink*; *wake* is set whenever a commit has ended.
 

@@ -5,10 +5,9 @@ One task: poll, deliver, commit, and start over from the committed offset when t
                   (fences)              ▲                                    │
                                         └── pause ◀── outcome unknown ───────┘
 
-The task takes turns and combines these parts: `coverage/progress` (`Feed`) knows which posts of a source partition are
-delivered and which times are missing, `repair/repairer` (`Filler`) repairs its gaps, `batcher` (`Gatherer`) makes the
-batches, and `in_flight` (`Outbox`) holds the batches until Kafka has confirmed them, and finds out which ones are in
-the topic if the outcome of a commit is unknown.
+The task takes turns and combines these parts: `coverage/progress` knows which posts of a source partition are delivered
+and which times are missing, `repair/repairer` repairs its gaps, `batcher` makes the batches, and `in_flight` holds the
+batches until Kafka has confirmed them, and finds out which ones are in the topic if the outcome of a commit is unknown.
 """
 
 import asyncio
@@ -22,7 +21,7 @@ from typing import Any
 from mode import Service
 
 from connector.coverage.offset import Coverage
-from connector.coverage.progress import OFFSET, REPAIRED, RULES, Feed, FeedSettings
+from connector.coverage.progress import OFFSET, REPAIRED, RULES, Progress, ProgressSettings
 from connector.coverage.spend import MILLS, Budget, Spend
 from connector.errors import (
     BrokerAway,
@@ -41,17 +40,17 @@ from connector.records.record import OffsetWrite, Records, TaskId
 from connector.records.snowflake import to_iso
 from connector.sources.handles import Handle
 from connector.task.backoff import Backoff
-from connector.task.batcher import Gatherer, GathererSettings, Partition, intolerable
+from connector.task.batcher import Batcher, BatcherSettings, Partition, intolerable
 from connector.task.buffer import Buffer
 from connector.task.console import Console
 from connector.task.converter import Converter
 from connector.task.endings import to_the_end
-from connector.task.in_flight import CommittedOffsets, Outbox, Pending, Sink
+from connector.task.in_flight import CommittedOffsets, InFlight, Pending, Sink
 from connector.task.reader import Owner, Reader, Source
 from connector.task.refusal import Judge, cut_before, put_aside
 from connector.task.repair.orders import Requests
 from connector.task.repair.policy import Policy
-from connector.task.repair.repairer import Filler, Finder, Workshop, remember
+from connector.task.repair.repairer import Finder, Repairer, Workshop, remember
 from connector.task.status import State, TaskStatus
 from connector.telemetry.events import (
     BatchDelivered,
@@ -162,9 +161,9 @@ class SourceTask(Service):
         self._judge = Judge()
         self._sifted = 0
         self._wake = asyncio.Event()
-        self._outbox = Outbox(sink, self, self._wake, ours=self._is_ours)
-        self._gatherer = Gatherer(
-            GathererSettings(
+        self._in_flight = InFlight(sink, self, self._wake, ours=self._is_ours)
+        self._batcher = Batcher(
+            BatcherSettings(
                 task=settings.task,
                 batch_max_records=settings.batch_max_records,
                 offset_interval_secs=settings.offset_interval_secs,
@@ -209,11 +208,15 @@ class SourceTask(Service):
             for run in self._runs:
                 run.cancel()
             try:
-                await to_the_end(self._outbox.discard())
+                await to_the_end(self._in_flight.discard())
             except Exception:
                 self.log.exception("Task %s could not let go of its producer", self.settings.task)
             finally:  # also if the task is cancelled once more: whoever stops it waits for `ended`
-                self._emit(TaskStopped(of=self.settings.task, posts=sum(feed.coverage.posts for feed in self.feeds)))
+                self._emit(
+                    TaskStopped(
+                        of=self.settings.task, posts=sum(progress.coverage.posts for progress in self.progresses)
+                    )
+                )
                 self._set(status)
                 self.ended.set()
                 self.over.set()
@@ -221,14 +224,14 @@ class SourceTask(Service):
     async def _live(self) -> None:
         failures, patience = 0, Backoff()
         while True:
-            progress = self._progress
+            steps = self._steps
             try:
                 await self._open()
                 await self._work()
             except DeliveryFailed as exc:
                 if self._stopping and isinstance(exc, Fenced):
                     raise
-                if self._progress > progress:
+                if self._steps > steps:
                     failures = 0
                     patience.reset()
                 failures += not isinstance(exc, BrokerAway | RightMissing)
@@ -247,9 +250,9 @@ class SourceTask(Service):
             _, pause_secs = patience.wait(exc, now=time.time())
         self._emit(TaskRestarting(of=self.settings.task, error=exc.name, reason=str(exc), retry_in_secs=pause_secs))
         self._restarting = exc
-        self._outbox.say_delayed()
+        self._in_flight.say_delayed()
         self._refused = exc if isinstance(exc, RecordsRefused) else None
-        await to_the_end(self._outbox.discard())
+        await to_the_end(self._in_flight.discard())
         if self._refused is None or not self._is_proven:  # else a refusal, just after a commit of the same epoch
             await asyncio.sleep(RESTART_PAUSE_SECS)
         if self._stopping and isinstance(exc, Fenced):
@@ -290,13 +293,13 @@ class SourceTask(Service):
             self._stopping = True
             for partition in self.partitions:
                 partition.reader.stop()
-                partition.filler.stop()
+                partition.repairer.stop()
             self._wake.set()
 
     def rewrite_offsets(self) -> None:
         """Write all values of this task into the offsets topic again: it was deleted."""
-        for feed in self.feeds:
-            feed.forget_written()
+        for progress in self.progresses:
+            progress.forget_written()
         self._wake.set()
 
     @property
@@ -305,28 +308,28 @@ class SourceTask(Service):
         return [partition.reader for partition in self.partitions]
 
     @property
-    def feeds(self) -> list[Feed]:
+    def progresses(self) -> list[Progress]:
         """The state of each source partition."""
-        return [partition.feed for partition in self.partitions]
+        return [partition.progress for partition in self.partitions]
 
     @property
     def undelivered_posts(self) -> int:
         """Posts read and not confirmed by Kafka."""
-        return self._outbox.posts + sum(reader.buffer.posts for reader in self.readers)
+        return self._in_flight.posts + sum(reader.buffer.posts for reader in self.readers)
 
     @property
     def covered_to_ms(self) -> int | None:
         """The earliest `covered_to` that is committed, over all source partitions (UNIX ms)."""
-        covered = [self._committed(feed).covered_to_ms for feed in self.feeds]
+        covered = [self._committed(progress).covered_to_ms for progress in self.progresses]
         return min((ms for ms in covered if ms is not None), default=None)
 
-    def _committed(self, feed: Feed) -> Coverage:
-        value = self._outbox.committed.get(self._sink.offset_key(feed.partition))
+    def _committed(self, progress: Progress) -> Coverage:
+        value = self._in_flight.committed.get(self._sink.offset_key(progress.partition))
         return Coverage() if value is None else Coverage.decode(value)
 
     def _is_ours(self, key: bytes, value: bytes | None) -> bool:
         """Return whether this run of the task may have written *value*; True for keys that are not of an offset."""
-        if key not in {self._sink.offset_key(feed.partition) for feed in self.feeds}:
+        if key not in {self._sink.offset_key(progress.partition) for progress in self.progresses}:
             return True
         try:
             return value is not None and Coverage.decode(value).run == self._run_word
@@ -340,8 +343,8 @@ class SourceTask(Service):
             return f"{self.status.state}: {self.status.trace or self.status.detail or 'not running'}"
         if self._restarting is not None:
             return f"starting over: {self._restarting.name}: {self._restarting}"
-        if self._outbox.delayed_since is not None:
-            return f"Kafka has not confirmed a delivery for {time.monotonic() - self._outbox.delayed_since:.0f} s"
+        if self._in_flight.delayed_since is not None:
+            return f"Kafka has not confirmed a delivery for {time.monotonic() - self._in_flight.delayed_since:.0f} s"
         for reader in self.readers:
             if reader.connected is None:
                 return f"not connected: {reader.error or 'connecting'}"
@@ -350,15 +353,15 @@ class SourceTask(Service):
     # -- from the sink to the readers
 
     async def _open(self) -> None:
-        committed = await self._outbox.open()
-        if self._outbox.emptied:
+        committed = await self._in_flight.open()
+        if self._in_flight.emptied:
             self.rewrite_offsets()
         if not self.partitions:
             await self._start_reading(committed)
-        if self._refused is not None and self._outbox.pending:
+        if self._refused is not None and self._in_flight.pending:
             await self._sift(self._refused)
         self._tell_held()
-        if not self._outbox.pending:
+        if not self._in_flight.pending:
             self._settle()
 
     async def _sift(self, refused: RecordsRefused) -> None:
@@ -370,96 +373,99 @@ class SourceTask(Service):
             DeliveryFailed: it could not be found out.
         """
         self._refused = None
-        first = self._outbox.pending[0]
+        first = self._in_flight.pending[0]
         records = first.batch.records
-        sifted = await self._outbox.sift(refused)
+        sifted = await self._in_flight.sift(refused)
         self._judge.hear(records, sifted)
         if sifted.refused and self._converter.dead_letters:
-            letters = self._gatherer.letters_of(first, sifted.refused)
-            keys = [self._sink.offset_key(feed.partition) for feed in self.feeds]
-            for number, posts in put_aside(self._outbox.pending, letters, keys):
-                self.feeds[number].refused(posts)
-            self._gatherer.disown({int(records.keys[place]) for place in sifted.refused})
+            letters = self._batcher.letters_of(first, sifted.refused)
+            keys = [self._sink.offset_key(progress.partition) for progress in self.progresses]
+            for number, posts in put_aside(self._in_flight.pending, letters, keys):
+                self.progresses[number].refused(posts)
+            self._batcher.disown({int(records.keys[place]) for place in sifted.refused})
         elif sifted.refused:
             place, reason = min(sifted.refused.items())
             self._fatal = intolerable(reason)
             dropped = sifted.refused if sifted.taken else range(place, len(records))
-            owed_ids, now_ms = self._gatherer.owed_ids, max(feed.now_ms for feed in self.feeds)
-            first.batch = cut_before(self._outbox.pending, dropped, owed_ids, self._unclaimed, now_ms=now_ms)
-            del self._outbox.pending[1:]
+            owed_ids, now_ms = self._batcher.owed_ids, max(progress.now_ms for progress in self.progresses)
+            first.batch = cut_before(self._in_flight.pending, dropped, owed_ids, self._unclaimed, now_ms=now_ms)
+            del self._in_flight.pending[1:]
         else:
-            first.batch = replace(first.batch, dead_letters=self._gatherer.fitting(first.batch.dead_letters))
+            first.batch = replace(first.batch, dead_letters=self._batcher.fitting(first.batch.dead_letters))
         self._sifted += bool(sifted.refused)
         if sifted.taken:
             first.encoded = await self._sink.encode(replace(first.batch, records=Records()))
         else:
-            await to_the_end(self._outbox.discard())
-            await self._outbox.open()
+            await to_the_end(self._in_flight.discard())
+            await self._in_flight.open()
 
     def _unclaimed(self, number: int, dropped: int) -> OffsetWrite:
-        feed = self.feeds[number]
-        coverage = feed.without_claims(self._committed(feed), dropped)
-        return OffsetWrite(key=self._sink.offset_key(feed.partition), value=coverage.encode())
+        progress = self.progresses[number]
+        coverage = progress.without_claims(self._committed(progress), dropped)
+        return OffsetWrite(key=self._sink.offset_key(progress.partition), value=coverage.encode())
 
     @property
-    def _progress(self) -> int:
-        return self._outbox.commits + self._sifted
+    def _steps(self) -> int:
+        return self._in_flight.commits + self._sifted
 
     async def _start_reading(self, committed: CommittedOffsets) -> None:
-        feeds = [self._feed_of(source, committed) for source, _ in self._sources]
-        since = [feed.wanted_from_ms for feed in feeds if feed.wanted_from_ms is not None]
+        progresses = [self._progress_of(source, committed) for source, _ in self._sources]
+        since = [progress.wanted_from_ms for progress in progresses if progress.wanted_from_ms is not None]
         if since:  # X may send again the posts that the last owner delivered
             await remember(self._converter.ledger, await self._sink.read_ledger(min(since), None))
-        for (source, finder), feed in zip(self._sources, feeds, strict=True):
-            self._add_partition(source, finder, feed)
+        for (source, finder), progress in zip(self._sources, progresses, strict=True):
+            self._add_partition(source, finder, progress)
         for partition in self.partitions:
-            partition.feed.tell_allowance()
-            for run in (partition.reader.run(), partition.filler.run()):
+            partition.progress.tell_allowance()
+            for run in (partition.reader.run(), partition.repairer.run()):
                 running = asyncio.create_task(run)
                 running.add_done_callback(lambda _: self._wake.set())
                 self._runs.append(running)
         if self._stopping:
             for partition in self.partitions:
                 partition.reader.stop()
-                partition.filler.stop()
+                partition.repairer.stop()
         self._changed()
 
-    def _feed_of(self, source: Source, committed: CommittedOffsets) -> Feed:
+    def _progress_of(self, source: Source, committed: CommittedOffsets) -> Progress:
         keys = {kind: self._sink.offset_key(source.partition, kind) for kind in (OFFSET, REPAIRED, RULES)}
         kept = {kind: committed.latest.get(key) for kind, key in keys.items()}
-        self._outbox.note_committed({keys[kind]: value for kind, value in kept.items()})
+        self._in_flight.note_committed({keys[kind]: value for kind, value in kept.items()})
         settings = self.settings
-        feed_settings = FeedSettings(
+        progress_settings = ProgressSettings(
             task=settings.task,
             settle_ms=int(settings.settle_secs * 1000),
             metered=settings.metered,
             budget=settings.budget,
-            others=lambda: [*settings.others(), *(other.coverage.spent for other in self.feeds if other is not feed)],
+            others=lambda: [
+                *settings.others(),
+                *(other.coverage.spent for other in self.progresses if other is not progress),
+            ],
         )
-        feed = Feed(source.partition, feed_settings, emit=self._emit, kept=kept, run=self._run_word)
-        feed.follow_rules(lambda: source.rules)
-        return feed
+        progress = Progress(source.partition, progress_settings, emit=self._emit, kept=kept, run=self._run_word)
+        progress.follow_rules(lambda: source.rules)
+        return progress
 
-    def _add_partition(self, source: Source, finder: Finder, feed: Feed) -> None:
+    def _add_partition(self, source: Source, finder: Finder, progress: Progress) -> None:
         workshop = Workshop(
             task=self.settings.task,
             emit=self._emit,
             prove=self._prove,
             wake=self._wake.set,
             read_ledger=lambda from_ms, to_ms, late: self._sink.read_ledger(from_ms, to_ms, late=late),
-            committed_batch=lambda: self._committed(feed).batch,
+            committed_batch=lambda: self._committed(progress).batch,
             ledger=self._converter.ledger,
             requests=self._requests,
         )
-        filler = Filler(feed, finder, self.settings.policy, workshop, self._executor)
+        repairer = Repairer(progress, finder, self.settings.policy, workshop, self._executor)
         owner = Owner(
             task=self.settings.task,
             prove=self._prove,
             emit=self._emit,
             changed=self._changed,
-            admit=feed.allowance.admit,
-            backfill_minutes=filler.backfill_minutes,
-            refuse_backfill=filler.refuse_backfill,
+            admit=progress.allowance.admit,
+            backfill_minutes=repairer.backfill_minutes,
+            refuse_backfill=repairer.refuse_backfill,
         )
         buffer = Buffer(
             self.settings.buffer_max_bytes // len(self._sources),
@@ -467,14 +473,14 @@ class SourceTask(Service):
             full_posts=self.settings.batch_max_records,
         )
         reader = Reader(source, buffer, owner, self._executor, ghosts=self._ghosts)
-        self.partitions.append(Partition(reader=reader, feed=feed, filler=filler))
-        if feed.coverage.covered_to_ms is not None:
+        self.partitions.append(Partition(reader=reader, progress=progress, repairer=repairer))
+        if progress.coverage.covered_to_ms is not None:
             self._emit(
                 TaskResumed(
                     of=self.settings.task,
-                    covered_to=to_iso(feed.coverage.covered_to_ms),
-                    posts=feed.coverage.posts,
-                    gaps=len(feed.coverage.gaps),
+                    covered_to=to_iso(progress.coverage.covered_to_ms),
+                    posts=progress.coverage.posts,
+                    gaps=len(progress.coverage.gaps),
                 )
             )
 
@@ -488,7 +494,7 @@ class SourceTask(Service):
             DeliveryFailed: the outcome of a commit is unknown.
             FatalError: a reader failed or a record is bad; what was read before is delivered.
         """
-        await self._outbox.deliver_again()
+        await self._in_flight.deliver_again()
         if self._fatal is not None:
             raise self._fatal
         rest_secs = self.settings.poll_interval_secs
@@ -498,36 +504,36 @@ class SourceTask(Service):
                 rest_secs = self.settings.poll_interval_secs
                 continue
             if over:
-                await self._outbox.confirmed()
+                await self._in_flight.confirmed()
                 self._raise_reader_error()
                 return
-            await self._woken(min(rest_secs, self._gatherer.owed_secs))
+            await self._woken(min(rest_secs, self._batcher.owed_secs))
             rest_secs = max(min(2 * rest_secs, IDLE_TURN_SECS), self.settings.poll_interval_secs)
 
     async def poll(self) -> bool:
         """Take one turn: drain, convert, hand to Kafka.  Return whether there was a batch."""
-        await self._outbox.confirmed(unless=self._full)
+        await self._in_flight.confirmed(unless=self._full)
         self._tell_held()
         await self._keep_pace()
         self._wake.clear()
         self._say_next_drain(time.monotonic() + self.settings.pace_secs)
-        pending, fatal = await self._gatherer.gather(self.partitions, prove=self._proof_wanted, quiet=self._quiet)
+        pending, fatal = await self._batcher.gather(self.partitions, prove=self._proof_wanted, quiet=self._quiet)
         self._fatal = self._fatal or fatal
-        for feed in self.feeds:
-            feed.tell_allowance()
+        for progress in self.progresses:
+            progress.tell_allowance()
         if pending is None:
             self._say_next_drain(0.0)  # without a batch there is no pause: the next arrival begins a turn
         else:
-            await self._outbox.hand_over(pending)
+            await self._in_flight.hand_over(pending)
         self._tell_held()
         if self._fatal is not None:
-            await self._outbox.confirmed()
+            await self._in_flight.confirmed()
             raise self._fatal
         return pending is not None
 
     def _tell_held(self) -> None:
         """Tell the buffers how many bytes are not delivered yet; each buffer counts an equal share."""
-        held = self._gatherer.size_bytes + self._outbox.size_bytes
+        held = self._batcher.size_bytes + self._in_flight.size_bytes
         for reader in self.readers:
             reader.buffer.hold(held // len(self.partitions))
 
@@ -541,7 +547,7 @@ class SourceTask(Service):
         return any(reader.buffer.full for reader in self.readers)
 
     async def _keep_pace(self) -> None:
-        due = self._gatherer.built_at + self.settings.pace_secs
+        due = self._batcher.built_at + self.settings.pace_secs
         while (wait := due - time.monotonic()) > 0 and not self._full() and not self._stopping:
             self._wake.clear()
             await self._woken(wait)
@@ -549,7 +555,7 @@ class SourceTask(Service):
     @property
     def _quiet(self) -> bool:
         """Whether an offset is to be written even if only its covered time has changed."""
-        return self._stopping or time.monotonic() - self._outbox.committed_at >= IDLE_COMMIT_SECS
+        return self._stopping or time.monotonic() - self._in_flight.committed_at >= IDLE_COMMIT_SECS
 
     def _wake_loop(self) -> None:
         """Let the next turn begin.  Reader thread."""
@@ -623,7 +629,7 @@ class SourceTask(Service):
 
     @property
     def _is_proven(self) -> bool:
-        return time.monotonic() - self._outbox.committed_at < COMMIT_PROVES_SECS
+        return time.monotonic() - self._in_flight.committed_at < COMMIT_PROVES_SECS
 
     # -- the outside
 

@@ -49,7 +49,7 @@ def gauges_of(herder: Herder) -> Iterable[Metric]:
     )
     lengths = dict.fromkeys((GapState.OPEN, GapState.REPAIRING, GapState.LOST), 0.0)
     for partition in (partition for task in tasks for partition in task.partitions):
-        for gap in partition.feed.coverage.gaps:
+        for gap in partition.progress.coverage.gaps:
             lengths[gap.state] += gap.seconds
         lengths[GapState.OPEN] += partition.outage_secs
     yield gauge(

@@ -21,7 +21,7 @@ from connector.errors import BrokerAway, Superseded
 from connector.kafka.delivery.sink import TopicSink
 from connector.records.record import Batch, LedgerWrite, OffsetWrite, Records, SourceRecord
 from connector.task import task as tasks
-from connector.task.in_flight import Outbox, Pending
+from connector.task.in_flight import InFlight, Pending
 from connector.task.status import State
 from connector.telemetry.events import TaskFailed, TaskFenced, TaskRestarting
 from tests import brokers, topics
@@ -377,12 +377,12 @@ class Heard:
         """Likewise."""
 
 
-def outbox(sink: TopicSink) -> tuple[Outbox, Heard]:
+def in_flight(sink: TopicSink) -> tuple[InFlight, Heard]:
     heard = Heard()
-    return Outbox(sink, heard, asyncio.Event()), heard
+    return InFlight(sink, heard, asyncio.Event()), heard
 
 
-async def hand_over(box: Outbox, what: Batch) -> None:
+async def hand_over(box: InFlight, what: Batch) -> None:
     pending = Pending(batch=what, encoded=await box.sink.encode(what), waits=(), readers=(), since=time.monotonic())
     await box.hand_over(pending)
 
@@ -391,7 +391,7 @@ async def test_compacted_meanwhile(broker, proxy, fresh) -> None:
     """The commit took effect and its answer was lost; the offset is still found when the topic was compacted since."""
     eager = {"segment_ms": "100", "segment_bytes": "1048576", "max_compaction_lag_ms": "100"}
     await make_topics(broker, fresh, min_cleanable_dirty_ratio="0.01", **eager)
-    box, heard = outbox(make_sink(proxy.address, fresh))
+    box, heard = in_flight(make_sink(proxy.address, fresh))
     await box.open()
     await hand_over(box, batch(1))
     await box.confirmed()
@@ -421,7 +421,7 @@ async def test_compacted_meanwhile(broker, proxy, fresh) -> None:
 async def test_taken_over_meanwhile(broker, proxy, fresh) -> None:
     """The next owner has begun when the old one's EndTxn arrives: nothing of the old one's is seen."""
     await make_topics(broker, fresh)
-    box, heard = outbox(make_sink(proxy.address, fresh))
+    box, heard = in_flight(make_sink(proxy.address, fresh))
     await box.open()
     await hand_over(box, batch(1))
     await box.confirmed()
@@ -429,7 +429,7 @@ async def test_taken_over_meanwhile(broker, proxy, fresh) -> None:
     end = proxy.plan(Api.END_TXN, late(gate=gate))
     await hand_over(box, batch(2))
     await until(end.begun.is_set, SECS)
-    heir, _ = outbox(make_sink(proxy.address, fresh))
+    heir, _ = in_flight(make_sink(proxy.address, fresh))
     committed = await heir.open()
     gate.set()
     await is_over(end)

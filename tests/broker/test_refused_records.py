@@ -124,7 +124,7 @@ async def test_a_refused_post_becomes_a_dead_letter(
     interval = 0.0 if exactly_once else 0.1
     async with Running([source], make_sink(exactly_once=exactly_once), offset_interval_secs=interval, **tolerant) as it:
         await until(lambda: it.task.status.state is State.FAILED or source.idle.is_set(), 60)
-        await until(lambda: it.task._outbox.posts == 0 and len(it.said(RecordDropped)) == 2, 60)
+        await until(lambda: it.task._in_flight.posts == 0 and len(it.said(RecordDropped)) == 2, 60)
 
     assert [] == it.said(TaskFailed)
     found = ids(await read(broker, fresh))
@@ -197,10 +197,10 @@ async def test_a_limit_that_is_lowered_while_running(broker: Broker, make_sink: 
     gate = Gate()
     first = ScriptedSource([(line(good[0]),), gate, (*(line(each, 500) for each in good[1:]), line(large, 5000))])
     async with Running([first], sink, **tolerant) as it:
-        await until(lambda: it.task._outbox.commits > 0, 30)
+        await until(lambda: it.task._in_flight.commits > 0, 30)
         await alter(broker, fresh, max_message_bytes="3000")
         gate.set()
-        await until(lambda: (it.said(RecordDropped) and it.task._outbox.posts == 0) or it.said(TaskFailed), 60)
+        await until(lambda: (it.said(RecordDropped) and it.task._in_flight.posts == 0) or it.said(TaskFailed), 60)
 
     assert [] == it.said(TaskFailed)
     assert sorted(map(str, good)) == sorted(ids(await read(broker, fresh)))

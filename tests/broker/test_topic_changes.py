@@ -19,7 +19,7 @@ POSTS = 60
 
 
 async def deliver(sink: TopicSink, number: int) -> None:
-    """Deliver the batch of that number as the outbox does: with a new producer as long as it is not confirmed."""
+    """Deliver the batch of that number as a task does: with a new producer as long as it is not confirmed."""
     what = batch(number * POSTS, POSTS, b"%d" % number)
     async with asyncio.timeout(120):
         while True:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
 from connector.coverage.offset import GapState
-from connector.coverage.progress import Feed
+from connector.coverage.progress import Progress
 from connector.errors import DeliveryFailed
 from connector.records.record import TaskId
 from connector.telemetry.events import Event, RequestLeft
@@ -67,10 +67,12 @@ class OrdersSettings:
 
 
 class Orders(Generic[R]):
-    """Carries out the *requests* about the gaps of *feed*; *stop_asked* ends its waits."""
+    """Carries out the *requests* about the gaps of *progress*; *stop_asked* ends its waits."""
 
-    def __init__(self, feed: Feed, requests: Requests[R], settings: OrdersSettings, stop_asked: asyncio.Event) -> None:
-        self._feed, self._requests, self._settings, self._stop_asked = feed, requests, settings, stop_asked
+    def __init__(
+        self, progress: Progress, requests: Requests[R], settings: OrdersSettings, stop_asked: asyncio.Event
+    ) -> None:
+        self._progress, self._requests, self._settings, self._stop_asked = progress, requests, settings, stop_asked
         self._loop = asyncio.get_running_loop()
         self._carried_out: deque[R] = deque()
         """Requests that are carried out and committed, and are still in their topic."""
@@ -78,7 +80,7 @@ class Orders(Generic[R]):
 
     async def carry_out(self) -> None:
         """Carry out the pending requests; take each out of its topic once its change is committed."""
-        partition = self._feed.partition.get("partition")
+        partition = self._progress.partition.get("partition")
         for request in self._requests.pending(self._settings.task.connector, partition):
             if request not in self._carried_out and await self._is_done(request):
                 self._carried_out.append(request)
@@ -86,18 +88,18 @@ class Orders(Generic[R]):
 
     async def _is_done(self, request: R) -> bool:
         """Carry out *request*; return whether it may be taken out: its change is committed, or there is no such gap."""
-        feed, settings = self._feed, self._settings
-        gap = feed.coverage.gap_at(request.from_ms)
+        progress, settings = self._progress, self._settings
+        gap = progress.coverage.gap_at(request.from_ms)
         if gap is None:
             await settings.prove()  # else a worker that was paused might not know the gaps of the next owner
             return not self._stop_asked.is_set()
         if request.action == ACCEPT:
-            feed.close(gap, GapState.ACCEPTED)
+            progress.close(gap, GapState.ACCEPTED)
         elif gap.state is not GapState.REPAIRING:
-            feed.change(replace(gap, state=GapState.OPEN, detail="", way=None, until_id=None))
+            progress.change(replace(gap, state=GapState.OPEN, detail="", way=None, until_id=None))
             settings.on_retry()
-        batch = feed.coverage.batch
-        feed.changed = True  # in any case, so that the next commit has the change
+        batch = progress.coverage.batch
+        progress.changed = True  # in any case, so that the next commit has the change
         while settings.committed_batch() <= batch:
             if self._stop_asked.is_set():
                 return False  # the last commit may fail: then the next owner carries it out

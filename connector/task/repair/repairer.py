@@ -19,7 +19,7 @@ from typing import Generic, ParamSpec, Protocol, TypeVar
 
 from connector.coverage.ledger import YOUNG_IDS, Ledger
 from connector.coverage.offset import Gap, GapState, Way
-from connector.coverage.progress import GAP_EDGE_MS, Feed, Page
+from connector.coverage.progress import GAP_EDGE_MS, Page, Progress
 from connector.errors import (
     ConnectionTaken,
     ConnectorError,
@@ -137,11 +137,13 @@ async def remember(ledger: Ledger, ids: Iterable[int]) -> None:
         await asyncio.sleep(0)
 
 
-class Filler(Generic[R]):
-    """Repairs the gaps of *feed* with what *finder* offers and *policy* allows, until `stop`."""
+class Repairer(Generic[R]):
+    """Repairs the gaps of *progress* with what *finder* offers and *policy* allows, until `stop`."""
 
-    def __init__(self, feed: Feed, finder: Finder, policy: Policy, workshop: Workshop[R], executor: Executor) -> None:
-        self._feed, self._finder, self._policy = feed, finder, policy
+    def __init__(
+        self, progress: Progress, finder: Finder, policy: Policy, workshop: Workshop[R], executor: Executor
+    ) -> None:
+        self._progress, self._finder, self._policy = progress, finder, policy
         self._workshop, self._executor = workshop, executor
         self._loop = asyncio.get_running_loop()
         self._stop_asked, self._taken = asyncio.Event(), asyncio.Event()
@@ -151,7 +153,7 @@ class Filler(Generic[R]):
         self._refused_connects = 0
         self._search: tuple[Place, Search] | None = None
         self._orders = Orders(
-            feed,
+            progress,
             workshop.requests,
             OrdersSettings(
                 task=workshop.task,
@@ -173,7 +175,7 @@ class Filler(Generic[R]):
         """
         while not self._stop_asked.is_set():
             await self._orders.carry_out()
-            if self._feed.connected is None or self._loop.time() < self._not_before or not (found := self._next()):
+            if self._progress.connected is None or self._loop.time() < self._not_before or not (found := self._next()):
                 await self._sleep(LOOK_SECS)
                 continue
             gap, way = found
@@ -188,7 +190,7 @@ class Filler(Generic[R]):
                 self._backoff.reset()
             finally:
                 if self._search is None:  # else the search goes on later, and its ids are needed until then
-                    self._feed.repairing = None
+                    self._progress.repairing = None
 
     def stop(self) -> None:
         """Stop repairing; a page that was handed over is still delivered."""
@@ -210,10 +212,10 @@ class Filler(Generic[R]):
 
     def backfill_minutes(self) -> int | None:
         """Return how many minutes of backfill the next connect should ask for; None for no backfill."""
-        covered_to = self._feed.coverage.covered_to_ms
+        covered_to = self._progress.coverage.covered_to_ms
         if covered_to is None:
             return None
-        return backfill_minutes(covered_to, self._feed.now_ms, self._policy)
+        return backfill_minutes(covered_to, self._progress.now_ms, self._policy)
 
     def refuse_backfill(self, error: ConnectorError) -> None:
         """Take note that X refuses a backfill to this account."""
@@ -223,18 +225,20 @@ class Filler(Generic[R]):
 
     def _next(self) -> tuple[Gap, Way] | None:
         """Return the newest gap that can be repaired now, and the way; give up those that cannot be repaired at all."""
-        feed = self._feed
-        for gap in reversed(feed.coverage.gaps):
-            if gap.state not in {GapState.OPEN, GapState.REPAIRING} or (feed.backfilling and gap.way is Way.BACKFILL):
+        progress = self._progress
+        for gap in reversed(progress.coverage.gaps):
+            if gap.state not in {GapState.OPEN, GapState.REPAIRING} or (
+                progress.backfilling and gap.way is Way.BACKFILL
+            ):
                 continue
-            match step_for(gap, feed.now_ms, self._policy):
+            match step_for(gap, progress.now_ms, self._policy):
                 case Repair(way=way):
                     return gap, way
                 case Lost(reason=reason):
-                    feed.lose(gap, reason)
+                    progress.lose(gap, reason)
                     self._workshop.wake()
                 case Split(at_ms=at_ms):
-                    feed.split(gap, at_ms)
+                    progress.split(gap, at_ms)
                     self._workshop.wake()
                     return None
         return None
@@ -250,10 +254,10 @@ class Filler(Generic[R]):
             if self._refused_connects >= REFUSED_CONNECTS:
                 self._refuse(way, f"X gives no second connection: {error}")
                 return
-        _, wait = self._backoff.wait(error, now=self._feed.now_ms / 1000)
+        _, wait = self._backoff.wait(error, now=self._progress.now_ms / 1000)
         self._not_before = self._loop.time() + wait
-        if now := self._feed.coverage.gap_at(gap.from_ms):
-            self._feed.change(replace(now, detail=str(error)))
+        if now := self._progress.coverage.gap_at(gap.from_ms):
+            self._progress.change(replace(now, detail=str(error)))
             self._workshop.wake()
         self._workshop.emit(
             RepairDelayed(
@@ -262,7 +266,7 @@ class Filler(Generic[R]):
                 error=error.name,
                 reason=str(error),
                 retry_in_secs=round(wait, 1),
-                partition=self._feed.partition.get("partition"),
+                partition=self._progress.partition.get("partition"),
             )
         )
 
@@ -286,13 +290,13 @@ class Filler(Generic[R]):
         until_ms = created_ms(gap.end_id) + GAP_EDGE_MS
         tried = gap.posts > 0 and (gap.until_id is None or way is Way.RECOVERY)
         # set before the read: ids of the gap that the ledger in Kafka does not hold yet must not be forgotten
-        self._feed.repairing = gap
+        self._progress.repairing = gap
         ids = await self._workshop.read_ledger(gap.from_ms - GAP_EDGE_MS, until_ms, tried)
         beyond = first_id(until_ms)
         await remember(self._workshop.ledger, (post_id for post_id in ids if post_id < beyond))
 
     async def _repair(self, gap: Gap, way: Way) -> None:
-        self._feed.repairing = gap
+        self._progress.repairing = gap
         if self._search is None or self._search[0] != _place(gap):
             self._workshop.emit(
                 RepairStarted(
@@ -300,7 +304,7 @@ class Filler(Generic[R]):
                     gap_from=to_iso(gap.from_ms),
                     gap_to=to_iso(created_ms(gap.end_id)),
                     way=way.value,
-                    partition=self._feed.partition.get("partition"),
+                    partition=self._progress.partition.get("partition"),
                 )
             )
         if way is Way.SEARCH:
@@ -312,7 +316,7 @@ class Filler(Generic[R]):
         if self._search is not None and self._search[0] == _place(gap):
             search = self._search[1]  # it holds the posts that it has fetched for each rule
         else:
-            search = self._finder.search(self._feed.rules_in(gap), gap.begin_id, gap.end_id)
+            search = self._finder.search(self._progress.rules_in(gap), gap.begin_id, gap.end_id)
         while not self._stop_asked.is_set():
             self._search = _place(gap), search
             await self._may_ask()
@@ -331,7 +335,7 @@ class Filler(Generic[R]):
             self._search = None  # until the task has taken the page, the search is ahead of the gap
             await self._deliver(page)
             await self._orders.carry_out()
-            left = self._feed.coverage.gap_at(gap.from_ms)
+            left = self._progress.coverage.gap_at(gap.from_ms)
             if over or left is None or left.end_id != down_to_id:
                 return
             gap = left
@@ -344,7 +348,7 @@ class Filler(Generic[R]):
             await self._replay(gap, low_ms, high_ms)
             self._refused_connects = 0
             await self._orders.carry_out()
-            left = self._feed.coverage.gap_at(gap.from_ms)
+            left = self._progress.coverage.gap_at(gap.from_ms)
             if left is None or left.end_id != first_id(low_ms):
                 return
             gap = left
@@ -397,7 +401,7 @@ class Filler(Generic[R]):
             BudgetReached: the budget is spent, so nothing more may be bought.
         """
         await self._workshop.prove()
-        if error := self._feed.budget_reached():
+        if error := self._progress.budget_reached():
             raise error
 
     async def _ask(self, call: Callable[[], T]) -> T:

@@ -1,4 +1,4 @@
-"""The bookkeeping of what is delivered and what is missing, alone and as the feed drives it."""
+"""The bookkeeping of what is delivered and what is missing, alone and as a source partition's progress drives it."""
 
 import contextlib
 import heapq
@@ -17,7 +17,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from connector.coverage import ledger
 from connector.coverage import offset as module
 from connector.coverage.offset import Coverage, Gap, GapState, Way
-from connector.coverage.progress import GAP_EDGE_MS, OFFSET, REPAIRED, RULES, Feed, FeedSettings, Page, ledger_write
+from connector.coverage.progress import (
+    GAP_EDGE_MS,
+    OFFSET,
+    REPAIRED,
+    RULES,
+    Page,
+    Progress,
+    ProgressSettings,
+    ledger_write,
+)
 from connector.coverage.spend import Budget, Spend
 from connector.records import clock
 from connector.records.record import Arrival, Batch, Connected
@@ -398,7 +407,7 @@ class Asking:
 class Task:
     """What a crash ends."""
 
-    feed: Feed
+    progress: Progress
     converter: Converter
     arrivals: list[Arrival | Connected] = field(default_factory=list)
     pending: list[Batch] = field(default_factory=list)
@@ -426,7 +435,7 @@ class NothingLost(RuleBasedStateMachine):
     """
     X, a task that reads from it, and Kafka.  X's clock is *now_ms*, ours is *ahead_ms* ahead.
 
-    All that a task is built of is real but for its turns, its filler and its sockets, which are the rules here.
+    All that a task is built of is real but for its turns, its repairer and its sockets, which are the rules here.
     """
 
     def __init__(self):
@@ -453,24 +462,24 @@ class NothingLost(RuleBasedStateMachine):
     def _start(self):
         latest = self.kafka.latest
         kept = {kind: latest.get(key_of(None, kind)) for kind in (OFFSET, REPAIRED, RULES)}
-        feed = Feed(
+        progress = Progress(
             {"stream": "filtered"},
-            FeedSettings(task=TASK, settle_ms=SETTLE_MS, metered=True, budget=Budget(), others=tuple),
+            ProgressSettings(task=TASK, settle_ms=SETTLE_MS, metered=True, budget=Budget(), others=tuple),
             emit=lambda _: None,
             kept=kept,
             run="run",
         )
-        self.task = Task(feed, Converter(connector="posts", dead_letters=False))
+        self.task = Task(progress, Converter(connector="posts", dead_letters=False))
         self.task.converter.limit(1_000)
-        if feed.wanted_from_ms is not None:
-            self._remember(self.kafka.delivered_ids(feed.wanted_from_ms))
+        if progress.wanted_from_ms is not None:
+            self._remember(self.kafka.delivered_ids(progress.wanted_from_ms))
 
     def _remember(self, ids):
         self.task.converter.ledger.update(ids)
 
     @property
-    def feed(self):
-        return self.task.feed
+    def progress(self):
+        return self.task.progress
 
     # -- X
 
@@ -505,16 +514,16 @@ class NothingLost(RuleBasedStateMachine):
     def connect(self, dial_ms, answer_ms, seed):
         """X's clock is known from the whole second in which it answered."""
         minutes = None
-        covered_to_ms = self.feed.coverage.covered_to_ms
+        covered_to_ms = self.progress.coverage.covered_to_ms
         if covered_to_ms is not None:
-            minutes = backfill_minutes(covered_to_ms, self.feed.now_ms, self.policy)
+            minutes = backfill_minutes(covered_to_ms, self.progress.now_ms, self.policy)
         self.time_passes(dial_ms, seed)
         at_ms = self.now_ms
         again = [post for post in self.posts if minutes and post.sent_ms <= at_ms and self._is_in(post, minutes)]
         self.open = Open([(at_ms, post) for post in again])
         self.time_passes(answer_ms, seed + 1)
         skew = at_ms // 1000 + 0.5 - clock.now()
-        after = "connection_lost" if self.feed.connected else None
+        after = "connection_lost" if self.progress.connected else None
         self.task.arrivals.append(Connected(at=clock.now(), skew_secs=skew, after=after, backfill_minutes=minutes))
 
     def _is_in(self, post, minutes):
@@ -570,27 +579,27 @@ class NothingLost(RuleBasedStateMachine):
     @rule()
     def turn(self):
         """Convert what was read, and what a repair has found."""
-        task, feed = self.task, self.feed
+        task, progress = self.task, self.progress
         live, found, writes = Converted(), Converted(), []
         for item in task.arrivals:
             if isinstance(item, Connected):
-                feed.on_connected(item)
+                progress.on_connected(item)
             else:
-                convert(feed, (item,), task.converter, live)
+                convert(progress, (item,), task.converter, live)
         task.arrivals.clear()
-        feed.delivered(posts=len(live.records), dead_letters=len(live.dead_letters))
+        progress.delivered(posts=len(live.records), dead_letters=len(live.dead_letters))
         if live.ids:
-            writes.append(ledger_write(live.ids, None, now_ms=feed.now_ms))
+            writes.append(ledger_write(live.ids, None, now_ms=progress.now_ms))
         if task.page is not None:
             page, task.page = task.page, None
-            found = convert_page(feed, page, task.converter)
-            feed.delivered(posts=len(found.records), dead_letters=len(found.dead_letters))
+            found = convert_page(progress, page, task.converter)
+            progress.delivered(posts=len(found.records), dead_letters=len(found.dead_letters))
             if found.ids:
-                writes.append(ledger_write(found.ids, page.way, now_ms=feed.now_ms))
+                writes.append(ledger_write(found.ids, page.way, now_ms=progress.now_ms))
             self._go_on(page)
         offset = self.kafka.latest.get(key_of(None, OFFSET))
-        task.converter.ledger.keep(feed.id_ranges(Coverage() if offset is None else Coverage.decode(offset)))
-        offsets = tuple(feed.writes(key_of))
+        task.converter.ledger.keep(progress.id_ranges(Coverage() if offset is None else Coverage.decode(offset)))
+        offsets = tuple(progress.writes(key_of))
         records = (*live.records, *found.records)
         task.pending.append(Batch(records=records, dead_letters=(), offsets=offsets, ledger=tuple(writes)))
 
@@ -640,7 +649,7 @@ class NothingLost(RuleBasedStateMachine):
         for pause_ms in outages:
             self.open = None
             self.time_passes(pause_ms, seed)
-            if asks and self.feed.connected:
+            if asks and self.progress.connected:
                 if self.task.asking is None:
                     self.begin_repair()
                 if self.task.asking and self.task.page is None:
@@ -657,33 +666,35 @@ class NothingLost(RuleBasedStateMachine):
         self.open, self.ahead_ms = None, self.next_ahead_ms
         self._start()
 
-    # -- the filler
+    # -- the repairer
 
     @rule()
-    @precondition(lambda self: self.task.asking is None and self.feed.connected)
+    @precondition(lambda self: self.task.asking is None and self.progress.connected)
     def begin_repair(self):
         """Of the newest gap for which the time has come."""
-        feed = self.feed
-        for gap in reversed(feed.coverage.gaps):
-            if gap.state not in {GapState.OPEN, GapState.REPAIRING} or (feed.backfilling and gap.way is Way.BACKFILL):
+        progress = self.progress
+        for gap in reversed(progress.coverage.gaps):
+            if gap.state not in {GapState.OPEN, GapState.REPAIRING} or (
+                progress.backfilling and gap.way is Way.BACKFILL
+            ):
                 continue
-            match step_for(gap, feed.now_ms, self.policy):
+            match step_for(gap, progress.now_ms, self.policy):
                 case Repair(way=way):
                     until_ms = created_ms(gap.end_id) + GAP_EDGE_MS
                     tried = gap.posts and (gap.until_id is None or way is Way.RECOVERY)
                     ids = self.kafka.delivered_ids(gap.from_ms - GAP_EDGE_MS, None if tried else until_ms)
                     self._remember(post_id for post_id in ids if post_id < first_id(until_ms))
-                    feed.repairing = gap
+                    progress.repairing = gap
                     self.task.asking = Asking(gap, way)
                     return
                 case Lost(reason=reason):
-                    feed.lose(gap, reason)
+                    progress.lose(gap, reason)
                 case Split(at_ms=at_ms):
-                    feed.split(gap, at_ms)
+                    progress.split(gap, at_ms)
                     return
 
     @rule(pages=st.lists(st.integers(1, 4), min_size=1, max_size=4), whole=st.booleans())
-    @precondition(lambda self: self.feed.connected)
+    @precondition(lambda self: self.progress.connected)
     def repair(self, pages, whole):
         """A few pages of it, or all."""
         if self.task.asking is None:
@@ -728,7 +739,7 @@ class NothingLost(RuleBasedStateMachine):
     def _go_on(self, page):
         if page.until_id is None:
             return
-        left = self.feed.coverage.gap_at(page.from_ms)
+        left = self.progress.coverage.gap_at(page.from_ms)
         if left is None or left.end_id != page.until_id or left.end_id <= left.begin_id:
             self.stop_asking()
         else:
@@ -738,19 +749,19 @@ class NothingLost(RuleBasedStateMachine):
     @precondition(lambda self: self.task.asking and self.task.page is None)
     def stop_asking(self):
         """X limits, or the repair is over."""
-        self.task.asking = self.feed.repairing = None
+        self.task.asking = self.progress.repairing = None
 
     @rule(number=st.integers(0, 3), accept=st.booleans())
-    @precondition(lambda self: self.task.page is None and self.feed.coverage.gaps)
+    @precondition(lambda self: self.task.page is None and self.progress.coverage.gaps)
     def operator_asks(self, number, accept):
         """Another try, or none any more."""
-        gap = self.feed.coverage.gaps[number % len(self.feed.coverage.gaps)]
+        gap = self.progress.coverage.gaps[number % len(self.progress.coverage.gaps)]
         if accept:
-            self.feed.close(gap, GapState.ACCEPTED)
+            self.progress.close(gap, GapState.ACCEPTED)
             if self.task.asking and self.task.asking.gap.from_ms == gap.from_ms:
                 self.stop_asking()
         elif gap.state is not GapState.REPAIRING:
-            self.feed.change(replace(gap, state=GapState.OPEN, detail="", way=None, until_id=None))
+            self.progress.change(replace(gap, state=GapState.OPEN, detail="", way=None, until_id=None))
 
     # -- what is promised
 
@@ -773,10 +784,10 @@ class NothingLost(RuleBasedStateMachine):
                 )
 
     @invariant()
-    @precondition(lambda self: self.task and self.feed.coverage.covered_to_ms is not None)
+    @precondition(lambda self: self.task and self.progress.coverage.covered_to_ms is not None)
     def gaps_are_proper(self):
         """Gaps are disjoint, ascending and apart from covered time; the bytes say all of it."""
-        coverage = self.feed.coverage
+        coverage = self.progress.coverage
         assert_gaps_are_proper(coverage)
         assert coverage == Coverage.decode(coverage.encode())
 
@@ -795,7 +806,7 @@ def story():
 
 
 def states_of(told):
-    return [gap.state for gap in told.feed.coverage.gaps]
+    return [gap.state for gap in told.progress.coverage.gaps]
 
 
 def test_backfill_that_was_asked_for_by_a_wrong_clock(story):
@@ -820,7 +831,7 @@ def test_backfill_of_a_connect_that_takes_its_time(story, dial_ms, states):
     told.connect(1, 1, 1)
     told.all_is_well(30_000, 2)
     told.connection_is_lost()
-    told.time_passes(told.feed.coverage.covered_to_ms + 54_000 - told.now_ms, 3)
+    told.time_passes(told.progress.coverage.covered_to_ms + 54_000 - told.now_ms, 3)
     told.connect(dial_ms, 1, 4)
     told.all_is_well(30_000, 5)
     told.all_is_well(30_000, 6)
@@ -870,7 +881,7 @@ def test_gap_grows_while_it_is_repaired(story, way):
     told._deliver()
     told.all_is_well(40_000, 7)
 
-    assert [1] == [len(told.feed.coverage.gaps)]
+    assert [1] == [len(told.progress.coverage.gaps)]
     told.stop_asking()
     told.repair([1], whole=True)
     assert [] == states_of(told)

@@ -7,7 +7,16 @@ import orjson
 import pytest
 
 from connector.coverage.offset import Coverage, Gap, GapState, Way
-from connector.coverage.progress import BUDGET_DETAIL, KEPT_GAPS, OFFSET, REPAIRED, RULES, Feed, FeedSettings, Page
+from connector.coverage.progress import (
+    BUDGET_DETAIL,
+    KEPT_GAPS,
+    OFFSET,
+    REPAIRED,
+    RULES,
+    Page,
+    Progress,
+    ProgressSettings,
+)
 from connector.coverage.spend import Budget, Spend
 from connector.errors import BudgetReached, FatalError
 from connector.records import clock
@@ -34,37 +43,37 @@ def made(ms):
 
 
 class Feeding:
-    """A feed on its own, with X's clock and ours at *now* milliseconds after T0."""
+    """The progress of one source partition, with X's clock and ours at *now* milliseconds after T0."""
 
     def __init__(self, monkeypatch, kept=None, *, metered=False, budget=None, others=tuple):
         self.now, self.events, self.rules = 0, [], (RULE,)
         monkeypatch.setattr(clock, "now", lambda: (T0 + self.now) / 1000)
-        settings = FeedSettings(
+        settings = ProgressSettings(
             task=TASK, settle_ms=SETTLE, metered=metered, budget=budget or Budget(mills_each=5), others=others
         )
-        self.feed = Feed(PARTITION, settings, emit=self.events.append, kept=kept or {}, run="aaaa")
-        self.feed.follow_rules(lambda: self.rules)
+        self.progress = Progress(PARTITION, settings, emit=self.events.append, kept=kept or {}, run="aaaa")
+        self.progress.follow_rules(lambda: self.rules)
         self.converter = Converter(connector="posts", dead_letters=False)
         self.converter.limit(1_000)
 
     def connect(self, now, *, after=None, minutes=None):
         self.now = now
-        self.feed.on_connected(Connected(at=clock.now(), skew_secs=0.0, after=after, backfill_minutes=minutes))
+        self.progress.on_connected(Connected(at=clock.now(), skew_secs=0.0, after=after, backfill_minutes=minutes))
 
     def read(self, now, *times, drained=True):
         """Let posts made at *times*, or a keep-alive, be read and converted."""
         self.now = now
         lines = [post(made(ms)) for ms in times]
-        self.feed.allowance.admit(len(lines))
+        self.progress.allowance.admit(len(lines))
         result = Converted()
-        convert(self.feed, (arrival(*lines, drained=drained),), self.converter, result)
-        self.feed.delivered(posts=len(result.records), dead_letters=len(result.dead_letters))
+        convert(self.progress, (arrival(*lines, drained=drained),), self.converter, result)
+        self.progress.delivered(posts=len(result.records), dead_letters=len(result.dead_letters))
         return result
 
     def put_page(self, gap_from, *times, down_to, unfound=(), way=Way.SEARCH, fetched=None):
         """Let a repair of the gap that begins at *gap_from* have found posts made at *times*."""
         lines = tuple(post(made(ms)) for ms in times)
-        gap = self.feed.coverage.gap_at(T0 + gap_from)
+        gap = self.progress.coverage.gap_at(T0 + gap_from)
         page = Page(
             from_ms=T0 + gap_from,
             end_id=0 if gap is None else gap.end_id,
@@ -74,25 +83,25 @@ class Feeding:
             fetched=tuple(id_of(made(ms)) for ms in times) if fetched is None else fetched,
             unfound=unfound,
         )
-        result = convert_page(self.feed, page, self.converter)
-        self.feed.delivered(posts=len(result.records), dead_letters=len(result.dead_letters))
+        result = convert_page(self.progress, page, self.converter)
+        self.progress.delivered(posts=len(result.records), dead_letters=len(result.dead_letters))
         return result
 
     @property
     def covered_to(self):
-        return self.feed.coverage.covered_to_ms - T0
+        return self.progress.coverage.covered_to_ms - T0
 
     @property
     def gaps(self):
-        return [(gap.from_ms - T0, gap.to_ms - T0, gap.reason, gap.state.value) for gap in self.feed.coverage.gaps]
+        return [(gap.from_ms - T0, gap.to_ms - T0, gap.reason, gap.state.value) for gap in self.progress.coverage.gaps]
 
     def said(self, kind):
         return [event for event in self.events if isinstance(event, kind)]
 
     def written(self):
-        """What the offsets topic holds once the feed has said all, by kind."""
-        self.feed.writes(MemorySink(None).offset_key)
-        return {kind: value for kind, value in self.feed.written.items() if value is not None}
+        """What the offsets topic holds once all is said, by kind."""
+        self.progress.writes(MemorySink(None).offset_key)
+        return {kind: value for kind, value in self.progress.written.items() if value is not None}
 
 
 @pytest.fixture
@@ -101,7 +110,7 @@ def feeding(monkeypatch):
 
 
 def with_gap(monkeypatch, **changed):
-    """A feed that has covered up to 200 s, connected since 100 s, with a gap from 0 to 60 s."""
+    """A source partition that has covered up to 200 s, connected since 100 s, with a gap from 0 to 60 s."""
     gap = Gap(**{"from_ms": T0, "to_ms": T0 + 60_000, "reason": "connection_lost"} | changed.pop("gap", {}))
     coverage = Coverage(covered_from_ms=T0 - 60_000, covered_to_ms=T0 + 200_000, gaps=(gap,))
     feeding = Feeding(monkeypatch, {OFFSET: coverage.encode(), **changed.pop("kept", {})}, **changed)
@@ -114,10 +123,10 @@ def test_arrivals_together_prove_what_the_last_does(feeding):
     """Posts that were read one by one are taken at once: up to the last read, if nothing waited behind it then."""
     feeding.connect(0)
     feeding.now = 40_000
-    feeding.feed.allowance.admit(2)
+    feeding.progress.allowance.admit(2)
     arrivals = (arrival(post(made(39_000)), drained=False), arrival(post(made(38_000))))
     result = Converted()
-    convert(feeding.feed, arrivals, feeding.converter, result)
+    convert(feeding.progress, arrivals, feeding.converter, result)
 
     assert [id_of(made(39_000)), id_of(made(38_000))] == result.ids
     assert 40_000 - SETTLE == feeding.covered_to
@@ -128,7 +137,7 @@ def test_arrivals_together_prove_no_more_than_their_newest_post(feeding):
     feeding.connect(0)
     feeding.now = 40_000
     arrivals = (arrival(post(made(30_000))), arrival(post(made(20_000)), drained=False))
-    convert(feeding.feed, arrivals, feeding.converter, Converted())
+    convert(feeding.progress, arrivals, feeding.converter, Converted())
 
     assert 30_000 - SETTLE == feeding.covered_to
 
@@ -142,7 +151,7 @@ def test_first_connection_of_all_opens_no_gap(feeding):
 
     assert ([], MARGIN) == (feeding.gaps, feeding.covered_to)
     assert [] == feeding.events
-    assert feeding.feed.changed
+    assert feeding.progress.changed
 
 
 def test_reconnect_opens_a_gap(feeding):
@@ -194,7 +203,7 @@ def test_spent_budget_is_a_gap_that_nobody_fills(feeding):
     feeding.connect(70_000, after=BUDGET)
 
     assert [(25_000, 71_000, "budget", "lost")] == feeding.gaps
-    assert BUDGET_DETAIL == feeding.feed.coverage.gaps[0].detail
+    assert BUDGET_DETAIL == feeding.progress.coverage.gaps[0].detail
     assert ["budget"] == [event.reason for event in feeding.said(GapOpened)]
 
 
@@ -253,7 +262,7 @@ def test_bad_line_claims_nothing(feeding):
     feeding.connect(0)
     feeding.now = 60_000
     result = Converted()
-    convert(feeding.feed, (arrival(post(made(60_000)), b"{}"),), feeding.converter, result)
+    convert(feeding.progress, (arrival(post(made(60_000)), b"{}"),), feeding.converter, result)
 
     assert result.error is not None
     assert MARGIN == feeding.covered_to
@@ -314,8 +323,8 @@ def test_each_post_is_billed_once_a_day(monkeypatch):
     feeding.read(20_000, 19_000, 19_500)
     feeding.read(21_000, 19_500, 20_000)
 
-    assert Spend(day="2026-11-01", posts=3, month="2026-11", mills=15) == feeding.feed.coverage.spent
-    assert 3 == feeding.feed.take_billed()
+    assert Spend(day="2026-11-01", posts=3, month="2026-11", mills=15) == feeding.progress.coverage.spent
+    assert 3 == feeding.progress.take_billed()
 
 
 def test_unmetered_posts_cost_nothing(feeding):
@@ -323,21 +332,21 @@ def test_unmetered_posts_cost_nothing(feeding):
     feeding.connect(0)
     feeding.read(20_000, 19_000)
 
-    assert (Spend(), 0) == (feeding.feed.coverage.spent, feeding.feed.take_billed())
+    assert (Spend(), 0) == (feeding.progress.coverage.spent, feeding.progress.take_billed())
 
 
 def test_budget_counts_what_is_in_flight(monkeypatch):
     """What was read and not converted yet counts, so that no more than the batch at hand goes beyond the limit."""
     feeding = Feeding(monkeypatch, metered=True, budget=Budget(posts_per_day=5, mills_each=5))
     feeding.connect(0)
-    feeding.feed.allowance.admit(0)
+    feeding.progress.allowance.admit(0)
     feeding.read(20_000, 18_000, 19_000)
-    feeding.feed.allowance.admit(2)
+    feeding.progress.allowance.admit(2)
     with pytest.raises(BudgetReached, match=r"budget.posts.per.day is used up: 5 of 5 posts on 2026-11-01") as caught:
-        feeding.feed.allowance.admit(1)
+        feeding.progress.allowance.admit(1)
 
     assert 1_793_577_600 == caught.value.resume_at  # midnight UTC
-    assert feeding.feed.budget_reached() is None  # two of the five are delivered
+    assert feeding.progress.budget_reached() is None  # two of the five are delivered
 
 
 def test_converted_posts_are_in_flight_no_more(monkeypatch):
@@ -345,7 +354,7 @@ def test_converted_posts_are_in_flight_no_more(monkeypatch):
     feeding = Feeding(monkeypatch, metered=True, budget=Budget(posts_per_day=5, mills_each=5))
     feeding.connect(0)
     feeding.read(20_000, 15_000, 16_000, 17_000, 18_000)
-    feeding.feed.allowance.admit(0)
+    feeding.progress.allowance.admit(0)
     with pytest.raises(BudgetReached):
         feeding.read(21_000, 19_000)
 
@@ -355,12 +364,12 @@ def test_arrivals_together_are_in_flight_no_more(monkeypatch):
     feeding = Feeding(monkeypatch, metered=True, budget=Budget(posts_per_day=5, mills_each=5))
     feeding.connect(0)
     feeding.now = 40_000
-    feeding.feed.allowance.admit(2)
+    feeding.progress.allowance.admit(2)
     arrivals = (arrival(post(made(39_000)), drained=False), arrival(post(made(38_000))))
-    convert(feeding.feed, arrivals, feeding.converter, Converted())
+    convert(feeding.progress, arrivals, feeding.converter, Converted())
 
-    assert 0 == feeding.feed.allowance._flying
-    assert 2 == feeding.feed.allowance._known.own.posts
+    assert 0 == feeding.progress.allowance._flying
+    assert 2 == feeding.progress.allowance._known.own.posts
 
 
 def test_budget_holds_over_a_restart_and_over_tasks(monkeypatch):
@@ -372,13 +381,13 @@ def test_budget_holds_over_a_restart_and_over_tasks(monkeypatch):
     others = [Spend(day="2026-11-01", posts=3, month="2026-11", mills=15)]
     second = Feeding(monkeypatch, first.written(), metered=True, budget=budget, others=lambda: others)
     second.now = 30_000
-    second.feed.tell_allowance()
-    assert 2 == second.feed.coverage.spent.posts
+    second.progress.tell_allowance()
+    assert 2 == second.progress.coverage.spent.posts
     with pytest.raises(BudgetReached):
-        second.feed.allowance.admit(0)
+        second.progress.allowance.admit(0)
     second.now = 86_400_000
 
-    second.feed.allowance.admit(0)
+    second.progress.allowance.admit(0)
 
 
 def test_budget_of_dollars(monkeypatch):
@@ -409,11 +418,11 @@ def test_reader_thread_reads_nothing_of_the_loop(monkeypatch):
     budget = Budget(posts_per_day=5, mills_each=5)
     feeding = Feeding(monkeypatch, metered=True, budget=budget, others=others)
     feeding.connect(0)
-    feeding.feed.tell_allowance()
+    feeding.progress.tell_allowance()
     with ThreadPoolExecutor() as thread:
-        thread.submit(feeding.feed.allowance.admit, 1).result(30)
+        thread.submit(feeding.progress.allowance.admit, 1).result(30)
         with pytest.raises(BudgetReached):
-            thread.submit(feeding.feed.allowance.admit, 1).result(30)
+            thread.submit(feeding.progress.allowance.admit, 1).result(30)
 
     assert {threading.get_ident()} == threads
 
@@ -427,9 +436,9 @@ def test_without_a_budget_nothing_is_asked(monkeypatch):
     feeding = Feeding(monkeypatch, metered=True, others=others)
     feeding.connect(0)
     feeding.read(20_000, 18_000)
-    feeding.feed.tell_allowance()
+    feeding.progress.tell_allowance()
 
-    assert feeding.feed.budget_reached() is None
+    assert feeding.progress.budget_reached() is None
 
 
 # -- rules
@@ -440,18 +449,18 @@ def test_rules_are_kept_as_long_as_they_are_needed(monkeypatch):
     feeding = Feeding(monkeypatch)
     feeding.connect(0)
     feeding.read(40_000)
-    old = feeding.feed.coverage.rules
+    old = feeding.progress.coverage.rules
     assert {old: [["1", "python", "posts/0"]]} == orjson.loads(feeding.written()[RULES])
     feeding.rules = (RULE, OTHER_RULE)
     feeding.connect(70_000, after="connection_lost")
-    new = feeding.feed.coverage.rules
+    new = feeding.progress.coverage.rules
     kept = orjson.loads(feeding.written()[RULES])
-    (gap,) = feeding.feed.coverage.gaps
+    (gap,) = feeding.progress.coverage.gaps
 
     assert old == gap.rules != new
     assert {old: [["1", "python", "posts/0"]], new: [list(RULE), list(OTHER_RULE)]} == kept
-    assert (RULE,) == feeding.feed.rules_in(gap)
-    feeding.feed.close(gap, GapState.ACCEPTED)
+    assert (RULE,) == feeding.progress.rules_in(gap)
+    feeding.progress.close(gap, GapState.ACCEPTED)
     assert {new} == orjson.loads(feeding.written()[RULES]).keys()
 
 
@@ -464,14 +473,14 @@ def test_rules_of_a_gap_outlive_the_task(monkeypatch):
     second.rules = (OTHER_RULE,)
     second.connect(70_000)
 
-    assert (RULE,) == second.feed.rules_in(second.feed.coverage.gaps[0])
+    assert (RULE,) == second.progress.rules_in(second.progress.coverage.gaps[0])
 
 
 def test_unknown_rules_are_those_of_now(monkeypatch):
     """A gap of which nobody wrote down the rules is repaired with the ones there are."""
     feeding = with_gap(monkeypatch)
 
-    assert (RULE,) == feeding.feed.rules_in(feeding.feed.coverage.gaps[0])
+    assert (RULE,) == feeding.progress.rules_in(feeding.progress.coverage.gaps[0])
 
 
 # -- repairs
@@ -481,15 +490,15 @@ def test_page_moves_the_repair(monkeypatch):
     """A page's posts are marked, counted and paid in the gap, which says how far down everything is there."""
     feeding = with_gap(monkeypatch, metered=True)
     result = feeding.put_page(0, 50_000, 40_000, down_to=40_000)
-    (gap,) = feeding.feed.coverage.gaps
+    (gap,) = feeding.progress.coverage.gaps
 
     assert [SourceRecord(key_of(made(ms)), post(made(ms)), T0 + ms, b"search") for ms in (50_000, 40_000)] == list(
         result.records
     )
     assert (GapState.REPAIRING, Way.SEARCH, first_id(T0 + 40_000)) == (gap.state, gap.way, gap.until_id)
     assert (2, 2, 10) == (gap.posts, gap.billed, gap.mills)
-    assert 2 == feeding.feed.coverage.spent.posts
-    assert feeding.feed.changed
+    assert 2 == feeding.progress.coverage.spent.posts
+    assert feeding.progress.changed
 
 
 def test_last_page_closes_the_gap(monkeypatch):
@@ -522,21 +531,21 @@ def test_posts_that_several_rules_found_are_paid_once(monkeypatch):
     result = feeding.put_page(0, 55_000, 50_000, down_to=0, fetched=tuple(ids))
 
     assert ([id_of(made(50_000))], [id_of(made(55_000))]) == (result.ids, result.again)
-    assert 2 == feeding.feed.closed[0].billed
-    assert 3 == feeding.feed.coverage.spent.posts
+    assert 2 == feeding.progress.closed[0].billed
+    assert 3 == feeding.progress.coverage.spent.posts
 
 
 def test_page_of_an_accepted_gap(monkeypatch):
     """Its posts are paid for and delivered; the gap stays what the operator made of it."""
     feeding = with_gap(monkeypatch, metered=True)
-    feeding.feed.close(feeding.feed.coverage.gaps[0], GapState.ACCEPTED)
+    feeding.progress.close(feeding.progress.coverage.gaps[0], GapState.ACCEPTED)
     result = feeding.put_page(0, 50_000, down_to=0)
 
     assert 1 == len(result.records)
     assert [] == feeding.gaps
-    assert [GapState.ACCEPTED] == [gap.state for gap in feeding.feed.closed]
+    assert [GapState.ACCEPTED] == [gap.state for gap in feeding.progress.closed]
     assert ([], 1) == (feeding.said(GapRepaired), len(feeding.said(GapAccepted)))
-    assert 1 == feeding.feed.coverage.spent.posts
+    assert 1 == feeding.progress.coverage.spent.posts
 
 
 def test_page_of_a_gap_that_has_grown(monkeypatch):
@@ -545,7 +554,7 @@ def test_page_of_a_gap_that_has_grown(monkeypatch):
     feeding.connect(0)
     feeding.read(40_000)
     feeding.connect(70_000, after="connection_lost")
-    end_id = feeding.feed.coverage.gaps[0].end_id
+    end_id = feeding.progress.coverage.gaps[0].end_id
     feeding.connect(120_000, after="connection_lost")
     page = Page(
         from_ms=T0 + 25_000,
@@ -555,29 +564,29 @@ def test_page_of_a_gap_that_has_grown(monkeypatch):
         until_id=first_id(T0 + 25_000),
         fetched=(),
     )
-    result = convert_page(feeding.feed, page, feeding.converter)
+    result = convert_page(feeding.progress, page, feeding.converter)
 
     assert 1 == len(result.records)
     assert [(25_000, 121_000, "connection_lost", "open")] == feeding.gaps
-    assert feeding.feed.coverage.gaps[0].until_id is None
+    assert feeding.progress.coverage.gaps[0].until_id is None
 
 
 def test_rules_that_cannot_be_found(monkeypatch):
     """The gap is lost for them, with each reason, and keeps what was found for the others."""
     feeding = with_gap(monkeypatch)
     feeding.put_page(0, 50_000, down_to=0, unfound=("a: too long", "b: no operator of search"))
-    (gap,) = feeding.feed.coverage.gaps
+    (gap,) = feeding.progress.coverage.gaps
 
     assert (GapState.LOST, "a: too long; b: no operator of search", 1) == (gap.state, gap.detail, gap.posts)
     assert gap.until_id is None
     assert ["a: too long; b: no operator of search"] == [event.detail for event in feeding.said(GapLost)]
-    assert () == feeding.feed.closed
+    assert () == feeding.progress.closed
 
 
 def test_bad_line_of_a_page_leaves_the_gap(monkeypatch):
     """The task ends with it, and the next one repairs from where this page began."""
     feeding = with_gap(monkeypatch)
-    before = feeding.feed.coverage
+    before = feeding.progress.coverage
     page = Page(
         from_ms=T0,
         end_id=before.gaps[0].end_id,
@@ -585,21 +594,21 @@ def test_bad_line_of_a_page_leaves_the_gap(monkeypatch):
         arrivals=(arrival(post(made(50_000)), b"{}"),),
         until_id=first_id(T0),
     )
-    result = convert_page(feeding.feed, page, feeding.converter)
+    result = convert_page(feeding.progress, page, feeding.converter)
 
     assert result.error is not None
-    assert before == feeding.feed.coverage
+    assert before == feeding.progress.coverage
 
 
 def test_piece_of_a_replay_is_no_end(monkeypatch):
     """In the middle of an interval posts have no order, so nothing is claimed before its end."""
     feeding = with_gap(monkeypatch, metered=True)
     feeding.put_page(0, 10_000, 50_000, down_to=None, way=Way.RECOVERY)
-    (gap,) = feeding.feed.coverage.gaps
+    (gap,) = feeding.progress.coverage.gaps
     assert (GapState.REPAIRING, None, 2) == (gap.state, gap.until_id, gap.posts)
     feeding.put_page(0, down_to=30_000, way=Way.RECOVERY)
 
-    assert first_id(T0 + 30_000) == feeding.feed.coverage.gaps[0].until_id
+    assert first_id(T0 + 30_000) == feeding.progress.coverage.gaps[0].until_id
 
 
 def test_history_is_bounded(monkeypatch):
@@ -620,14 +629,14 @@ def test_history_is_bounded(monkeypatch):
 def test_ids_that_may_come_again(monkeypatch):
     """Those of the last six minutes of what is committed, and of the gap under repair with a minute around it."""
     feeding = with_gap(monkeypatch)
-    assert [(0, 1 << 63)] == feeding.feed.id_ranges(Coverage())
+    assert [(0, 1 << 63)] == feeding.progress.id_ranges(Coverage())
     committed = Coverage(covered_from_ms=T0, covered_to_ms=T0 + 150_000)
     recent = (first_id(T0 + 150_000 - 360_000), 1 << 63)
-    assert [recent] == feeding.feed.id_ranges(committed)
-    (gap,) = feeding.feed.coverage.gaps
-    feeding.feed.repairing = gap
+    assert [recent] == feeding.progress.id_ranges(committed)
+    (gap,) = feeding.progress.coverage.gaps
+    feeding.progress.repairing = gap
 
-    assert [recent, (first_id(T0 - 60_000), first_id(T0 + 120_000))] == feeding.feed.id_ranges(committed)
+    assert [recent, (first_id(T0 - 60_000), first_id(T0 + 120_000))] == feeding.progress.id_ranges(committed)
 
 
 # -- what is written
@@ -637,18 +646,18 @@ def test_only_what_has_changed_is_written(monkeypatch):
     """The offset with every batch, rules and closed gaps when they are others than before."""
     feeding = Feeding(monkeypatch)
     feeding.connect(0)
-    first = feeding.feed.writes(MemorySink(None).offset_key)
-    second = feeding.feed.writes(MemorySink(None).offset_key)
+    first = feeding.progress.writes(MemorySink(None).offset_key)
+    second = feeding.progress.writes(MemorySink(None).offset_key)
 
     assert [KEYS[OFFSET], KEYS[RULES]] == [write.key for write in first]
     assert [KEYS[OFFSET]] == [write.key for write in second]
-    assert not feeding.feed.changed
+    assert not feeding.progress.changed
 
 
 def test_no_two_offsets_are_alike(feeding):
     """A doubtful commit is recognised by its offset, also where nothing else has changed."""
     feeding.connect(0)
-    values = [feeding.feed.writes(MemorySink(None).offset_key)[0].value for _ in range(3)]
+    values = [feeding.progress.writes(MemorySink(None).offset_key)[0].value for _ in range(3)]
 
     assert 3 == len(set(values))
 
@@ -672,7 +681,7 @@ def test_what_cannot_be_read_ends_the_task(monkeypatch, kept, words):
 def test_page_with_a_bad_line_has_an_offset(monkeypatch):
     """What came before the line is delivered, and only an offset beside it tells later whether it is in the topic."""
     feeding = with_gap(monkeypatch)
-    feeding.feed.writes(lambda *_: b"key")
+    feeding.progress.writes(lambda *_: b"key")
     lines = (b'{"data":{"id":"%d"}}' % first_id(T0 + 50_000), b"no JSON")
     page = Page(
         from_ms=T0,
@@ -681,8 +690,8 @@ def test_page_with_a_bad_line_has_an_offset(monkeypatch):
         arrivals=(arrival(*lines),),
         until_id=first_id(T0 + 40_000),
     )
-    result = convert_page(feeding.feed, page, feeding.converter)
+    result = convert_page(feeding.progress, page, feeding.converter)
 
     assert (1, True) == (len(result.records), result.error is not None)
-    assert feeding.feed.changed
-    assert first_id(T0 + 60_000) == feeding.feed.coverage.gap_at(T0).end_id
+    assert feeding.progress.changed
+    assert first_id(T0 + 60_000) == feeding.progress.coverage.gap_at(T0).end_id

@@ -5,7 +5,7 @@ import pytest
 from connector.errors import Superseded
 from connector.records.record import Batch, Records
 from connector.task import in_flight as module
-from connector.task.in_flight import COPIED_BYTES, Outbox, Pending
+from connector.task.in_flight import COPIED_BYTES, InFlight, Pending
 from tests.unit.fakes import KEY, Committed
 
 
@@ -33,14 +33,14 @@ async def test_delivery_that_swallows_a_cancellation(monkeypatch):
         async def close(self):
             self.closed = True
 
-    outbox = Outbox(Sink(), None, asyncio.Event())
-    await outbox.hand_over(pending(0))
+    in_flight = InFlight(Sink(), None, asyncio.Event())
+    await in_flight.hand_over(pending(0))
     await asyncio.sleep(0)
-    await asyncio.wait_for(outbox.discard(), 20)
+    await asyncio.wait_for(in_flight.discard(), 20)
 
     assert 3 == len(cancelled)
-    assert outbox.sink.closed
-    assert 1 == len(outbox.pending)
+    assert in_flight.sink.closed
+    assert 1 == len(in_flight.pending)
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,10 @@ async def test_delivery_that_swallows_a_cancellation(monkeypatch):
 )
 def test_copies_are_counted(sizes, counted):
     """What is counted is what is held: posts, and as much of them as requests may hold beside them."""
-    outbox = Outbox(None, None, asyncio.Event())
-    outbox.pending += map(pending, sizes)
+    in_flight = InFlight(None, None, asyncio.Event())
+    in_flight.pending += map(pending, sizes)
 
-    assert counted == outbox.size_bytes
+    assert counted == in_flight.size_bytes
 
 
 class Opened:
@@ -72,14 +72,14 @@ class Opened:
 
 async def test_an_old_offset_of_ours_is_no_other_owner():
     """Without transactions a late copy of an offset may be the last one in the topic; the task goes on."""
-    outbox = Outbox(Opened(b"ours 1"), None, asyncio.Event(), ours=lambda _, value: value.startswith(b"ours"))
-    outbox.committed[KEY] = b"ours 2"
-    await outbox.open()
+    in_flight = InFlight(Opened(b"ours 1"), None, asyncio.Event(), ours=lambda _, value: value.startswith(b"ours"))
+    in_flight.committed[KEY] = b"ours 2"
+    await in_flight.open()
 
 
 async def test_an_offset_of_another_owner_is():
     """What this task has not written, somebody else has."""
-    outbox = Outbox(Opened(b"theirs"), None, asyncio.Event(), ours=lambda _, value: value.startswith(b"ours"))
-    outbox.committed[KEY] = b"ours 2"
+    in_flight = InFlight(Opened(b"theirs"), None, asyncio.Event(), ours=lambda _, value: value.startswith(b"ours"))
+    in_flight.committed[KEY] = b"ours 2"
     with pytest.raises(Superseded):
-        await outbox.open()
+        await in_flight.open()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from connector.coverage import ledger, offset
+from connector.coverage import ledger
 from connector.coverage.ledger import YOUNG_IDS, Ledger
 from connector.coverage.offset import Coverage, Gap, GapState, Way
 from connector.coverage.progress import ledger_write
@@ -24,10 +24,11 @@ from connector.errors import (
 )
 from connector.records.record import OffsetWrite
 from connector.records.snowflake import created_ms, first_id, to_iso
-from connector.task import backoff, batcher, task
+from connector.task import backoff, task
 from connector.task.backoff import Schedule
-from connector.task.repair import orders, policy, repairer
+from connector.task.repair import orders, policy
 from connector.task.repair.policy import Policy
+from connector.task.repair.repairer import remember
 from connector.task.status import State
 from connector.telemetry.events import (
     DuplicatesDropped,
@@ -77,9 +78,9 @@ def no_waiting(monkeypatch):
     monkeypatch.setattr(task, "RESTART_PAUSE_SECS", 0.01)
     monkeypatch.setattr(backoff, "CONNECT_WINDOW_SECS", 0.0)
     monkeypatch.setattr(backoff, "RESET_MARGIN_SECS", 0.0)
-    monkeypatch.setattr(offset, "MARGIN_MS", 0)
+    monkeypatch.setattr("connector.coverage.offset.MARGIN_MS", 0)
     monkeypatch.setattr(policy, "FRESH_MS", 0)
-    monkeypatch.setattr(repairer, "LOOK_SECS", 0.01)
+    monkeypatch.setattr("connector.task.repair.repairer.LOOK_SECS", 0.01)
     monkeypatch.setattr(orders, "COMMIT_POLL_SECS", 0.001)
     soon = Schedule(first=WAIT, second=WAIT, cap=WAIT)
     for kind in (ConnectionLost, ServiceUnavailable, RateLimited, ConnectionTaken, TokenRejected, DeliveryFailed):
@@ -128,7 +129,7 @@ class World:
     def let_limit_end(running):
         """What X has us wait for is over now."""
         for partition in running.task.partitions:
-            partition.filler._not_before = 0.0
+            partition.repairer._not_before = 0.0
 
     def has(self, *numbers):
         """Whether the topic has these posts, each once, and no other, in whatever order."""
@@ -361,7 +362,7 @@ async def test_limit_is_waited_for_with_the_search():
 
 async def test_nothing_is_forgotten_while_a_search_waits(monkeypatch):
     """A limit may last a quarter of an hour: the ids of the gap are remembered until the search goes on."""
-    monkeypatch.setattr(batcher, "FORGET_SECS", 0.0)
+    monkeypatch.setattr("connector.task.batcher.FORGET_SECS", 0.0)
     monkeypatch.setattr(ledger, "YOUNG_IDS", 1)
     monkeypatch.setattr(ledger, "LEAF_IDS", 1)
     world = World(gap(0, 1000))
@@ -385,7 +386,7 @@ async def test_nothing_is_forgotten_while_the_ledger_is_read(monkeypatch):
     read_ledger, seen = world.sink.read_ledger, []
 
     async def read(*asked, late=False):
-        seen.extend(feed.repairing for feed in running.task.feeds)  # none yet at the start
+        seen.extend(progress.repairing for progress in running.task.progresses)  # none yet at the start
         return await read_ledger(*asked, late=late)
 
     monkeypatch.setattr(world.sink, "read_ledger", read)
@@ -397,7 +398,7 @@ async def test_nothing_is_forgotten_while_the_ledger_is_read(monkeypatch):
 
 async def test_nothing_is_forgotten_while_another_gap_is_repaired(monkeypatch):
     """A newer gap may be repaired while a search waits; then the ids of the older one are read again."""
-    monkeypatch.setattr(batcher, "FORGET_SECS", 0.0)
+    monkeypatch.setattr("connector.task.batcher.FORGET_SECS", 0.0)
     monkeypatch.setattr(ledger, "YOUNG_IDS", 1)
     monkeypatch.setattr(ledger, "LEAF_IDS", 1)
     monkeypatch.setattr(policy, "FRESH_MS", 600_000)
@@ -558,7 +559,7 @@ async def test_recovery_none_repairs_nothing():
 
 async def test_replay_in_slices(monkeypatch):
     """An interval is replayed in pieces of ten minutes, newest first, each of which moves the gap."""
-    monkeypatch.setattr(repairer, "REPLAY_SLICE_MS", 400)
+    monkeypatch.setattr("connector.task.repair.repairer.REPLAY_SLICE_MS", 400)
     world, finder = World(gap(0, 1000)), ScriptedFinder([100, 300, 500, 700, 900], size=9)
     async with world.owner(finder, policy=REPLAY):
         await until(lambda: world.closed)
@@ -571,7 +572,7 @@ async def test_replay_in_slices(monkeypatch):
 
 async def test_replay_of_more_than_its_buffer(monkeypatch):
     """What the task has taken makes room for what comes behind it."""
-    monkeypatch.setattr(repairer, "REPLAY_BUFFER_BYTES", 2 * len(post(1)))
+    monkeypatch.setattr("connector.task.repair.repairer.REPLAY_BUFFER_BYTES", 2 * len(post(1)))
     numbers = list(range(100, 900, 50))
     world, finder = World(gap(0, 1000)), ScriptedFinder(numbers, size=1)
     async with world.owner(finder, policy=REPLAY):
@@ -726,7 +727,7 @@ async def test_request_for_a_gap_that_only_an_heir_knows():
         world.kafka.epochs["connector-posts-0"] += 1  # the heir opens, while this one believes to own the task
         heirs = Coverage(covered_from_ms=MADE_MS, covered_to_ms=MADE_MS + HOUR_MS, gaps=(gap(0, 1000),), run="heir")
         world.kafka.offsets.append((KEY, heirs.encode()))
-        running.task._outbox.committed_at -= 60
+        running.task._in_flight.committed_at -= 60
         world.requests.asked.append(Asked(MADE_MS, "accept"))
         await running.ended()
 
@@ -835,7 +836,7 @@ async def test_page_that_is_ready_at_a_stop_is_delivered():
 async def test_remembering_millions_lets_others_run():
     """Ids that are read back are known at the end, and the event loop has its turns meanwhile."""
     known, turns = Ledger(), 0
-    remembering = asyncio.create_task(repairer.remember(known, range(1, 5 * YOUNG_IDS)))
+    remembering = asyncio.create_task(remember(known, range(1, 5 * YOUNG_IDS)))
     while not remembering.done():
         turns += 1
         await asyncio.sleep(0)

@@ -10,14 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.coverage import offset
 from connector.coverage.offset import Coverage
 from connector.coverage.spend import Budget, Spend, day_of
 from connector.errors import ConnectionLost, NotAuthorized, OutOfCredit, RightMissing, ServiceUnavailable
 from connector.records import clock
 from connector.records.record import OffsetWrite
 from connector.records.snowflake import first_id
-from connector.task import backoff, in_flight, reader, task
+from connector.task import backoff, reader, task
 from connector.task.backoff import Schedule
 from connector.task.console import Console
 from connector.task.status import State
@@ -70,7 +69,7 @@ def no_waiting(monkeypatch):
     monkeypatch.setattr(task, "RESTART_PAUSE_SECS", 0.01)
     monkeypatch.setattr(task, "PROOF_POLL_SECS", 0.002)
     monkeypatch.setattr(backoff, "CONNECT_WINDOW_SECS", 0.0)
-    monkeypatch.setattr(offset, "MARGIN_MS", 0)
+    monkeypatch.setattr("connector.coverage.offset.MARGIN_MS", 0)
     monkeypatch.setitem(backoff.SCHEDULES, ConnectionLost, Schedule(first=0.0, second=0.0, cap=0.0))
     quick = Schedule(first=0.01, second=0.012, factor=1.2, cap=0.05)
     monkeypatch.setitem(backoff.SCHEDULES, RightMissing, quick)
@@ -166,7 +165,7 @@ async def test_posts_are_printed_once_delivered(kafka, tmp_path):
 
 async def test_stalled_terminal_delays_no_delivery(kafka, monkeypatch):
     """Nobody reads standard output: all posts are delivered, Kafka is not blamed for it, and the task stops in time."""
-    monkeypatch.setattr(in_flight, "DELAYED_SECS", 0.05)
+    monkeypatch.setattr("connector.task.in_flight.DELAYED_SECS", 0.05)
     reading, writing = os.pipe()
     with open(reading, "rb"), open(writing, "w", encoding="utf-8") as out:  # noqa: ASYNC230, PTH123
         fill(writing)
@@ -175,7 +174,7 @@ async def test_stalled_terminal_delays_no_delivery(kafka, monkeypatch):
         async with Running([source], MemorySink(kafka), console=console) as running:
             await until(lambda: 20 == len(kafka.records))
             async with asyncio.timeout(20):
-                await running.task._outbox.confirmed()
+                await running.task._in_flight.confirmed()
             assert running.task.unready is None
             await running.stop()
 
@@ -882,7 +881,7 @@ async def test_full_buffer_holds_the_reader_up(kafka):
 
 async def test_delayed_delivery_is_said(kafka, monkeypatch):
     """While Kafka does not confirm the task is unready and says so again and again; then it says that it is over."""
-    monkeypatch.setattr(in_flight, "DELAYED_SECS", 0.03)
+    monkeypatch.setattr("connector.task.in_flight.DELAYED_SECS", 0.03)
     sink = MemorySink(kafka, [held := Held()])
     async with Running([ScriptedSource([post(1)])], sink) as running:
         await until(lambda: 2 <= len(running.said(DeliveryDelayed)))
@@ -898,12 +897,12 @@ async def test_delayed_delivery_is_said(kafka, monkeypatch):
 
 async def test_idle_stream_is_not_a_delay(kafka, monkeypatch):
     """A commit that comes after a long silence is not late: a delay is counted from when Kafka was given something."""
-    monkeypatch.setattr(in_flight, "DELAYED_SECS", 60.0)
+    monkeypatch.setattr("connector.task.in_flight.DELAYED_SECS", 60.0)
     sink = MemorySink(kafka, [CONFIRMED, held := Held()])
     source = ScriptedSource([post(1), gate := Gate(), post(2), second := Gate(), post(3)])
     async with Running([source], sink) as running:
         await until(lambda: kafka.records and not running.task.undelivered_posts)
-        running.task._outbox.committed_at -= 120  # so long ago was that
+        running.task._in_flight.committed_at -= 120  # so long ago was that
         gate.set()
         await held.begun.wait()
         second.set()
@@ -917,7 +916,7 @@ async def test_idle_stream_is_not_a_delay(kafka, monkeypatch):
 
 async def test_failed_delivery_is_not_over(kafka, monkeypatch):
     """A delay ends with a commit: a failure after a long wait leaves the task unready until Kafka confirms."""
-    monkeypatch.setattr(in_flight, "DELAYED_SECS", 0.02)
+    monkeypatch.setattr("connector.task.in_flight.DELAYED_SECS", 0.02)
     monkeypatch.setattr(task, "RESTART_PAUSE_SECS", 0.05)
     sink = MemorySink(kafka, [held := Held(LOST)])
     async with Running([ScriptedSource([post(1)])], sink) as running:
@@ -1105,7 +1104,7 @@ async def test_batches_keep_their_pace(kafka):
     source = ScriptedSource([post(1), gate := Gate(), post(2), post(3), other := Gate(), *map(post, range(4, 8))])
     async with Running([source], MemorySink(kafka), pace_secs=30.0, batch_max_records=4) as running:
         # The first post's batch is built, or another one was built just before it came: the pace holds from then on.
-        await until(lambda: 1 == len(source.put_lines) and running.task._gatherer.built_at)
+        await until(lambda: 1 == len(source.put_lines) and running.task._batcher.built_at)
         gate.set()
         await until(lambda: 3 == len(source.put_lines))
         await asyncio.sleep(0.05)
@@ -1179,7 +1178,7 @@ async def test_what_others_spend_stops_the_reader(kafka):
     async with Running([source], MemorySink(kafka), budget=budget, others=others) as running:
         await until(lambda: 1 == len(kafka.values))
         spent.append(Spend(day=day, posts=9, month=day[:7], mills=45))
-        known = running.task.feeds[0].allowance
+        known = running.task.progresses[0].allowance
         await until(lambda: known._known.others)
         gate.set()
         await until(lambda: State.PAUSED in running.states)

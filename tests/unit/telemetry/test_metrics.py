@@ -95,7 +95,7 @@ async def test_seconds_that_are_missing(monkeypatch):
         metrics.watch(lambda: gauges_of(SimpleNamespace(tasks={0: running.task})))
         await until(lambda: kafka.commits)
         monkeypatch.setattr(clock, "now", lambda: now() + 1.6)
-        assert MADE_MS + 14_000 < running.task.feeds[0].now_ms  # behind the end of the last gap
+        assert MADE_MS + 14_000 < running.task.progresses[0].now_ms  # behind the end of the last gap
         assert {"open": 4.0, "repairing": 2.0, "lost": 1.0} == missing(metrics)
         gate.set()
         await until(lambda: 4.0 < missing(metrics)["open"])
