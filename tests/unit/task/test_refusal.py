@@ -229,6 +229,8 @@ def test_an_id_ahead_of_all_clocks_does_not_date_the_ledger():
     def dated(*ids):
         return ledger_write(ids, None, now_ms=now_ms).timestamp_ms
 
+    minutes_ahead = now_ms + 4 * 60_000  # our clock stood still for as long, as while a virtual machine is moved
+    assert minutes_ahead == dated(sane, first_id(minutes_ahead))
     assert created_ms(sane) == dated(sane, ahead, far)
     assert now_ms == dated(ahead, far)
     assert now_ms + AHEAD_MS == dated(sane, first_id(now_ms + AHEAD_MS))
