@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from benchmarks.rig import RULE
-from connector.simulator import feed
 from connector.simulator.command import run
+from connector.simulator.streams import feed
 
 SHORTEST_SECS = 0.001
 

@@ -7,19 +7,16 @@ A stand-in for the X API v2: for the demo, the tests and users without an accoun
 `SimulatorThread` runs it beside blocking clients, `python -m connector.simulator`
 in a process of its own.  Read the package in this order:
 
-`settings`, `plans`       every switch, and what each plan allows
-`simulator`               the one place that wires; `SimulatorThread`
-`wire`, `answers`         HTTP/1.1 on a bare transport; header sets
-`api`, `problems`         routes in the order of X's checks; the errors
-`auth`, `limits`          tokens; rate windows and the meter of money
-`streams`, `connection`   the way of a post to a socket; `framing`, `pacing`
-`grammar`, `matching`     what a rule says, which posts it matches; `text`, `rules`
-`generator`, `posts`      what is posted; `people`, `drafts`, `lexicon`, `recipes`, `rendering`, `samples`
-`store`, `search`         what was posted; `account`, `tokens`, `snowflakes`, `clock`
-`faults`, `gate`          what goes wrong
-`emissions`               what was written to whom: the truth for tests
-`feed`                    prepared bytes for benchmarks
-`control`, `command`      steering from outside; the command line
+`settings`, `plans`     every switch, and what each plan allows
+`simulator`             the one place that wires; `SimulatorThread`
+`api`, `account`        routes in the order of X's checks; what the account holds
+`http/`                 HTTP/1.1 on a bare transport, errors, tokens, rate windows and the meter of money
+`rules/`                what a rule says, and which posts it matches
+`posts/`                what is posted, how it is rendered, stored and searched
+`streams/`              the way of a post to a socket; what was written to whom, the truth for tests
+`faults/`               what goes wrong
+`tokens`, `snowflakes`, `clock`   pages, ids, time
+`control`, `command`    steering from outside; the command line
 
 Control endpoints, on the same address as the API and without a token:
 
@@ -36,11 +33,11 @@ Control endpoints, on the same address as the API and without a token:
 """
 
 from connector.simulator.clock import ManualClock
-from connector.simulator.emissions import ConnectionRecord, Emission, EmissionLog
-from connector.simulator.faults import UnknownFault
-from connector.simulator.grammar import InvalidRule
+from connector.simulator.faults.faults import UnknownFault
+from connector.simulator.rules.grammar import InvalidRule
 from connector.simulator.settings import Burst, SimulatorSettings
 from connector.simulator.simulator import Simulator, SimulatorThread
+from connector.simulator.streams.emissions import ConnectionRecord, Emission, EmissionLog
 
 __all__ = [
     "Burst",

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from connector.simulator.clock import rfc3339_second
-from connector.simulator.problems import Refused, invalid_parameter
+from connector.simulator.http.problems import Refused, invalid_parameter
 from connector.simulator.tokens import decode_page, encode_page
 
 if TYPE_CHECKING:
     from connector.simulator.clock import Clock
-    from connector.simulator.emissions import ConnectionRecord, EmissionLog
-    from connector.simulator.limits import Meter
+    from connector.simulator.http.limits import Meter
+    from connector.simulator.http.wire import Request
     from connector.simulator.settings import SimulatorSettings
-    from connector.simulator.streams import Streams
-    from connector.simulator.wire import Request
+    from connector.simulator.streams.emissions import ConnectionRecord, EmissionLog
+    from connector.simulator.streams.streams import Streams
 
 CONNECTION_FIELDS = frozenset(
     {"client_ip", "connected_at", "disconnect_reason", "disconnected_at", "endpoint_name", "id"}

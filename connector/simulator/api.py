@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from connector.simulator.account import MAX_KILLS, Account
-from connector.simulator.auth import BAD_CREDENTIALS, BadCredentials, Tokens
 from connector.simulator.clock import Clock, parse_time
-from connector.simulator.connection import Wanted
-from connector.simulator.limits import Allowance, Meter, RateWindows
-from connector.simulator.problems import (
+from connector.simulator.http.auth import BAD_CREDENTIALS, BadCredentials, Tokens
+from connector.simulator.http.limits import Allowance, Meter, RateWindows
+from connector.simulator.http.problems import (
     NOT_FOUND,
     PROBLEMS,
     Problem,
@@ -27,17 +26,18 @@ from connector.simulator.problems import (
     invalid_parameter,
     invalid_request,
 )
-from connector.simulator.rendering import selection
-from connector.simulator.streams import FILTERED, STREAMS, StreamEndpoint, Streams
-from connector.simulator.wire import Request, Response, Silence, Takeover, render_head
+from connector.simulator.http.wire import Request, Response, Silence, Takeover, render_head
+from connector.simulator.posts.rendering import selection
+from connector.simulator.streams.connection import Wanted
+from connector.simulator.streams.streams import FILTERED, STREAMS, StreamEndpoint, Streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from connector.simulator.answers import Answers
-    from connector.simulator.gate import Armed, Gate
-    from connector.simulator.rules import RuleStore
-    from connector.simulator.search import Search
+    from connector.simulator.faults.gate import Armed, Gate
+    from connector.simulator.http.answers import Answers
+    from connector.simulator.posts.search import Search
+    from connector.simulator.rules.store import RuleStore
     from connector.simulator.settings import SimulatorSettings
 
 MAX_BACKFILL_MINUTES = 5

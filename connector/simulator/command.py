@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_typ
 
 import click
 
-from connector.simulator.faults import UnknownFault, parse_schedule
-from connector.simulator.grammar import InvalidRule
+from connector.simulator.faults.faults import UnknownFault, parse_schedule
+from connector.simulator.rules.grammar import InvalidRule
 from connector.simulator.settings import Burst, SimulatorSettings
 from connector.simulator.simulator import Simulator
 

@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from connector.simulator.faults import UnknownFault
-from connector.simulator.generator import KINDS
-from connector.simulator.samples import UnknownSample
-from connector.simulator.wire import Request, Response
+from connector.simulator.faults.faults import UnknownFault
+from connector.simulator.http.wire import Request, Response
+from connector.simulator.posts.generator import KINDS
+from connector.simulator.posts.samples import UnknownSample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from connector.simulator.emissions import ConnectionRecord, EmissionLog
-    from connector.simulator.faults import Faults
-    from connector.simulator.feed import Feed
-    from connector.simulator.gate import Gate
-    from connector.simulator.limits import Meter
-    from connector.simulator.posts import Post
-    from connector.simulator.rules import RuleStore
+    from connector.simulator.faults.faults import Faults
+    from connector.simulator.faults.gate import Gate
+    from connector.simulator.http.limits import Meter
+    from connector.simulator.posts.post import Post
+    from connector.simulator.posts.store import PostStore
+    from connector.simulator.rules.store import RuleStore
     from connector.simulator.settings import SimulatorSettings
-    from connector.simulator.store import PostStore
-    from connector.simulator.streams import Streams
+    from connector.simulator.streams.emissions import ConnectionRecord, EmissionLog
+    from connector.simulator.streams.feed import Feed
+    from connector.simulator.streams.streams import Streams
 
 JSON = (("content-type", "application/json"),)
 NDJSON = (("content-type", "application/x-ndjson"),)

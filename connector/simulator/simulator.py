@@ -16,32 +16,32 @@ import threading
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from connector.simulator.account import Account
-from connector.simulator.answers import Answers
 from connector.simulator.api import Api
-from connector.simulator.auth import Tokens
 from connector.simulator.clock import Clock, SystemClock
 from connector.simulator.control import Control
-from connector.simulator.emissions import ConnectionRecord, EmissionLog
-from connector.simulator.faults import Faults
-from connector.simulator.feed import Feed
-from connector.simulator.gate import Gate
-from connector.simulator.generator import Generator
-from connector.simulator.limits import Meter, RateWindows
-from connector.simulator.pacing import Pacer
-from connector.simulator.recipes import Recipe, recipe_for
-from connector.simulator.rules import Rule, RuleStore
-from connector.simulator.samples import stamped
-from connector.simulator.search import Search
+from connector.simulator.faults.faults import Faults
+from connector.simulator.faults.gate import Gate
+from connector.simulator.http.answers import Answers
+from connector.simulator.http.auth import Tokens
+from connector.simulator.http.limits import Meter, RateWindows
+from connector.simulator.http.wire import Request, Response, Silence, Takeover, Wires
+from connector.simulator.posts.generator import Generator
+from connector.simulator.posts.recipes import Recipe, recipe_for
+from connector.simulator.posts.samples import stamped
+from connector.simulator.posts.search import Search
+from connector.simulator.posts.store import PostStore
+from connector.simulator.rules.store import Rule, RuleStore
 from connector.simulator.settings import SimulatorSettings
-from connector.simulator.store import PostStore
-from connector.simulator.streams import Streams
-from connector.simulator.wire import Request, Response, Silence, Takeover, Wires
+from connector.simulator.streams.emissions import ConnectionRecord, EmissionLog
+from connector.simulator.streams.feed import Feed
+from connector.simulator.streams.pacing import Pacer
+from connector.simulator.streams.streams import Streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
 
-    from connector.simulator.posts import Post
+    from connector.simulator.posts.post import Post
 
 STOP_TIMEOUT_S = 2.0
 TRIES = 8

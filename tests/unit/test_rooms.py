@@ -33,7 +33,8 @@ def copy(tmp_path):
         ("sources/http/wire", "sources.rest.api", "REST, HTTP BROKEN"),
         ("task/buffer", "task.reader", "the reader BROKEN"),
         ("simulator/clock", "records.clock", "The simulator shares nothing with the connector BROKEN"),
-        ("simulator/tokens", "simulator.search", "No circles BROKEN"),
+        ("simulator/http/wire", "simulator.rules.text", "rules, HTTP, settings BROKEN"),
+        ("simulator/tokens", "simulator.posts.search", "No circles BROKEN"),
     ],
 )
 def test_an_import_that_is_turned_round_is_found(copy, module, imported, broken):

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.simulator import grammar
-from connector.simulator.matching import Facts, matches
-from connector.simulator.text import SearchableText
+from connector.simulator.rules import grammar
+from connector.simulator.rules.matching import Facts, matches
+from connector.simulator.rules.text import SearchableText
 from connector.sources.archive.queries import Unsearchable, queries_of
 
 WORDS = ("ant", "bee", "cat", "dog", "elk")

@@ -15,9 +15,10 @@ from connector.errors import (
     ServiceUnavailable,
     TokenRejected,
 )
-from connector.simulator import ManualClock, SimulatorSettings, SimulatorThread, grammar
-from connector.simulator.matching import matches
-from connector.simulator.posts import facts
+from connector.simulator import ManualClock, SimulatorSettings, SimulatorThread
+from connector.simulator.posts.post import facts
+from connector.simulator.rules import grammar
+from connector.simulator.rules.matching import matches
 from connector.sources.archive.search import BARREN_PAGES, SEARCH_PATH, RecentSearch
 from connector.sources.rest.api import Api
 from connector.sources.rest.credentials import BearerToken

@@ -20,17 +20,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from connector.simulator.gate import Armed, Gate
-from connector.simulator.problems import PROBLEMS, disconnect_line
-from connector.simulator.rendering import HOSTILITIES, Selection
-from connector.simulator.rules import Refusal, RuleStore
-from connector.simulator.streams import FILTERED, Streams
+from connector.simulator.faults.gate import Armed, Gate
+from connector.simulator.http.problems import PROBLEMS, disconnect_line
+from connector.simulator.posts.rendering import HOSTILITIES, Selection
+from connector.simulator.rules.store import Refusal, RuleStore
+from connector.simulator.streams.streams import FILTERED, Streams
 
 if TYPE_CHECKING:
-    from connector.simulator.auth import Tokens
-    from connector.simulator.connection import Ending, StreamConnection
-    from connector.simulator.limits import Meter
-    from connector.simulator.posts import Post
+    from connector.simulator.http.auth import Tokens
+    from connector.simulator.http.limits import Meter
+    from connector.simulator.posts.post import Post
+    from connector.simulator.streams.connection import Ending, StreamConnection
 
 
 class UnknownFault(Exception):

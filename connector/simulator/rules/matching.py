@@ -12,9 +12,9 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from connector.simulator import text as words
-from connector.simulator.grammar import And, Node, Not, Or, Term, box, radius
-from connector.simulator.text import SearchableText
+from connector.simulator.rules import text as words
+from connector.simulator.rules.grammar import And, Node, Not, Or, Term, box, radius
+from connector.simulator.rules.text import SearchableText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from connector.simulator import text as words
-from connector.simulator.matching import Facts
+from connector.simulator.rules import text as words
+from connector.simulator.rules.matching import Facts
 from connector.simulator.snowflakes import time_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from connector.simulator.grammar import Product
+    from connector.simulator.rules.grammar import Product
 
 Object = dict[str, Any]
 

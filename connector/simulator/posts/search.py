@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from connector.simulator.clock import Clock, parse_time, rfc3339_second
-from connector.simulator.grammar import InvalidRule, Node, parse, terms
-from connector.simulator.matching import matches
-from connector.simulator.posts import Object, Post, facts
-from connector.simulator.problems import Refused, invalid_parameter
-from connector.simulator.rendering import Selection, Spelling, respell, select, selection
+from connector.simulator.http.problems import Refused, invalid_parameter
+from connector.simulator.posts.post import Object, Post, facts
+from connector.simulator.posts.rendering import Selection, Spelling, respell, select, selection
+from connector.simulator.rules.grammar import InvalidRule, Node, parse, terms
+from connector.simulator.rules.matching import matches
 from connector.simulator.snowflakes import first_id
 from connector.simulator.tokens import decode_page, encode_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from connector.simulator.limits import Meter
+    from connector.simulator.http.limits import Meter
+    from connector.simulator.http.wire import Request
+    from connector.simulator.posts.store import PostStore
     from connector.simulator.settings import SimulatorSettings
-    from connector.simulator.store import PostStore
-    from connector.simulator.wire import Request
 
 PAGE_TOKEN_LENGTH = 45
 DAYS = 7

@@ -16,16 +16,16 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from connector.simulator.framing import LAST_CHUNK, Compressor, Framer, chunk
-from connector.simulator.rendering import Selection
+from connector.simulator.posts.rendering import Selection
+from connector.simulator.streams.framing import LAST_CHUNK, Compressor, Framer, chunk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from connector.simulator.clock import Clock
-    from connector.simulator.emissions import ConnectionRecord, EmissionLog
+    from connector.simulator.http.wire import Wire
     from connector.simulator.settings import SimulatorSettings
-    from connector.simulator.wire import Wire
+    from connector.simulator.streams.emissions import ConnectionRecord, EmissionLog
 
 KEEP_ALIVE = b"\r\n"
 HOLD_S = 0.005

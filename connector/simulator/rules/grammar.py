@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from connector.simulator import text as words
+from connector.simulator.rules import text as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,12 +6,12 @@ import string
 from typing import TYPE_CHECKING
 
 from connector.simulator.clock import rfc3339_second
-from connector.simulator.lexicon import WORDS
+from connector.simulator.posts.lexicon import WORDS
 
 if TYPE_CHECKING:
     import random
 
-    from connector.simulator.posts import Object
+    from connector.simulator.posts.post import Object
 
 SHORT_LINK_CHARACTERS = string.ascii_lowercase + string.digits
 DISPLAYED_PATH = 15

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.simulator.grammar import NO_POSITIVE, NO_STANDALONE, And, InvalidRule, Not, Or, Term, parse
-from connector.simulator.matching import Facts, RuleIndex, matches
-from connector.simulator.text import SearchableText, searchable
+from connector.simulator.rules.grammar import NO_POSITIVE, NO_STANDALONE, And, InvalidRule, Not, Or, Term, parse
+from connector.simulator.rules.matching import Facts, RuleIndex, matches
+from connector.simulator.rules.text import SearchableText, searchable
 
 WORDS = ("apple", "pear", "plum", "fig")
 TAGS = ("red", "green", "blue")

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from connector.simulator.clock import Clock, rfc3339
-from connector.simulator.grammar import InvalidRule, Node, parse
-from connector.simulator.matching import RuleIndex
-from connector.simulator.problems import (
+from connector.simulator.http.problems import (
     Problem,
     Refused,
     invalid_parameter,
     invalid_request,
 )
+from connector.simulator.rules.grammar import InvalidRule, Node, parse
+from connector.simulator.rules.matching import RuleIndex
 from connector.simulator.snowflakes import Snowflakes
 from connector.simulator.tokens import decode_page, encode_page
 

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from connector.simulator.clock import rfc3339_second
-from connector.simulator.rendering import escape_astral
+from connector.simulator.posts.rendering import escape_astral
 
 
 class UnknownSample(Exception):
@@ -19,7 +19,7 @@ class UnknownSample(Exception):
 @functools.cache
 def samples() -> dict[str, bytes]:
     """Return the payloads by kind, as they stood on the wire."""
-    raw = resources.files("connector.simulator").joinpath("samples.jsonl").read_bytes()
+    raw = resources.files("connector.simulator.posts").joinpath("samples.jsonl").read_bytes()
     lines = raw.splitlines()
     return {orjson.loads(line)["kind"]: orjson.dumps(orjson.loads(line)["payload"]) for line in lines}
 

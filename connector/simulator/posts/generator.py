@@ -13,12 +13,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from connector.simulator.clock import rfc3339_second
-from connector.simulator.drafts import Draft, weight
-from connector.simulator.grammar import LANGUAGE_CODES
-from connector.simulator.lexicon import DOMAINS, EMOJI, UNSPACED, WORDS
-from connector.simulator.people import Links, People
-from connector.simulator.posts import Object, Post
-from connector.simulator.recipes import Recipe
+from connector.simulator.posts.drafts import Draft, weight
+from connector.simulator.posts.lexicon import DOMAINS, EMOJI, UNSPACED, WORDS
+from connector.simulator.posts.people import Links, People
+from connector.simulator.posts.post import Object, Post
+from connector.simulator.posts.recipes import Recipe
+from connector.simulator.rules.grammar import LANGUAGE_CODES
 from connector.simulator.snowflakes import Snowflakes
 
 if TYPE_CHECKING:

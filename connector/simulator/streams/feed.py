@@ -17,19 +17,19 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from connector.simulator.clock import rfc3339_second
-from connector.simulator.framing import chunk
-from connector.simulator.lexicon import WORDS
-from connector.simulator.rendering import Selection
+from connector.simulator.posts.lexicon import WORDS
+from connector.simulator.posts.rendering import Selection
 from connector.simulator.snowflakes import first_id
-from connector.simulator.streams import FILTERED
+from connector.simulator.streams.framing import chunk
+from connector.simulator.streams.streams import FILTERED
 
 if TYPE_CHECKING:
     from connector.simulator.clock import Clock
-    from connector.simulator.connection import StreamConnection
-    from connector.simulator.generator import Generator
-    from connector.simulator.rules import Rule, RuleStore
+    from connector.simulator.posts.generator import Generator
+    from connector.simulator.rules.store import Rule, RuleStore
     from connector.simulator.settings import SimulatorSettings
-    from connector.simulator.streams import Streams
+    from connector.simulator.streams.connection import StreamConnection
+    from connector.simulator.streams.streams import Streams
 
 PADDING_WORDS = tuple(word for word in WORDS["en"] if word.isalnum())
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from connector.simulator.posts import Object, Post
+from connector.simulator.posts.post import Object, Post
 from connector.simulator.snowflakes import first_id
 
 if TYPE_CHECKING:

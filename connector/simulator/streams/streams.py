@@ -15,22 +15,22 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from connector.simulator.connection import Message, StreamConnection, Wanted
-from connector.simulator.emissions import ConnectionRecord, EmissionLog
-from connector.simulator.matching import sampled
-from connector.simulator.posts import Post, facts
-from connector.simulator.problems import disconnect_line
-from connector.simulator.rendering import HOSTILITIES, Selection, Spelling
+from connector.simulator.http.problems import disconnect_line
+from connector.simulator.posts.post import Post, facts
+from connector.simulator.posts.rendering import HOSTILITIES, Selection, Spelling
+from connector.simulator.rules.matching import sampled
 from connector.simulator.snowflakes import first_id
+from connector.simulator.streams.connection import Message, StreamConnection, Wanted
+from connector.simulator.streams.emissions import ConnectionRecord, EmissionLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from connector.simulator.clock import Clock
-    from connector.simulator.limits import Meter
-    from connector.simulator.rules import Rule, RuleStore
+    from connector.simulator.http.limits import Meter
+    from connector.simulator.posts.store import PostStore
+    from connector.simulator.rules.store import Rule, RuleStore
     from connector.simulator.settings import SimulatorSettings
-    from connector.simulator.store import PostStore
 
 FILTERED = "filtered_stream"
 

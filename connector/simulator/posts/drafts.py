@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from connector.simulator.posts import Object
+    from connector.simulator.posts.post import Object
 
 _LIGHT = ((0, 4351), (8192, 8205), (8208, 8223), (8242, 8247))
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from connector.simulator.problems import Problem, encode, fill
-from connector.simulator.wire import Headers, Response
+from connector.simulator.http.problems import Problem, encode, fill
+from connector.simulator.http.wire import Headers, Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from connector.simulator.limits import Allowance
+    from connector.simulator.http.limits import Allowance
     from connector.simulator.settings import SimulatorSettings
 
 API_VERSION = "2.163"

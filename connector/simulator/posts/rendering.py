@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
-from connector.simulator.posts import Object, Post
-from connector.simulator.problems import Refused, invalid_request
+from connector.simulator.http.problems import Refused, invalid_request
+from connector.simulator.posts.post import Object, Post
 
 POST_FIELDS = (  # noqa: SIM905 - a list of names reads better as prose
     "article attachments author_id card_uri community_id context_annotations"

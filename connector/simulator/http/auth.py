@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, unquote
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from connector.simulator.http.wire import Request
     from connector.simulator.settings import SimulatorSettings
-    from connector.simulator.wire import Request
 
 BAD_CREDENTIALS: Mapping[str, Any] = {
     "errors": [

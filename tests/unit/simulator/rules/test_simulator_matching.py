@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from connector.simulator import SimulatorSettings
-from connector.simulator.generator import KINDS, Generator
-from connector.simulator.grammar import parse
-from connector.simulator.matching import RuleIndex, matches
-from connector.simulator.posts import facts
-from connector.simulator.recipes import Recipe, recipe_for
+from connector.simulator.posts.generator import KINDS, Generator
+from connector.simulator.posts.post import facts
+from connector.simulator.posts.recipes import Recipe, recipe_for
+from connector.simulator.rules.grammar import parse
+from connector.simulator.rules.matching import RuleIndex, matches
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.simulator import SimulatorSettings
-from connector.simulator.drafts import weight
-from connector.simulator.generator import KINDS, POST_WEIGHT, Generator
-from connector.simulator.recipes import Recipe
-from connector.simulator.rendering import (
+from connector.simulator.posts.drafts import weight
+from connector.simulator.posts.generator import KINDS, POST_WEIGHT, Generator
+from connector.simulator.posts.recipes import Recipe
+from connector.simulator.posts.rendering import (
     EXPANSIONS,
     MEDIA_FIELDS,
     PLACE_FIELDS,
@@ -23,9 +23,9 @@ from connector.simulator.rendering import (
     Spelling,
     escape_astral,
 )
-from connector.simulator.samples import samples
+from connector.simulator.posts.samples import samples
+from connector.simulator.posts.store import PostStore
 from connector.simulator.snowflakes import Snowflakes, first_id, time_ms
-from connector.simulator.store import PostStore
 
 EVERYTHING = Selection(
     post=frozenset(POST_FIELDS),

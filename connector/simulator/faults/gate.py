@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from connector.simulator.problems import Problem
+    from connector.simulator.http.problems import Problem
 
 
 @dataclass(slots=True, kw_only=True)
