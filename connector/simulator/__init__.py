@@ -8,7 +8,7 @@ A stand-in for the X API v2: for the demo, the tests and users without an accoun
 in a process of its own.  Read the package in this order:
 
 `settings`, `plans`     every switch, and what each plan allows
-`simulator`             the one place that wires; `SimulatorThread`
+`simulator`, `thread`   the one place that wires; the simulator in a thread
 `api`, `account`        routes in the order of X's checks; what the account holds
 `http/`                 HTTP/1.1 on a bare transport, errors, tokens, rate windows and the meter of money
 `rules/`                what a rule says, and which posts it matches
@@ -36,8 +36,9 @@ from connector.simulator.clock import ManualClock
 from connector.simulator.faults.faults import UnknownFault
 from connector.simulator.rules.grammar import InvalidRule
 from connector.simulator.settings import Burst, SimulatorSettings
-from connector.simulator.simulator import Simulator, SimulatorThread
+from connector.simulator.simulator import Simulator
 from connector.simulator.streams.emissions import ConnectionRecord, Emission, EmissionLog
+from connector.simulator.thread import SimulatorThread
 
 __all__ = [
     "Burst",

@@ -8,21 +8,22 @@ drafts into posts with everything X would hang on them.
 from __future__ import annotations
 
 import random
-import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from connector.simulator.clock import rfc3339_second
-from connector.simulator.posts.drafts import Draft, weight
-from connector.simulator.posts.lexicon import DOMAINS, EMOJI, UNSPACED, WORDS
+from connector.simulator.posts.drafts import Draft, Drafter
+from connector.simulator.posts.lexicon import WORDS
+from connector.simulator.posts.long_texts import cut_long_text
+from connector.simulator.posts.parts import Parts
 from connector.simulator.posts.people import Links, People
 from connector.simulator.posts.post import Object, Post
 from connector.simulator.posts.recipes import Recipe
-from connector.simulator.rules.grammar import LANGUAGE_CODES
+from connector.simulator.rules.operators import LANGUAGE_CODES
 from connector.simulator.snowflakes import Snowflakes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from connector.simulator.settings import SimulatorSettings
 
@@ -43,14 +44,7 @@ KINDS: dict[str, float] = {
 """Kinds of posts and their shares."""
 
 RETWEET_CODE_POINTS = 140
-POST_WEIGHT = 280
-REPORTED_CUT = 270
 REMEMBERED_POSTS = 64
-
-_ENTITY = re.compile(
-    r"(?P<url>https?://\S+)|[#](?P<tag>\w*[^\W\d]\w*)|@(?P<user>\w+)"
-    r"|\$(?P<cash>[A-Za-z]{1,6})\b"
-)
 
 
 class Generator:
@@ -68,10 +62,11 @@ class Generator:
         # What posts refer to lies in the past, where posts may have been.
         self._past_ids = Snowflakes(place=11 << 5 | 6)
         self._kinds = list(KINDS), list(KINDS.values())
-        self._languages = list(settings.languages), list(settings.languages.values())
         self._recent: deque[Post] = deque(maxlen=REMEMBERED_POSTS)
         self._links = Links(self._random)
         self._people = People(self._random, self._links, count=settings.users)
+        self._drafter = Drafter(settings, self._random, people=self._people, links=self._links)
+        self._parts = Parts(self._random, links=self._links, ids=self._past_ids)
         self.users = self._people.users
 
     def new_id(self, at: float) -> int:
@@ -93,13 +88,13 @@ class Generator:
         return post
 
     def _plain(self, at: float, recipe: Recipe) -> Post:
-        draft, lang = self._draft(recipe)
+        draft, lang = self._drafter.draft(recipe)
         return self._finish(at, draft, lang, recipe)
 
     def _link(self, at: float, recipe: Recipe) -> Post:
-        draft, lang = self._draft(recipe)
+        draft, lang = self._drafter.draft(recipe)
         host = self._random.choice(WORDS["en"][:29])
-        self._add_link(draft, f"https://www.{host}.example.com/t/{self._links.code(24)}")
+        self._drafter.add_link(draft, f"https://www.{host}.example.com/t/{self._links.code(24)}")
         return self._finish(at, draft, lang, recipe)
 
     def _photo(self, at: float, recipe: Recipe) -> Post:
@@ -112,8 +107,8 @@ class Generator:
         return self._with_media(at, recipe, ["animated_gif"])
 
     def _with_media(self, at: float, recipe: Recipe, types: list[str]) -> Post:
-        draft, lang = self._draft(recipe)
-        media = tuple(self._medium(at, kind) for kind in types)
+        draft, lang = self._drafter.draft(recipe)
+        media = tuple(self._parts.medium(at, kind) for kind in types)
         author = self._author(recipe)
         link = self._links.short()
         code = link.rpartition("/")[2]
@@ -135,59 +130,28 @@ class Generator:
         return self._finish(at, draft, lang, recipe, author=author, attachments=keys, media=media)
 
     def _poll(self, at: float, recipe: Recipe) -> Post:
-        draft, lang = self._draft(recipe)
-        rng = self._random
-        poll = {
-            "id": str(self._past_ids.take(self._before(at, 0.1))),
-            "voting_status": "open",
-            "duration_minutes": 1440,
-            "options": [
-                {"position": n, "label": f"“{rng.choice(WORDS['en'])}”", "votes": 0}
-                for n in range(1, rng.randint(3, 5))
-            ],
-            "end_datetime": rfc3339_second(at + 86400),
-        }
+        draft, lang = self._drafter.draft(recipe)
+        poll = self._parts.poll(at)
         keys = {"poll_ids": [poll["id"]]}
         return self._finish(at, draft, lang, recipe, attachments=keys, polls=(poll,))
 
     def _place(self, at: float, recipe: Recipe) -> Post:
-        draft, lang = self._draft(recipe)
-        rng = self._random
-        longitude, latitude = (
-            round(rng.uniform(-42.7, -42.5), 6),
-            round(rng.uniform(34.4, 34.6), 6),
-        )
-        place = {
-            "geo": {
-                "type": "Feature",
-                "bbox": [-42.7, 34.4, -42.5, 34.6],
-                "properties": {},
-            },
-            "country_code": (recipe.country or "ZZ").upper(),
-            "name": "Exampleton",
-            "id": f"{rng.getrandbits(64):016x}",
-            "place_type": "city",
-            "country": "Synthetic Republic",
-            "full_name": "Exampleton, EX",
-        }
-        geo = {
-            "place_id": place["id"],
-            "coordinates": {"type": "Point", "coordinates": [longitude, latitude]},
-        }
+        draft, lang = self._drafter.draft(recipe)
+        place, geo = self._parts.place(recipe.country)
         return self._finish(at, draft, lang, recipe, geo=geo, places=(place,))
 
     def _note(self, at: float, recipe: Recipe) -> Post:
-        draft, lang = self._draft(recipe, sentences=self._random.randint(6, 24))
+        draft, lang = self._drafter.draft(recipe, sentences=self._random.randint(6, 24))
         author = self._author(recipe)
         post = self._finish(at, draft, lang, recipe, author=author)
-        return self._cut_long_text(post)
+        return cut_long_text(post, self._links, recorded=self._settings.long_text_cut == "recorded")
 
     def _reply(self, at: float, recipe: Recipe) -> Post:
-        parent = self._original(self._before(at, 600) / 1000, author=recipe.to)
+        parent = self._original(self._parts.before(at, 600) / 1000, author=recipe.to)
         author = self.users[parent["author_id"]]
         draft = Draft()
-        self._mention(draft, author)
-        draft, lang = self._draft(recipe, draft)
+        self._drafter.mention(draft, author)
+        draft, lang = self._drafter.draft(recipe, draft)
         return self._finish(
             at,
             draft,
@@ -200,10 +164,10 @@ class Generator:
         )
 
     def _quote(self, at: float, recipe: Recipe) -> Post:
-        quoted = self._original(self._before(at, 3600) / 1000)
+        quoted = self._original(self._parts.before(at, 3600) / 1000)
         name = self.users[quoted["author_id"]]["username"]
-        draft, lang = self._draft(recipe)
-        self._add_link(draft, f"https://example.com/{name}/status/{quoted['id']}", card=False)
+        draft, lang = self._drafter.draft(recipe)
+        self._drafter.add_link(draft, f"https://example.com/{name}/status/{quoted['id']}", card=False)
         return self._finish(
             at,
             draft,
@@ -223,11 +187,11 @@ class Generator:
             lang=recipe.lang,
             text=recipe.text,
         )
-        original = self._original(self._before(at, 7200) / 1000, recipe=inner)
+        original = self._original(self._parts.before(at, 7200) / 1000, recipe=inner)
         author = self.users[original["author_id"]]
         draft = Draft()
         draft.add("RT")
-        self._mention(draft, author)
+        self._drafter.mention(draft, author)
         prefix = draft.text + ": "
         text = prefix + original["text"]
         if len(text) > RETWEET_CODE_POINTS:
@@ -287,15 +251,11 @@ class Generator:
 
     # Parts of posts.
 
-    def _before(self, at: float, most: float) -> int:
-        """Return a time in milliseconds, up to `most` seconds before."""
-        return int((at - self._random.uniform(0.001, most)) * 1000)
-
     def _original(self, at: float, *, author: str | None = None, recipe: Recipe | None = None) -> Object:
         """Return a post that another one refers to; it was never emitted itself."""
         recipe = recipe or Recipe()
         recipe.author = author
-        draft, lang = self._draft(recipe)
+        draft, lang = self._drafter.draft(recipe)
         post = self._finish(at, draft, lang, recipe, ids=self._past_ids)
         metrics = post.data["public_metrics"]
         metrics.update(retweet_count=1, like_count=self._random.randrange(50))
@@ -303,126 +263,6 @@ class Generator:
 
     def _author(self, recipe: Recipe) -> Object:
         return self._people.user(recipe.author) if recipe.author else self._people.someone()
-
-    def _draft(self, recipe: Recipe, draft: Draft | None = None, *, sentences: int = 0) -> tuple[Draft, str]:
-        rng = self._random
-        draft = draft or Draft()
-        lang = recipe.lang or rng.choices(*self._languages)[0]
-        if recipe.text is not None:
-            self._read(draft, recipe.text)
-            return draft, lang
-        pieces = list(self._words(lang, sentences))
-        for phrase in recipe.phrases:
-            pieces.insert(rng.randint(0, len(pieces)), phrase)
-        apart = True
-        for piece in pieces:
-            wanted = piece in recipe.phrases
-            draft.add(piece, glue=lang in UNSPACED and not (apart or wanted))
-            apart = wanted
-        tags = recipe.hashtags
-        if not tags and rng.random() < self._settings.hashtag_share:
-            some = self._settings.hashtags
-            tags = rng.sample(some, k=min(len(some), rng.randint(1, 2)))
-        for tag in tags:
-            name = tag.removeprefix("#")
-            draft.entity("hashtags", f"#{name}", tag=name)
-        for tag in recipe.cashtags:
-            draft.entity("cashtags", f"${tag.upper()}", tag=tag.upper())
-        for name in recipe.mentions:
-            self._mention(draft, self._people.user(name))
-        for link in recipe.links:
-            self._add_link(draft, link)
-        return draft, lang
-
-    def _words(self, lang: str, sentences: int) -> Iterator[str]:
-        rng = self._random
-        words = WORDS.get(lang, WORDS["en"])
-        for sentence in range(sentences or rng.randint(1, 3)):
-            if sentence:
-                yield rng.choice([".", "!", "&", "…"])
-            yield from rng.choices(words, k=rng.randint(3, 14))
-        if rng.random() < 0.25:  # noqa: PLR2004
-            yield rng.choice(EMOJI)
-
-    def _read(self, draft: Draft, text: str) -> None:
-        """Take a text as it is; what looks like an entity becomes one."""
-        at = 0
-        for match in _ENTITY.finditer(text):
-            if match.start() > at:
-                draft.add(text[at : match.start()].strip(), glue=not draft.parts)
-            if match["url"]:
-                self._add_link(draft, match["url"])
-            elif match["tag"]:
-                draft.entity("hashtags", match[0], tag=match["tag"])
-            elif match["cash"]:
-                draft.entity("cashtags", match[0], tag=match["cash"])
-            else:
-                self._mention(draft, self._people.user(match["user"]))
-            at = match.end()
-        if rest := text[at:].strip():
-            draft.add(rest)
-
-    def _mention(self, draft: Draft, user: Object) -> None:
-        draft.entity("mentions", f"@{user['username']}", username=user["username"], id=user["id"])
-
-    def _add_link(self, draft: Draft, target: str, *, card: bool = True) -> None:
-        short = self._links.short()
-        values = self._links.target(short, target)
-        if card:
-            words = self._random.choices(WORDS["en"], k=40)
-            values |= {
-                "images": [
-                    {
-                        "url": f"https://img.example.com/news_img/{self._links.code(15)}",
-                        "width": width,
-                        "height": height,
-                    }
-                    for width, height in ((1200, 630), (150, 150))
-                ],
-                "status": 200,
-                "title": " ".join(words[:7]).capitalize(),
-                "description": " ".join(words[7:]).capitalize(),
-                "unwound_url": target,
-            }
-        draft.entity("urls", short, **values)
-
-    def _medium(self, at: float, kind: str) -> Object:
-        rng = self._random
-        prefix = {"photo": "3", "video": "7", "animated_gif": "16"}[kind]
-        key = f"{prefix}_{self._past_ids.take(self._before(at, 5))}"
-        medium: Object = {"media_key": key, "type": kind, "height": 720, "width": 1280}
-        picture = f"https://img.example.com/media/{self._links.code(15)}.jpg"
-        if kind == "photo":
-            return {**medium, "url": picture}
-        medium |= {"preview_image_url": picture, "variants": []}
-        if kind == "video":
-            medium |= {
-                "duration_ms": rng.randrange(1000, 140_000),
-                "public_metrics": {"view_count": 0},
-            }
-        return medium
-
-    def _annotations(self) -> list[Object]:
-        rng = self._random
-        if rng.random() < 0.55:  # noqa: PLR2004
-            return []
-        annotations = []
-        for _ in range(rng.randint(1, 7)):
-            domain, name = rng.choice(DOMAINS)
-            annotations.append(
-                {
-                    "domain": {
-                        "id": domain,
-                        "name": name,
-                        "description": " ".join(rng.choices(WORDS["en"], k=12)),
-                    },
-                    "entity": {
-                        "id": str(rng.randrange(10**10, 10**19)),
-                        "name": " ".join(rng.choices(WORDS["en"], k=2)).title(),
-                    },
-                }
-            )
-        return annotations
 
     def _finish(  # noqa: PLR0913 - the parts a post can have
         self,
@@ -441,7 +281,7 @@ class Generator:
     ) -> Post:
         post_id = (ids or self._ids).take(int(at * 1000))
         text = draft.text
-        annotations = self._annotations()
+        annotations = self._parts.annotations()
         data: Object = {
             "author_id": (author or self._author(recipe))["id"],
             "conversation_id": str(post_id),
@@ -481,38 +321,6 @@ class Generator:
             places=places,
             users=self.users,
         )
-
-    def _cut_long_text(self, post: Post) -> Post:
-        """Move a long text to `note_tweet` and leave its beginning and a self link."""
-        full = post.data["text"]
-        if sum(map(weight, full)) <= POST_WEIGHT:
-            return post
-        note: Object = {"text": full}
-        entities = post.data.pop("entities", {})
-        if entities:
-            note["entities"] = entities
-        link = self._links.short()
-        recorded = self._settings.long_text_cut == "recorded"
-        room = POST_WEIGHT - len(link) - 3 if recorded else REPORTED_CUT
-        kept = 0
-        for character in full:
-            room -= weight(character)
-            if room < 0:
-                break
-            kept += 1
-        text = full[:kept]
-        inside = {kind: [entity for entity in items if entity["end"] <= kept] for kind, items in entities.items()}
-        if recorded:
-            start = len(text) + 2
-            text = f"{text}… {link}"
-            self_link = self._links.target(link, f"https://twitter.com/i/web/status/{post.id}")
-            place = {"start": start, "end": len(text)}
-            inside.setdefault("urls", []).append({**place, **self_link})
-        post.data["note_tweet"] = note
-        post.data["text"] = text
-        post.data["entities"] = {kind: items for kind, items in inside.items() if items}
-        post.data["display_text_range"] = [0, len(text)]
-        return post
 
 
 _CASED = {"zh-cn": "zh-CN", "zh-tw": "zh-TW", "hi-latn": "hi-Latn"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from connector.simulator.rules.grammar import And, Node, Or, Term
+from connector.simulator.rules.tree import And, Node, Or, Term
 
 if TYPE_CHECKING:
     import random

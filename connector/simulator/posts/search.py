@@ -10,8 +10,9 @@ from connector.simulator.clock import Clock, parse_time, rfc3339_second
 from connector.simulator.http.problems import Refused, invalid_parameter
 from connector.simulator.posts.post import Object, Post, facts
 from connector.simulator.posts.rendering import Selection, Spelling, respell, select, selection
-from connector.simulator.rules.grammar import InvalidRule, Node, parse, terms
+from connector.simulator.rules.grammar import InvalidRule, parse
 from connector.simulator.rules.matching import matches
+from connector.simulator.rules.tree import Node, terms
 from connector.simulator.snowflakes import first_id
 from connector.simulator.tokens import decode_page, encode_page
 

@@ -18,11 +18,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from connector.simulator.rules import text as words
+from connector.simulator.rules.operators import (
+    ALIASES,
+    CONJUNCTION_REQUIRED,
+    HAS_ALIASES,
+    OPERATORS,
+    STREAM_ONLY,
+    USERS,
+    invalid_operator,
+)
+from connector.simulator.rules.tree import And, Node, Not, Or, Term, terms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 Product = Literal["stream", "search"]
+
+MAX_DISTANCE = 6
+MAX_NESTING = 100
+
+NO_POSITIVE = "Rules must contain a non-negation term (at position 1)"
+NO_STANDALONE = "Rules must contain at least one positive, non-stopword clause (at position 1)"
 
 
 class InvalidRule(Exception):
@@ -32,155 +48,6 @@ class InvalidRule(Exception):
         super().__init__("; ".join(details))
         self.details = details
 
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One operator and what it looks for; `number` is the N of `"a b"~N`."""
-
-    operator: str
-    value: str
-    tokens: tuple[str, ...] = ()
-    number: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Not:
-    term: Node
-
-
-@dataclass(frozen=True, slots=True)
-class And:
-    parts: tuple[Node, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Or:
-    parts: tuple[Node, ...]
-
-
-Node = Term | Not | And | Or
-
-LANGUAGE_CODES = frozenset(
-    "am ar hy eu bn bg ca hr cs da nl en et fi fr de ka el gu iw hi hu in it ja kn ko"
-    " lv lt ml mr no fa pl pt ro ru sr zh-CN sk sl es sv ta te th zh-TW tr uk ur vi"
-    " bs my ht hi-Latn is km und".lower().split()
-)
-HAS = frozenset(
-    "hashtags cashtags links mentions media images video_link geo".split()  # noqa: SIM905
-)
-IS = frozenset({"retweet", "reply", "quote", "verified", "nullcast"})
-ALIASES = {
-    "retweets_of_user": "retweets_of",
-    "user_bio": "bio",
-    "user_bio_name": "bio_name",
-    "user_bio_location": "bio_location",
-    "geo_bounding_box": "bounding_box",
-    "statuses_count": "tweets_count",
-    "friends_count": "following_count",
-    "user_in_lists_count": "listed_count",
-    "within_url_title": "url_title",
-    "within_url_description": "url_description",
-    "in_reply_to_status_id": "in_reply_to_tweet_id",
-    "retweets_of_status_id": "retweets_of_tweet_id",
-}
-HAS_ALIASES = {"media_link": "media", "videos": "video_link"}
-CONJUNCTION_REQUIRED = frozenset({"is", "has", "sample", "lang", "source"})
-STREAM_ONLY = frozenset({"sample", "bio", "bio_name", "bio_location"})
-MAX_DISTANCE = 6
-MAX_MILES = 25.0
-MAX_NESTING = 100
-
-NO_POSITIVE = "Rules must contain a non-negation term (at position 1)"
-NO_STANDALONE = "Rules must contain at least one positive, non-stopword clause (at position 1)"
-
-_NUMBER = re.compile(r"\d+")
-_RANGE = re.compile(r"\d+(\.\.\d+)?")
-_USER = re.compile(r"\w+")
-_CONTEXT = re.compile(r"(\d+\.(\d+|\*))|(\*\.\d+)")
-_COUNTRY = re.compile(r"[A-Za-z]{2}")
-_RADIUS = re.compile(r"\[(\S+) (\S+) (\d+(?:\.\d+)?)(mi|km)\]")
-_BOX = re.compile(r"\[(\S+) (\S+) (\S+) (\S+)\]")
-_KM_PER_MILE = 1.609344
-
-
-def _anything(value: str) -> bool:
-    return bool(value)
-
-
-def _percent(value: str) -> bool:
-    return _NUMBER.fullmatch(value) is not None and 1 <= int(value) <= 100  # noqa: PLR2004 - X's bounds
-
-
-def _numbers(match: re.Match[str], count: int) -> list[float] | None:
-    try:
-        return [float(match[group]) for group in range(1, count + 1)]
-    except ValueError:
-        return None
-
-
-def radius(value: str) -> tuple[float, float, float] | None:
-    """Read `[longitude latitude radius]`; the radius comes back in miles."""
-    match = _RADIUS.fullmatch(value)
-    numbers = _numbers(match, 3) if match else None
-    if match is None or numbers is None:
-        return None
-    longitude, latitude, distance = numbers
-    miles = distance if match[4] == "mi" else distance / _KM_PER_MILE
-    return longitude, latitude, miles
-
-
-def box(value: str) -> tuple[float, float, float, float] | None:
-    """Read `[west south east north]`."""
-    match = _BOX.fullmatch(value)
-    numbers = _numbers(match, 4) if match else None
-    if numbers is None:
-        return None
-    west, south, east, north = numbers
-    return west, south, east, north
-
-
-def _small_radius(value: str) -> bool:
-    circle = radius(value)
-    return circle is not None and circle[2] < MAX_MILES
-
-
-OPERATORS: dict[str, Callable[[str], object]] = {
-    "from": _USER.fullmatch,
-    "to": _USER.fullmatch,
-    "retweets_of": _USER.fullmatch,
-    "from_affiliate_of": _USER.fullmatch,
-    "to_affiliate_of": _USER.fullmatch,
-    "url": _anything,
-    "url_contains": _anything,
-    "url_title": _anything,
-    "url_description": _anything,
-    "context": _CONTEXT.fullmatch,
-    "entity": _anything,
-    "conversation_id": _NUMBER.fullmatch,
-    "in_reply_to_tweet_id": _NUMBER.fullmatch,
-    "retweets_of_tweet_id": _NUMBER.fullmatch,
-    "bio": _anything,
-    "bio_name": _anything,
-    "bio_location": _anything,
-    "place": _anything,
-    "place_country": _COUNTRY.fullmatch,
-    "point_radius": _small_radius,
-    "bounding_box": box,
-    "is": IS.__contains__,
-    "has": HAS.__contains__,
-    "lang": LANGUAGE_CODES.__contains__,
-    "sample": _percent,
-    "source": _anything,
-    "followers_count": _RANGE.fullmatch,
-    "following_count": _RANGE.fullmatch,
-    "tweets_count": _RANGE.fullmatch,
-    "listed_count": _RANGE.fullmatch,
-    "min_followers": _NUMBER.fullmatch,
-    "min_likes": _NUMBER.fullmatch,
-    "min_replies": _NUMBER.fullmatch,
-    "min_reposts": _NUMBER.fullmatch,
-}
-"""Operators with a name, and what their value must look like."""
 
 # One lexeme: a sign, a quoted text with an optional distance, or a word.  A word
 # may hold one quoted or bracketed value after its colon.
@@ -347,36 +214,12 @@ class _Parser:
         if check is None or (self._product == "search" and name in STREAM_ONLY):
             raise InvalidRule([invalid_operator(match["name"], at)])
         raw = match["text"] or match["bracket"] or match["bare"] or ""
-        value = self._normal(raw.removeprefix("@") if name in _USERS else raw)
+        value = self._normal(raw.removeprefix("@") if name in USERS else raw)
         if name == "has":
             value = HAS_ALIASES.get(value, value)
         if not check(value):
             self._fail(f"invalid value '{raw}' for the operator '{name}'", at)
         return Term(name, value, words.tokens(value))
-
-
-_USERS = frozenset({"from", "to", "retweets_of", "from_affiliate_of", "to_affiliate_of"})
-
-
-def invalid_operator(name: str, at: int) -> str:
-    """Return X's sentence about an operator it does not know, or not in this plan."""
-    return (
-        f"Reference to invalid operator '{name}'. Operator is not available in current"
-        " product or product packaging. Please refer to complete available operator"
-        f" list at https://docs.x.com/x-api/posts/operators. (at position {at})"
-    )
-
-
-def terms(node: Node, *, negated: bool = False) -> Iterator[tuple[Term, bool]]:
-    """Yield each term with whether it is negated."""
-    match node:
-        case Term():
-            yield node, negated
-        case Not(term):
-            yield from terms(term, negated=not negated)
-        case And(parts) | Or(parts):
-            for part in parts:
-                yield from terms(part, negated=negated)
 
 
 def parse(value: str, *, max_length: int = 1024, product: Product = "stream") -> Node:

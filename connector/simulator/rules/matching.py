@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from connector.simulator.rules import text as words
-from connector.simulator.rules.grammar import And, Node, Not, Or, Term, box, radius
+from connector.simulator.rules.operators import box, radius
 from connector.simulator.rules.text import SearchableText
+from connector.simulator.rules.tree import And, Node, Not, Or, Term
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

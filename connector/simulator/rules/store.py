@@ -12,7 +12,7 @@ from connector.simulator.http.problems import (
     invalid_parameter,
     invalid_request,
 )
-from connector.simulator.rules.grammar import InvalidRule, Node, parse
+from connector.simulator.rules.grammar import InvalidRule, parse
 from connector.simulator.rules.matching import RuleIndex
 from connector.simulator.snowflakes import Snowflakes
 from connector.simulator.tokens import decode_page, encode_page
@@ -20,6 +20,7 @@ from connector.simulator.tokens import decode_page, encode_page
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from connector.simulator.rules.tree import Node
     from connector.simulator.settings import SimulatorSettings
 
 MAX_IDS = 1000

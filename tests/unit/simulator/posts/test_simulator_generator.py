@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from connector.simulator import SimulatorSettings
 from connector.simulator.posts.drafts import weight
-from connector.simulator.posts.generator import KINDS, POST_WEIGHT, Generator
+from connector.simulator.posts.generator import KINDS, Generator
+from connector.simulator.posts.long_texts import POST_WEIGHT
 from connector.simulator.posts.recipes import Recipe
 from connector.simulator.posts.rendering import (
     EXPANSIONS,

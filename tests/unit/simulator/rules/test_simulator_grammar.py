@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.simulator.rules.grammar import NO_POSITIVE, NO_STANDALONE, And, InvalidRule, Not, Or, Term, parse
+from connector.simulator.rules.grammar import NO_POSITIVE, NO_STANDALONE, InvalidRule, parse
 from connector.simulator.rules.matching import Facts, RuleIndex, matches
 from connector.simulator.rules.text import SearchableText, searchable
+from connector.simulator.rules.tree import And, Not, Or, Term
 
 WORDS = ("apple", "pear", "plum", "fig")
 TAGS = ("red", "green", "blue")

@@ -1,0 +1,53 @@
+"""
+A rule as a tree: `Term`, `Not`, `And` and `Or`.
+
+Values of terms are in the form in which they are compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One operator and what it looks for; `number` is the N of `"a b"~N`."""
+
+    operator: str
+    value: str
+    tokens: tuple[str, ...] = ()
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    term: Node
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    parts: tuple[Node, ...]
+
+
+Node = Term | Not | And | Or
+
+
+def terms(node: Node, *, negated: bool = False) -> Iterator[tuple[Term, bool]]:
+    """Yield each term with whether it is negated."""
+    match node:
+        case Term():
+            yield node, negated
+        case Not(term):
+            yield from terms(term, negated=not negated)
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from terms(part, negated=negated)
