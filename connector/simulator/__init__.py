@@ -10,11 +10,12 @@ in a process of its own.  Read the package in this order:
 `settings`, `plans`     every switch, and what each plan allows
 `simulator`, `thread`   the one place that wires; the simulator in a thread
 `api`, `account`        routes in the order of X's checks; what the account holds
-`http/`                 HTTP/1.1 on a bare transport, errors, tokens, rate windows and the meter of money
+`http/`                 HTTP/1.1 on a bare transport, errors, tokens, rate windows
 `rules/`                what a rule says, and which posts it matches
 `posts/`                what is posted, how it is rendered, stored and searched
 `streams/`              the way of a post to a socket; what was written to whom, the truth for tests
 `faults/`               what goes wrong
+`meter`                 what reading costs
 `tokens`, `snowflakes`, `clock`   pages, ids, time
 `control`, `command`    steering from outside; the command line
 
@@ -33,7 +34,7 @@ Control endpoints, on the same address as the API and without a token:
 """
 
 from connector.simulator.clock import ManualClock
-from connector.simulator.faults.faults import UnknownFault
+from connector.simulator.faults.schedule import UnknownFault
 from connector.simulator.rules.grammar import InvalidRule
 from connector.simulator.settings import Burst, SimulatorSettings
 from connector.simulator.simulator import Simulator

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from connector.simulator.clock import rfc3339_second
-from connector.simulator.http.problems import Refused, invalid_parameter
+from connector.simulator.http.problems import bad_value
 from connector.simulator.tokens import decode_page, encode_page
 
 if TYPE_CHECKING:
     from connector.simulator.clock import Clock
-    from connector.simulator.http.limits import Meter
     from connector.simulator.http.wire import Request
+    from connector.simulator.meter import Meter
     from connector.simulator.settings import SimulatorSettings
     from connector.simulator.streams.emissions import ConnectionRecord, EmissionLog
-    from connector.simulator.streams.streams import Streams
+    from connector.simulator.streams.slots import Slots
 
 CONNECTION_FIELDS = frozenset(
     {"client_ip", "connected_at", "disconnect_reason", "disconnected_at", "endpoint_name", "id"}
@@ -42,20 +42,15 @@ PAGE_TOKEN_LENGTH = 16
 OPERATOR = "operator_disconnect"
 
 
-def _bad(name: str, value: str, reason: str) -> Refused:
-    message = f"The `{name}` query parameter value [{value}] {reason}"
-    return Refused(invalid_parameter(name, [value], message))
-
-
 class Account:
     """Connections as X sees them, a dead client's among them while it holds its slot; and the usage of the month."""
 
     def __init__(
-        self, settings: SimulatorSettings, *, clock: Clock, streams: Streams, log: EmissionLog, meter: Meter
+        self, settings: SimulatorSettings, *, clock: Clock, slots: Slots, log: EmissionLog, meter: Meter
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._streams = streams
+        self._slots = slots
         self._log = log
         self._meter = meter
 
@@ -68,13 +63,13 @@ class Account:
         """
         status = request.param("status") or "active"
         if status not in ("active", "inactive", "all"):
-            raise _bad("status", status, "is not one of [active,inactive,all]")
+            raise bad_value("status", status, "is not one of [active,inactive,all]")
         endpoints = set((request.param("endpoints") or "").split(",")) - {""}
         if unknown := endpoints - ENDPOINT_IDS:
-            raise _bad("endpoints", min(unknown), f"is not one of [{','.join(sorted(ENDPOINT_IDS))}]")
+            raise bad_value("endpoints", min(unknown), f"is not one of [{','.join(sorted(ENDPOINT_IDS))}]")
         text = request.param("max_results") or "10"
         if not text.isdecimal() or not 1 <= int(text) <= MAX_KILLS:
-            raise _bad("max_results", text, f"is not between 1 and {MAX_KILLS}")
+            raise bad_value("max_results", text, f"is not between 1 and {MAX_KILLS}")
         records = [
             (number, record)
             for number, record in enumerate(self._log.connections)
@@ -86,7 +81,7 @@ class Account:
         if token is not None:
             last = decode_page(token, status, length=PAGE_TOKEN_LENGTH)
             if last is None:
-                raise _bad("pagination_token", token, "is not valid")
+                raise bad_value("pagination_token", token, "is not valid")
             records = [entry for entry in records if entry[0] < last]
         shown = records[: int(text)]
         meta: dict[str, Any] = {"result_count": len(shown)}
@@ -94,21 +89,21 @@ class Account:
             meta["next_token"] = encode_page(shown[-1][0], status, length=PAGE_TOKEN_LENGTH)
         fields = set((request.param("connection.fields") or "").split(",")) - {""}
         if unknown := fields - CONNECTION_FIELDS:
-            raise _bad("connection.fields", min(unknown), f"is not one of [{','.join(sorted(CONNECTION_FIELDS))}]")
+            raise bad_value("connection.fields", min(unknown), f"is not one of [{','.join(sorted(CONNECTION_FIELDS))}]")
         data = [_shown(record, fields or CONNECTION_FIELDS, active=self._active(record)) for _, record in shown]
         return {**({"data": data} if data else {}), "meta": meta}
 
     def _active(self, record: ConnectionRecord) -> bool:
-        return record.closed_at is None or self._streams.haunts(record.id)
+        return record.closed_at is None or self._slots.is_ghost(record.id)
 
     def kill(self, uuids: list[str]) -> dict[str, Any]:
         """End connections by id, also those of which only the slot is left."""
         results: list[dict[str, Any]] = []
         for uuid in uuids:
-            if self._streams.lay(uuid):
+            if self._slots.free_ghost(uuid):
                 results.append({"uuid": uuid, "success": True})
                 continue
-            connection = self._streams.get(uuid)
+            connection = self._slots.get(uuid)
             if connection is None or not connection.open:
                 results.append({"uuid": uuid, "success": False, "error_message": "Connection not found"})
                 continue
@@ -119,8 +114,8 @@ class Account:
 
     def kill_all(self, endpoint: str | None = None) -> dict[str, Any]:
         """End all connections of an endpoint or of all, live ones and ghosts."""
-        ghosts = self._streams.exorcise(endpoint)
-        answer = self.kill([connection.id for connection in self._streams.live(endpoint)])
+        ghosts = self._slots.free_ghosts(endpoint)
+        answer = self.kill([connection.id for connection in self._slots.live(endpoint)])
         answer["data"]["successful_kills"] += ghosts
         return answer
 
@@ -133,7 +128,7 @@ class Account:
         """
         days = request.param("days") or "7"
         if not days.isdecimal() or not 1 <= int(days) <= 90:  # noqa: PLR2004 - X's bounds
-            raise _bad("days", days, "is not between 1 and 90")
+            raise bad_value("days", days, "is not between 1 and 90")
         return {
             "data": {
                 "cap_reset_day": self._meter.days_to_reset,

@@ -17,28 +17,31 @@ import orjson
 from connector.simulator.account import MAX_KILLS, Account
 from connector.simulator.clock import Clock, parse_time
 from connector.simulator.http.auth import BAD_CREDENTIALS, BadCredentials, Tokens
-from connector.simulator.http.limits import Allowance, Meter, RateWindows
+from connector.simulator.http.limits import Allowance, RateWindows
 from connector.simulator.http.problems import (
     NOT_FOUND,
     PROBLEMS,
     Problem,
     Refused,
+    bad_value,
     invalid_parameter,
     invalid_request,
 )
 from connector.simulator.http.wire import Request, Response, Silence, Takeover, render_head
 from connector.simulator.posts.rendering import selection
-from connector.simulator.streams.connection import Wanted
-from connector.simulator.streams.streams import FILTERED, STREAMS, StreamEndpoint, Streams
+from connector.simulator.streams.endpoints import FILTERED, STREAMS, StreamEndpoint
+from connector.simulator.streams.messages import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from connector.simulator.faults.gate import Armed, Gate
     from connector.simulator.http.answers import Answers
+    from connector.simulator.meter import Meter
     from connector.simulator.posts.search import Search
     from connector.simulator.rules.store import RuleStore
     from connector.simulator.settings import SimulatorSettings
+    from connector.simulator.streams.streams import Streams
 
 MAX_BACKFILL_MINUTES = 5
 RECOVERY_HOURS = 24
@@ -233,14 +236,14 @@ class Api:
         if stream.name == FILTERED and not len(self._rules):
             self._give_back(stream)
             raise Refused(PROBLEMS["E409"])
-        if self._streams.occupied(stream.name, wanted.partition) >= profile.connections:
+        if self._streams.slots.occupied(stream.name, wanted.partition) >= profile.connections:
             self._make_room(stream)
         head = self._answers.stream_head(allowance, gzip=wanted.gzip, date=formatdate(usegmt=True))
-        return self._streams.connection(wanted, head=render_head(200, head), remote=request.peer)
+        return self._streams.open(wanted, head=render_head(200, head), remote=request.peer)
 
     def _make_room(self, stream: StreamEndpoint) -> None:
         if self._settings.second_connection == "kick_old":
-            self._streams.exorcise(stream.name)
+            self._streams.slots.free_ghosts(stream.name)
             for connection in self._streams.live(stream.name)[:1]:
                 connection.finish("kicked")
             return
@@ -269,9 +272,9 @@ class Api:
         if text is None:
             return 0
         if not text.isdecimal() or int(text) > MAX_BACKFILL_MINUTES:
-            raise _bad("backfill_minutes", text, f"is not between 0 and {MAX_BACKFILL_MINUTES}")
+            raise bad_value("backfill_minutes", text, f"is not between 0 and {MAX_BACKFILL_MINUTES}")
         if int(text) and not self._settings.profile.enterprise:
-            raise _bad("backfill_minutes", text, "is not available to your project")
+            raise bad_value("backfill_minutes", text, "is not available to your project")
         return int(text)
 
     def _interval(self, request: Request, stream: StreamEndpoint) -> tuple[float, float] | None:
@@ -280,16 +283,16 @@ class Api:
             return None
         name, text = next((n, t) for n, t in zip(("start_time", "end_time"), texts, strict=True) if t is not None)
         if not stream.has_range or not self._settings.profile.enterprise:
-            raise _bad(name, text, "is not available to your project")
+            raise bad_value(name, text, "is not available to your project")
         begin_text, end_text = texts
         if begin_text is None or end_text is None:
-            raise _bad(name, text, "needs both `start_time` and `end_time`")
+            raise bad_value(name, text, "needs both `start_time` and `end_time`")
         try:
             begin, end = parse_time(begin_text), parse_time(end_text)
         except ValueError:
-            raise _bad(name, text, "is not a valid RFC3339 date-time") from None
+            raise bad_value(name, text, "is not a valid RFC3339 date-time") from None
         if not self._clock.now() - RECOVERY_HOURS * 3600 <= begin < end:
-            raise _bad("start_time", begin_text, "must be within the last 24 hours and before `end_time`")
+            raise bad_value("start_time", begin_text, "must be within the last 24 hours and before `end_time`")
         return begin, end
 
 
@@ -300,13 +303,8 @@ def _partition(request: Request, stream: StreamEndpoint) -> int | None:
     if not text:
         raise Refused(invalid_parameter("partition", [], "The `partition` query parameter can not be empty"))
     if not text.isdecimal() or not 1 <= int(text) <= stream.partitions:
-        raise _bad("partition", text, f"is not between 1 and {stream.partitions}")
+        raise bad_value("partition", text, f"is not between 1 and {stream.partitions}")
     return int(text)
-
-
-def _bad(name: str, value: str, reason: str) -> Refused:
-    message = f"The `{name}` query parameter value [{value}] {reason}"
-    return Refused(invalid_parameter(name, [value], message))
 
 
 def _json(request: Request) -> Any:

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_typ
 
 import click
 
-from connector.simulator.faults.faults import UnknownFault, parse_schedule
+from connector.simulator.faults.schedule import UnknownFault, parse_schedule
 from connector.simulator.rules.grammar import InvalidRule
 from connector.simulator.settings import Burst, SimulatorSettings
 from connector.simulator.simulator import Simulator

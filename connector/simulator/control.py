@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from connector.simulator.faults.faults import UnknownFault
+from connector.simulator.faults.schedule import TIMES, UnknownFault
 from connector.simulator.http.wire import Request, Response
 from connector.simulator.posts.generator import KINDS
 from connector.simulator.posts.samples import UnknownSample
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from connector.simulator.faults.faults import Faults
     from connector.simulator.faults.gate import Gate
-    from connector.simulator.http.limits import Meter
+    from connector.simulator.meter import Meter
     from connector.simulator.posts.post import Post
     from connector.simulator.posts.store import PostStore
     from connector.simulator.rules.store import RuleStore
@@ -137,8 +137,7 @@ class Control:
 
     def _list_faults(self, _request: Request) -> Response:
         arguments = {
-            name: sorted(fault.arguments - {"fault", "at", "after_posts"})
-            for name, fault in self._simulator.faults.table.items()
+            name: sorted(fault.arguments - TIMES - {"fault"}) for name, fault in self._simulator.faults.table.items()
         }
         return _json({"faults": arguments})
 

@@ -21,8 +21,9 @@ from connector.simulator.faults.faults import Faults
 from connector.simulator.faults.gate import Gate
 from connector.simulator.http.answers import Answers
 from connector.simulator.http.auth import Tokens
-from connector.simulator.http.limits import Meter, RateWindows
+from connector.simulator.http.limits import RateWindows
 from connector.simulator.http.wire import Request, Response, Silence, Takeover, Wires
+from connector.simulator.meter import Meter
 from connector.simulator.posts.generator import Generator
 from connector.simulator.posts.recipes import Recipe, recipe_for
 from connector.simulator.posts.samples import stamped
@@ -65,7 +66,7 @@ class Simulator:
         self.generator = Generator(settings)
         self._random = random.Random(settings.seed)
         self.streams = Streams(
-            settings=settings, clock=clock, rules=self.rules, store=self.store, meter=self.meter, log=self.emissions
+            settings, clock=clock, rules=self.rules, store=self.store, meter=self.meter, log=self.emissions
         )
         self.faults = Faults(
             schedule=tuple(settings.faults),
@@ -77,7 +78,6 @@ class Simulator:
             listener=self,
             problem_host=settings.problem_host,
             absent=settings.absent,
-            seed=settings.seed,
         )
         answers = Answers(settings)
         self._api = Api(
@@ -91,7 +91,7 @@ class Simulator:
             rules=self.rules,
             streams=self.streams,
             search=Search(settings, clock=clock, store=self.store, meter=self.meter),
-            account=Account(settings, clock=clock, streams=self.streams, log=self.emissions, meter=self.meter),
+            account=Account(settings, clock=clock, slots=self.streams.slots, log=self.emissions, meter=self.meter),
         )
         self._control = Control(self)
         self._pacer = Pacer(self._emit_due, rate=settings.rate, bursts=settings.bursts)
@@ -245,7 +245,7 @@ class Simulator:
         post_id = self.generator.new_id(now)
         rules = self.rules.active()
         line = stamped(kind, post_id=post_id, at=now, rules=[rule.matching() for rule in rules])
-        self.streams.write_line(post_id, line, rules)
+        self.streams.delivery.write_line(post_id, line, rules)
         return str(post_id)
 
     # Faults.

@@ -24,7 +24,7 @@ from connector.coverage.offset import Coverage
 from connector.errors import FatalError, ServiceUnavailable
 from connector.kafka.state.offsets import OffsetTable, decode_key
 from connector.simulator.control import BadControl, _body
-from connector.simulator.faults.faults import UnknownFault, parse_schedule
+from connector.simulator.faults.schedule import UnknownFault, parse_schedule
 from connector.simulator.http.wire import Request
 from connector.sources.rest.account import Account
 from connector.sources.rest.api import Api, parse_problem

@@ -1,6 +1,8 @@
 """
-Faults: what goes wrong, by name, at a time or on demand.
+Faults: what goes wrong, at a time, after a number of posts, or on demand.
 
-`faults`  every fault by name, and the schedule
-`gate`    answers that take the place of the API's own
+`faults`    every fault by name
+`schedule`  when a fault runs
+`payloads`  the lines and posts that faults write
+`gate`      answers that take the place of the API's own
 """

@@ -11,30 +11,27 @@ usage_cap, rolling_restart.  On the way of posts: duplicates, out_of_order.
 
 from __future__ import annotations
 
-import asyncio
-import random
+import functools
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
-
-import orjson
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from connector.simulator.faults.gate import Armed, Gate
+from connector.simulator.faults.payloads import BAD_LINES, partial, withheld
+from connector.simulator.faults.schedule import TIMES, Arguments, Schedule, UnknownFault
 from connector.simulator.http.problems import PROBLEMS, disconnect_line
 from connector.simulator.posts.rendering import HOSTILITIES, Selection
 from connector.simulator.rules.store import Refusal, RuleStore
-from connector.simulator.streams.streams import FILTERED, Streams
+from connector.simulator.streams.endpoints import FILTERED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from connector.simulator.http.auth import Tokens
-    from connector.simulator.http.limits import Meter
+    from connector.simulator.meter import Meter
     from connector.simulator.posts.post import Post
     from connector.simulator.streams.connection import Ending, StreamConnection
-
-
-class UnknownFault(Exception):
-    """There is no fault of that name, or it does not take that argument."""
+    from connector.simulator.streams.streams import Streams
 
 
 class Listener(Protocol):
@@ -49,30 +46,16 @@ class Listener(Protocol):
         ...
 
 
-Arguments = Mapping[str, Any]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fault:
     run: Callable[[Arguments], None]
     arguments: frozenset[str]
 
 
-BAD_LINES: Mapping[str, bytes] = {
-    "not_json": b"<html><body>Over capacity</body></html>",
-    "no_id": b'{"data":{"text":"a post without an id"},"matching_rules":[{"id":"1","tag":""}]}',
-    "unknown_kind": b'{"notice":{"kind":"synthetic","value":1}}',
-    "not_object": b"[1,2,3]",
-    "not_utf8": b'{"data":{"id":"1","text":"\xff\xfe"}}',
-}
-
-COMPLIANCE = {"copyright": False, "country_codes": ["FR", "DE"], "scope": "tweet"}
-
-
 class Faults:
     """Runs faults by name; keeps the schedule."""
 
-    def __init__(  # noqa: PLR0913 - faults reach everywhere
+    def __init__(
         self,
         *,
         schedule: tuple[Arguments, ...],
@@ -84,9 +67,7 @@ class Faults:
         listener: Listener,
         problem_host: str,
         absent: frozenset[str],
-        seed: int,
     ) -> None:
-        self._schedule = schedule
         self._streams = streams
         self._gate = gate
         self._tokens = tokens
@@ -95,16 +76,14 @@ class Faults:
         self._listener = listener
         self._host = problem_host
         self._absent = absent
-        self._random = random.Random(seed)
-        self._timers: set[asyncio.TimerHandle] = set()
-        self._after: list[tuple[int, Arguments]] = []
+        self._schedule = Schedule(schedule, self._run)
         self._pending_cut: tuple[Ending, str] | None = None
         self.ran: list[str] = []
         self.table = self._table()
         for step in schedule:
             self._check(step)
         streams.on_opened = self._opened
-        streams.on_delivered = self._delivered
+        streams.delivery.on_delivered = self._schedule.delivered
 
     def _table(self) -> Mapping[str, _Fault]:
         to = "connection"
@@ -118,8 +97,8 @@ class Faults:
             "slow_reader": (lambda a: self._each(a, lambda c: c.abort("slow_reader")), (to,)),
             "disconnect": (self._disconnect, (to, "spelling")),
             "bad_line": (self._bad_line, (to, "variant")),
-            "partial_errors": (lambda _: self._emit(_partial), ()),
-            "withheld": (lambda _: self._emit(_withheld), ()),
+            "partial_errors": (lambda _: self._emit(partial), ()),
+            "withheld": (lambda _: self._emit(withheld), ()),
             "hostile": (self._hostile, ("variant", "count")),
             "refuse_tcp": (lambda a: self._listener.refuse(a.get("seconds", 1.0)), ("seconds",)),
             "unreachable": (self._unreachable, ("seconds",)),
@@ -137,26 +116,17 @@ class Faults:
         for name in PROBLEMS:
             faults[name] = (lambda a, name=name: self._arm(name, a), door)  # type: ignore[misc]
         return {
-            name: _Fault(run=run, arguments=frozenset({"fault", "at", "after_posts", *arguments}))
-            for name, (run, arguments) in faults.items()
+            name: _Fault(run=run, arguments=TIMES | {"fault", *arguments}) for name, (run, arguments) in faults.items()
         }
 
     # Running.
 
     def start(self) -> None:
-        """Begin the schedule: its times count from now."""
-        loop = asyncio.get_running_loop()
-        for step in self._schedule:
-            if "after_posts" in step:
-                self._after.append((int(step["after_posts"]), step))
-            else:
-                self._timers.add(loop.call_later(float(step.get("at", 0)), self._run, step))
-        self._after.sort(key=lambda entry: entry[0])
+        """Begin the schedule."""
+        self._schedule.start()
 
     def stop(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
+        self._schedule.stop()
 
     def run(self, arguments: Arguments) -> None:
         """
@@ -170,18 +140,15 @@ class Faults:
 
     def clear(self) -> None:
         """Take back all that lasts: armed answers, absent endpoints, ghosts, tokens."""
-        self.stop()
-        self._after.clear()
+        self._schedule.clear()
         self._pending_cut = None
         self._gate.clear()
         self._gate.absent.clear()
         self._gate.absent.update(self._absent)
         self._tokens.restore()
         self._rules.refusal = None
-        self._streams.exorcise()
-        self._streams.disorder.hostile.clear()
-        self._streams.disorder.duplicate_every = 0
-        self._streams.disorder.out_of_order_s = 0
+        self._streams.slots.free_ghosts()
+        self._streams.disorder.clear()
 
     def _check(self, arguments: Arguments) -> None:
         name = arguments.get("fault")
@@ -192,7 +159,7 @@ class Faults:
         if unknown:
             raise UnknownFault(f"fault {name} takes no {', '.join(sorted(unknown))}")
         if name in ("absent", "credit", "spend_cap", "usage_cap"):
-            (needed,) = fault.arguments - {"fault", "at", "after_posts"}
+            (needed,) = fault.arguments - TIMES - {"fault"}
             if needed not in arguments:
                 raise UnknownFault(f"fault {name} needs {needed}")
 
@@ -204,13 +171,6 @@ class Faults:
         if self._pending_cut is not None:
             connection.cut_next(*self._pending_cut)
             self._pending_cut = None
-
-    def _delivered(self, count: int) -> None:
-        while self._after and self._after[0][0] <= count:
-            _, step = self._after.pop(0)
-            # Not inside the write that brought us here.
-            loop = asyncio.get_running_loop()
-            loop.call_soon(self._run, step)
 
     # Live connections.
 
@@ -253,7 +213,7 @@ class Faults:
         variant = arguments.get("variant", "not_json")
         if variant == "truncated":
             post = self._listener.make_post()
-            whole = self._streams.line(post, Selection(), self._streams.matching(post))
+            whole = self._streams.delivery.line(post, Selection(), self._streams.matching(post))
             raw = whole[: len(whole) // 2]
         elif variant in BAD_LINES:
             raw = BAD_LINES[variant]
@@ -300,20 +260,19 @@ class Faults:
         self._rules.refusal = Refusal(count=int(arguments.get("count", 1)), details=list(details))
 
     def _ghost(self, arguments: Arguments) -> None:
-        self._streams.haunt(arguments.get("endpoint", FILTERED), float(arguments.get("seconds", 60)))
+        self._streams.slots.add_ghost(arguments.get("endpoint", FILTERED), float(arguments.get("seconds", 60)))
 
     def _rolling_restart(self, arguments: Arguments) -> None:
         """Close each connection in turn, and answer 503 meanwhile."""
         pause = float(arguments.get("pause", 0.05))
         line = disconnect_line("operational", {"host": self._host})
-        loop = asyncio.get_running_loop()
 
         def restart(connection: StreamConnection) -> None:
             connection.line(line)
             connection.finish("rolling_restart")
 
         for number, connection in enumerate(self._streams.live()):
-            self._timers.add(loop.call_later(number * pause, restart, connection))
+            self._schedule.later(number * pause, functools.partial(restart, connection))
         self._arm("E503b", {"seconds": arguments.get("seconds", 1.0)})
 
     def _duplicates(self, arguments: Arguments) -> None:
@@ -321,39 +280,3 @@ class Faults:
 
     def _out_of_order(self, arguments: Arguments) -> None:
         self._streams.disorder.out_of_order_s = float(arguments.get("seconds", 1.0))
-
-
-def _partial(post: Post) -> Post:
-    """Return a post that answers one which cannot be found."""
-    missing = str(post.id - (1 << 40))
-    error = {
-        "value": missing,
-        "detail": f"Could not find tweet with referenced_tweets.id: [{missing}].",
-        "title": "Not Found Error",
-        "resource_type": "tweet",
-        "parameter": "referenced_tweets.id",
-        "resource_id": missing,
-        "type": "https://api.twitter.com/2/problems/resource-not-found",
-    }
-    data = {**post.data, "referenced_tweets": [{"type": "replied_to", "id": missing}]}
-    return replace(post, data=data, references=(), errors=(error,))
-
-
-def _withheld(post: Post) -> Post:
-    return replace(post, data={**post.data, "withheld": COMPLIANCE})
-
-
-def parse_schedule(raw: bytes) -> tuple[Arguments, ...]:
-    """
-    Read a schedule: a JSON list of objects with `fault`, and `at` or `after_posts`.
-
-    Raises:
-        UnknownFault: it is no such list.
-    """
-    try:
-        steps = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise UnknownFault(f"the schedule is not JSON: {error}") from None
-    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
-        raise UnknownFault("the schedule is not a list of objects")
-    return tuple(steps)

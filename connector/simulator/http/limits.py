@@ -1,13 +1,12 @@
-"""How much may be asked, and what does it cost?  Rate windows and the meter."""
+"""How many requests may a client make?  Rate windows of 15 minutes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Mapping
 
     from connector.simulator.clock import Clock
     from connector.simulator.settings import SimulatorSettings
@@ -36,9 +35,6 @@ LIMITS: Mapping[str, int] = {
     "connections_delete_all": 25,
 }
 """Requests per app and 15 minutes, by endpoint."""
-
-SEARCH_COUNT_PRICE_USD = {"counts_recent": 0.005, "counts_all": 0.010}
-BILLED_IDS_KEPT = 2_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,92 +90,3 @@ class RateWindows:
 
     def clear(self) -> None:
         self._windows.clear()
-
-
-Shortage = Literal["E402", "E403a", "E429c"]
-
-
-class Meter:
-    """
-    What the account has spent: posts are paid once per UTC day.
-
-    The balance may go slightly negative: what is delivered is paid, and the
-    next request is refused.
-    """
-
-    def __init__(self, settings: SimulatorSettings, clock: Clock) -> None:
-        self._settings = settings
-        self._clock = clock
-        self.balance_usd = settings.credit_usd
-        self.spend_cap_usd = settings.spend_cap_usd
-        self.usage_cap = settings.usage_cap or settings.profile.reads_per_month
-        self.spent_usd = 0.0
-        self.reads = 0
-        self._day = self._today()
-        self._month = self._day[:7]
-        self._paid: dict[int, None] = {}
-
-    def _today(self) -> str:
-        return f"{datetime.fromtimestamp(self._clock.now(), tz=UTC):%Y-%m-%d}"
-
-    def _turn(self) -> None:
-        today = self._today()
-        if today != self._day:
-            self._day = today
-            self._paid.clear()
-        if today[:7] != self._month:
-            self._month = today[:7]
-            self.spent_usd = 0.0
-            self.reads = 0
-
-    def bill_posts(self, posts: Iterable[int], *, users: int = 0) -> None:
-        """Pay for posts delivered now, and for the users that came with them."""
-        self._turn()
-        for post in posts:
-            if post in self._paid:
-                continue
-            self._paid[post] = None
-            self.reads += 1
-            self._pay(self._settings.post_price_usd)
-        if len(self._paid) > BILLED_IDS_KEPT:
-            del self._paid[next(iter(self._paid))]
-        if users:
-            self._pay(users * self._settings.user_price_usd)
-
-    def bill_request(self, endpoint: str) -> None:
-        """Pay for a request that is charged as such."""
-        self._turn()
-        self._pay(SEARCH_COUNT_PRICE_USD.get(endpoint, 0.0))
-
-    def _pay(self, usd: float) -> None:
-        self.balance_usd -= usd
-        self.spent_usd += usd
-
-    @property
-    def shortage(self) -> Shortage | None:
-        """Return why nothing more can be read, as the name of the problem."""
-        self._turn()
-        if self.balance_usd <= 0:
-            return "E402"
-        if self.spend_cap_usd is not None and self.spent_usd >= self.spend_cap_usd:
-            return "E403a"
-        if self.reads >= self.usage_cap:
-            return "E429c"
-        return None
-
-    @property
-    def next_cycle(self) -> datetime:
-        """Return the first day of the next month."""
-        today = datetime.fromtimestamp(self._clock.now(), tz=UTC)
-        first = today.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        return (first + timedelta(days=32)).replace(day=1)
-
-    @property
-    def days_to_reset(self) -> int:
-        today = datetime.fromtimestamp(self._clock.now(), tz=UTC)
-        return (self.next_cycle - today).days
-
-    def paid_today(self) -> Collection[int]:
-        """Return the ids paid for since midnight UTC."""
-        self._turn()
-        return self._paid.keys()

@@ -50,6 +50,11 @@ def invalid_parameter(name: str, values: list[str], message: str) -> Problem:
     return invalid_request({"parameters": {name: values}, "message": message})
 
 
+def bad_value(name: str, value: str, reason: str) -> Refused:
+    """Return the refusal of a query parameter whose value is wrong; *reason* ends X's sentence."""
+    return Refused(invalid_parameter(name, [value], f"The `{name}` query parameter value [{value}] {reason}"))
+
+
 NOT_FOUND = Problem(status=404, body=None, headers="none", rate_headers=False)
 
 SPEND_CAP_RESET = "{reset_date}"

@@ -1,14 +1,16 @@
 """
 Posts: who writes them, what is in them, how they are rendered, stored and searched.
 
-`post`       a post with all its fields, and the facts that rules ask about
-`generator`  synthetic posts of every kind, decided by a seed
-`people`     the accounts that post, and short links
-`drafts`     a text that grows word by word, with its entities
-`lexicon`    the words of synthetic posts
-`recipes`    what a post must have so that a rule matches
-`rendering`  the fields that a request asked for, as bytes
-`samples`    recorded shapes, with a new id (`samples.jsonl`)
-`store`      the posts of the last seven days
-`search`     recent search, archive search and counts over the store
+`post`        a post with all its fields, and the facts that rules ask about
+`generator`   synthetic posts of every kind, decided by a seed
+`people`      the accounts that post, and short links
+`lexicon`     the words of synthetic posts
+`recipes`     what a post must contain to match a rule
+`drafts`      a text that grows word by word, with its entities
+`parts`       media, polls, places and annotations
+`long_texts`  texts of more than 280 characters
+`rendering`   the fields that a request asks for, as bytes
+`samples`     recorded shapes, with a new id (`samples.jsonl`)
+`store`       the posts of the last seven days
+`search`      recent search, archive search and counts over the store
 """

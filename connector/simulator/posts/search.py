@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from connector.simulator.clock import Clock, parse_time, rfc3339_second
-from connector.simulator.http.problems import Refused, invalid_parameter
+from connector.simulator.http.problems import Refused, bad_value, invalid_parameter
 from connector.simulator.posts.post import Object, Post, facts
 from connector.simulator.posts.rendering import Selection, Spelling, respell, select, selection
 from connector.simulator.rules.grammar import InvalidRule, parse
@@ -19,8 +19,8 @@ from connector.simulator.tokens import decode_page, encode_page
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from connector.simulator.http.limits import Meter
     from connector.simulator.http.wire import Request
+    from connector.simulator.meter import Meter
     from connector.simulator.posts.store import PostStore
     from connector.simulator.settings import SimulatorSettings
 
@@ -44,17 +44,12 @@ class Query:
     retweets: bool
 
 
-def _bad(name: str, value: str, reason: str) -> Refused:
-    message = f"The `{name}` query parameter value [{value}] {reason}"
-    return Refused(invalid_parameter(name, [value], message))
-
-
 def _number(request: Request, name: str, default: int, low: int, high: int) -> int:
     text = request.param(name)
     if text is None:
         return default
     if not text.isdecimal() or not low <= int(text) <= high:
-        raise _bad(name, text, f"is not between {low} and {high}")
+        raise bad_value(name, text, f"is not between {low} and {high}")
     return int(text)
 
 
@@ -94,7 +89,7 @@ class Search:
             if token is not None:
                 last = decode_page(token, scope, length=PAGE_TOKEN_LENGTH)
                 if last is None:
-                    raise _bad(name, token, "is not valid")
+                    raise bad_value(name, token, "is not valid")
                 high = min(high, last)
         found: list[Post] = []
         more = False
@@ -123,7 +118,7 @@ class Search:
         """
         granularity = request.param("granularity") or "hour"
         if granularity not in GRANULARITIES:
-            raise _bad("granularity", granularity, "is not one of [minute,hour,day]")
+            raise bad_value("granularity", granularity, "is not one of [minute,hour,day]")
         query = self._query(request, archive=archive)
         step = GRANULARITIES[granularity]
         edges = _edges(query.begin, query.end, step)
@@ -149,7 +144,7 @@ class Search:
     def _query(self, request: Request, *, archive: bool) -> Query:
         for one, other in EXCLUSIVE:
             if request.param(one) is not None and request.param(other) is not None:
-                raise _bad(one, request.param(one) or "", f"cannot be combined with `{other}`")
+                raise bad_value(one, request.param(one) or "", f"cannot be combined with `{other}`")
         text = request.param("query")
         if not text:
             raise Refused(invalid_parameter("query", [], "The `query` query parameter can not be empty"))
@@ -160,9 +155,9 @@ class Search:
         begin = self._time(request, "start_time", oldest)
         end = self._time(request, "end_time", fresh)
         if begin < oldest - 60 and not archive:
-            raise _bad("start_time", request.param("start_time") or "", "must be within the last 7 days")
+            raise bad_value("start_time", request.param("start_time") or "", "must be within the last 7 days")
         if begin > end and request.param("start_time") is not None:
-            raise _bad("start_time", request.param("start_time") or "", "must be before `end_time`")
+            raise bad_value("start_time", request.param("start_time") or "", "must be before `end_time`")
         low = max(first_id(math.ceil(begin * 1000)), self._id(request, "since_id", -1) + 1)
         high = min(first_id(math.ceil(min(end, fresh) * 1000)), self._id(request, "until_id", 1 << 63))
         keyword = any(term.operator in KEYWORDS for term, _ in terms(node))
@@ -179,7 +174,7 @@ class Search:
         profile = self._settings.profile
         limit = profile.archive_query_length if archive else profile.search_query_length
         if len(text) > limit:
-            raise _bad("query", text, f"is longer than {limit} characters")
+            raise bad_value("query", text, f"is longer than {limit} characters")
         try:
             return parse(text, max_length=limit, product="search")
         except InvalidRule as error:
@@ -193,14 +188,14 @@ class Search:
         try:
             return parse_time(text)
         except ValueError:
-            raise _bad(name, text, "is not a valid RFC3339 date-time") from None
+            raise bad_value(name, text, "is not a valid RFC3339 date-time") from None
 
     def _id(self, request: Request, name: str, default: int) -> int:
         text = request.param(name)
         if text is None:
             return default
         if not text.isdecimal() or len(text) > 19:  # noqa: PLR2004 - ^[0-9]{1,19}$
-            raise _bad(name, text, "is not a valid post id")
+            raise bad_value(name, text, "is not a valid post id")
         return int(text)
 
     def _page(self, found: list[Post], chosen: Selection) -> Object:

@@ -9,7 +9,7 @@ from connector.simulator.clock import Clock, rfc3339
 from connector.simulator.http.problems import (
     Problem,
     Refused,
-    invalid_parameter,
+    bad_value,
     invalid_request,
 )
 from connector.simulator.rules.grammar import InvalidRule, parse
@@ -155,13 +155,7 @@ class RuleStore:
         if page is not None:
             after = decode_page(page, "rules", length=PAGE_TOKEN_LENGTH)
             if after is None:
-                raise Refused(
-                    invalid_parameter(
-                        "pagination_token",
-                        [page],
-                        f"The `pagination_token` query parameter value [{page}] is not valid",
-                    )
-                )
+                raise bad_value("pagination_token", page, "is not valid")
             rules = [rule for rule in rules if rule.id > after]
         shown = rules[:size]
         meta: dict[str, Any] = {"sent": self._sent(), "result_count": len(shown)}
@@ -328,11 +322,5 @@ def _invalid(value: str, details: list[str]) -> dict[str, Any]:
 
 def _in_range(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= MAX_IDS:
-        raise Refused(
-            invalid_parameter(
-                "max_results",
-                [text],
-                f"The `max_results` query parameter value [{text}] is not between 1 and {MAX_IDS}",
-            )
-        )
+        raise bad_value("max_results", text, f"is not between 1 and {MAX_IDS}")
     return int(text)

@@ -13,11 +13,10 @@ import asyncio
 import random
 import uuid
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from connector.simulator.posts.rendering import Selection
 from connector.simulator.streams.framing import LAST_CHUNK, Compressor, Framer, chunk
+from connector.simulator.streams.messages import LINE_END, Message, Unsettled, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,31 +26,11 @@ if TYPE_CHECKING:
     from connector.simulator.settings import SimulatorSettings
     from connector.simulator.streams.emissions import ConnectionRecord, EmissionLog
 
-KEEP_ALIVE = b"\r\n"
+KEEP_ALIVE = LINE_END
 HOLD_S = 0.005
 """How long `merged` and `split` framing wait for the next message."""
 
 Ending = Literal["finish", "cut", "reset"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """A post on its way to one connection."""
-
-    post_id: int
-    line: bytes
-    rule_ids: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    origin: Literal["live", "duplicate", "backfill", "recovery"] = "live"
-
-
-@dataclass(slots=True, kw_only=True)
-class _Unsettled:
-    """A message that was written and may not be with the kernel yet."""
-
-    message: Message
-    ends_at: int
-    size: int
 
 
 class Writer(Protocol):
@@ -60,21 +39,6 @@ class Writer(Protocol):
     def resumed(self) -> None: ...
 
     def stop(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What a connection asked for."""
-
-    endpoint: str
-    selection: Selection = field(default_factory=Selection)
-    partition: int | None = None
-    """From 1."""
-    language: str | None = None
-    gzip: bool = False
-    backfill_s: float = 0
-    interval: tuple[float, float] | None = None
-    """Recovery: replay this time and close."""
 
 
 class StreamConnection:
@@ -110,13 +74,7 @@ class StreamConnection:
         self._random = random.Random(seed)
         self._framer = Framer(settings.framing, seed=seed)
         self._compressor = Compressor() if wanted.gzip else None
-        self._payload = 0
-        """Bytes of payload given to chunks so far."""
-        self._accepted = 0
-        """Bytes of payload accepted, those held by the framer included."""
-        self._writes: deque[tuple[int, int]] = deque()
-        """Pairs: so much payload is out when the kernel took so many bytes."""
-        self._unsettled: deque[_Unsettled] = deque()
+        self._unsettled = Unsettled()
         self._held: deque[Message] = deque()
         self._held_bytes = 0
         self._taken = 0
@@ -200,28 +158,24 @@ class StreamConnection:
         elif self._cut_next is not None:
             self._write_half(message)
         else:
-            self._write(message.line + b"\r\n", message)
+            self._write(message.line + LINE_END, message)
         return True
 
     def line(self, raw: bytes) -> None:
         """Write a line that is no post."""
         if self.open:
-            self._write(raw + b"\r\n", None)
+            self._write(raw + LINE_END, None)
 
     def raw(self, data: bytes, *, payload: int) -> None:
         """Write whole chunks that were prepared elsewhere, holding so much payload."""
         self.wire.send(data)
-        self._payload += payload
-        self._accepted += payload
+        self._unsettled.skip(payload)
         self._touch()
 
     def _write(self, payload: bytes, message: Message | None) -> None:
         if self._compressor is not None:
             payload = self._compressor.add(payload)
-        self._accepted += len(payload)
-        if message is not None:
-            size = len(message.line) + 2
-            self._unsettled.append(_Unsettled(message=message, ends_at=self._accepted, size=size))
+        self._unsettled.accept(len(payload), message)
         self._chunks(self._framer.add(payload))
         if self._framer.holds and "hold" not in self._timers:
             self._timer("hold", HOLD_S, self._flush)
@@ -229,9 +183,8 @@ class StreamConnection:
 
     def _chunks(self, pieces: list[bytes]) -> None:
         for piece in pieces:
-            self._payload += len(piece)
             self.wire.send(chunk(piece))
-            self._writes.append((self._payload, self.wire.written))
+            self._unsettled.sent(len(piece), self.wire.written)
             self._touch()
 
     def _flush(self) -> None:
@@ -244,7 +197,7 @@ class StreamConnection:
         """Write the beginning of a line in a chunk announced whole, and end."""
         ending, reason = self._cut_next or ("cut", "cut")
         self._chunks(self._framer.flush())
-        payload = message.line + b"\r\n"
+        payload = message.line + LINE_END
         if self._compressor is not None:
             payload = self._compressor.add(payload)
         whole = chunk(payload)
@@ -325,19 +278,12 @@ class StreamConnection:
 
     def _settle_to(self, taken: int) -> None:
         self._taken = max(taken, self._taken)
-        out = 0
-        while self._writes and self._writes[0][1] <= taken:
-            out = self._writes.popleft()[0]
-        while self._unsettled and self._unsettled[0].ends_at <= out:
-            entry = self._unsettled.popleft()
-            self._log_entry(entry.message, "written", entry.size)
+        for message, size in self._unsettled.settle(taken):
+            self._log_entry(message, "written", size)
 
     def _give_up(self) -> None:
-        for entry in self._unsettled:
-            self._log_entry(entry.message, "cut", 0)
-        for message in self._held:
+        for message in (*self._unsettled.give_up(), *self._held):
             self._log_entry(message, "cut", 0)
-        self._unsettled.clear()
         self._held.clear()
 
     def _log_entry(self, message: Message, outcome: Literal["written", "cut", "dropped"], size: int) -> None:

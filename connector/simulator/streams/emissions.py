@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Literal, overload
 import orjson
 
 Outcome = Literal["written", "cut", "dropped", "missed"]
+Origin = Literal["live", "duplicate", "backfill", "recovery"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ class Emission:
     tags: tuple[str, ...] = ()
     bytes: int = 0
     """Bytes of the line, with its end; what was handed over if it was cut."""
-    origin: Literal["live", "duplicate", "backfill", "recovery"] = "live"
+    origin: Origin = "live"
 
     @property
     def complete(self) -> bool:
@@ -110,7 +111,7 @@ class EmissionLog(Sequence[Emission]):
         rule_ids: tuple[str, ...],
         tags: tuple[str, ...],
         size: int,
-        origin: Literal["live", "duplicate", "backfill", "recovery"] = "live",
+        origin: Origin = "live",
     ) -> None:
         """Append an entry."""
         emission = Emission(

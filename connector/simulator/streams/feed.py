@@ -20,8 +20,8 @@ from connector.simulator.clock import rfc3339_second
 from connector.simulator.posts.lexicon import WORDS
 from connector.simulator.posts.rendering import Selection
 from connector.simulator.snowflakes import first_id
+from connector.simulator.streams.endpoints import FILTERED
 from connector.simulator.streams.framing import chunk
-from connector.simulator.streams.streams import FILTERED
 
 if TYPE_CHECKING:
     from connector.simulator.clock import Clock
@@ -226,7 +226,7 @@ class Feed:
         while True:
             # Small enough is met soon: both sizes are above the mean of their selection.
             post = self._generator.post(self._clock.now())
-            line = self._streams.line(post, self._selection, rules)
+            line = self._streams.delivery.line(post, self._selection, rules)
             if len(line) <= size:
                 return _padded(line, size, self._random), post.id
 

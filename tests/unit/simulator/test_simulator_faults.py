@@ -9,7 +9,7 @@ import requests
 from simulator_clients import RULES, STREAM, Client, Socket, chunks, eventually, next_line, next_post, pass_over
 
 from connector.simulator import UnknownFault
-from connector.simulator.faults.faults import parse_schedule
+from connector.simulator.faults.schedule import parse_schedule
 
 RULE = (("#python", "py"),)
 

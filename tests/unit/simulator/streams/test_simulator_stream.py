@@ -627,13 +627,13 @@ def test_duplicates_and_disorder_can_be_asked_for(start):
 def test_realistic_lag_has_the_measured_spread(start):
     """`delivery_lag`: median 4.8 s, 99 % within 7 s; without it posts come at once."""
     sim = start(delivery_lag="realistic")
-    delays = sorted(sim.simulator.streams._delay() for _ in range(4000))
+    delays = sorted(sim.simulator.streams.disorder.delay() for _ in range(4000))
 
     assert 4.6 < delays[2000] < 5.0
     assert 6.5 < delays[3960] < 7.6
-    assert start().simulator.streams._delay() == 0
+    assert start().simulator.streams.disorder.delay() == 0
     quick = start(delivery_lag="realistic", delivery_lag_s=0.8)
-    assert 0.75 < sorted(quick.simulator.streams._delay() for _ in range(1001))[500] < 0.85
+    assert 0.75 < sorted(quick.simulator.streams.disorder.delay() for _ in range(1001))[500] < 0.85
 
 
 def test_edits_are_new_ids_in_one_history(start):
