@@ -1,36 +1,39 @@
 """
-A stand-in for the X API v2: for the demo, the tests and users without an account.
+A stand-in for the X API v2, for the demo, the tests and users without an account.
 
     async with Simulator(SimulatorSettings(rate=100)) as sim:
         ...  # sim.url, sim.settings.token, sim.rules, sim.emissions, sim.connections
 
-`SimulatorThread` runs it beside blocking clients, `python -m connector.simulator`
-in a process of its own.  Read the package in this order:
+`SimulatorThread` runs a simulator beside blocking clients, `python -m connector.simulator` in a process of its own.
+The simulator shares no code with the connector, because it is the independent check of the connector.
 
-`settings`, `plans`     every switch, and what each plan allows
-`simulator`, `thread`   the one place that wires; the simulator in a thread
-`api`, `account`        routes in the order of X's checks; what the account holds
-`http/`                 HTTP/1.1 on a bare transport, errors, tokens, rate windows
-`rules/`                what a rule says, and which posts it matches
-`posts/`                what is posted, how it is rendered, stored and searched
-`streams/`              the way of a post to a socket; what was written to whom, the truth for tests
+Read the package in this order:
+
+`settings`, `plans`     every setting, and the limits of each plan
+`simulator`, `thread`   the one place that wires, and the simulator in a thread
+`api`, `account`        the routes in the order of X's checks, and the calls about connections and usage
+`http/`                 HTTP/1.1 on a bare transport, errors, bearer tokens, rate windows
+`rules/`                what a rule says, and which posts match the rule
+`posts/`                how posts are made, rendered, stored and searched
+`streams/`              the way of a post to a socket, and the log of what was written to whom
 `faults/`               what goes wrong
-`meter`                 what reading costs
-`tokens`, `snowflakes`, `clock`   pages, ids, time
-`control`, `command`    steering from outside; the command line
+`meter`                 what the account has spent
+`tokens`                page tokens
+`snowflakes`, `clock`   ids and times
+`control`, `command`    the control endpoints, and the command line
 
 Control endpoints, on the same address as the API and without a token:
 
-`GET /control/state`            counts, live connections, money, rate, faults
+`GET /control/state`            counts, open connections, money, rate, faults
 `GET /control/emissions?since=` the log of emissions from a number on, a JSON line each
 `GET /control/connections`      the log of connections, a JSON line each
 `POST /control/rate`            {"rate": posts per second}
-`POST /control/emit`            {"count": n}: generated posts, now
-`POST /control/post`            {"text", "lang"?, "author"?, "kind"?}: this post, through the rules;
-                                or {"sample": kind}: a recorded shape with a new id
-`GET /control/faults`           the faults there are, with their arguments
-`POST /control/faults`          {"fault": name, ...}: run it now (`faults` says what each does)
-`DELETE /control/faults`        take back all that lasts
+`POST /control/emit`            {"count": n}: make and post n posts now
+`POST /control/post`            {"text", "lang"?, "author"?, "kind"?}: post this text; rules decide who gets the post;
+                                {"sample": kind}: write a recorded shape with a new id
+`GET /control/faults`           all faults, with their arguments
+`POST /control/faults`          {"fault": name, ...}: run this fault now (see `faults/faults`)
+`DELETE /control/faults`        end every fault that lasts
 """
 
 from connector.simulator.clock import ManualClock

@@ -1,4 +1,4 @@
-"""What does the account hold at X?  Connections, and what was used."""
+"""The calls of the API about the account: its connections, and its usage."""
 
 from __future__ import annotations
 
@@ -43,7 +43,11 @@ OPERATOR = "operator_disconnect"
 
 
 class Account:
-    """Connections as X sees them, a dead client's among them while it holds its slot; and the usage of the month."""
+    """
+    Answers about connections and usage.
+
+    A connection counts as active while its client holds a slot, even if the client is dead.
+    """
 
     def __init__(
         self, settings: SimulatorSettings, *, clock: Clock, slots: Slots, log: EmissionLog, meter: Meter
@@ -97,7 +101,7 @@ class Account:
         return record.closed_at is None or self._slots.is_ghost(record.id)
 
     def kill(self, uuids: list[str]) -> dict[str, Any]:
-        """End connections by id, also those of which only the slot is left."""
+        """End connections by id; a dead client's connection loses its slot."""
         results: list[dict[str, Any]] = []
         for uuid in uuids:
             if self._slots.free_ghost(uuid):
@@ -113,7 +117,7 @@ class Account:
         return _kills(results)
 
     def kill_all(self, endpoint: str | None = None) -> dict[str, Any]:
-        """End all connections of an endpoint or of all, live ones and ghosts."""
+        """End all connections, of one endpoint or of all; dead clients lose their slots."""
         ghosts = self._slots.free_ghosts(endpoint)
         answer = self.kill([connection.id for connection in self._slots.live(endpoint)])
         answer["data"]["successful_kills"] += ghosts
@@ -121,7 +125,7 @@ class Account:
 
     def usage(self, request: Request) -> dict[str, Any]:
         """
-        Answer the usage of the month: numbers are strings.
+        Answer the usage of the month; X writes the numbers as strings.
 
         Raises:
             Refused: `days` is out of range.

@@ -1,5 +1,5 @@
 """
-Which request gets which answer?  The routes of the API, in the order of X's checks.
+The routes of the API, with X's checks in X's order.
 
     gate (faults) -> token 401 -> rate 429 -> plan 403 -> parameters 400
                   -> money 402, 403, 429 -> rules 409 -> slots 429 -> 200
@@ -49,7 +49,11 @@ RECOVERY_HOURS = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A call of the API: its rate window, the group faults know it by, its handler."""
+    """
+    A call of the API.
+
+    `endpoint` names its rate window; faults name calls by `group`.
+    """
 
     endpoint: str
     group: str
@@ -140,7 +144,7 @@ class Api:
 
     def _armed(self, armed: Armed, allowance: Allowance) -> Response:
         if armed.name in ("E429b", "E429d"):
-            # A window that is used up says so.
+            # These answers come with a used-up window: none remaining.
             allowance = Allowance(allowed=False, limit=allowance.limit, remaining=0, reset=allowance.reset)
         return self._problem(armed.problem, allowance if armed.rate_headers else None)
 

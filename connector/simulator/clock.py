@@ -1,4 +1,4 @@
-"""What time is it for X?  The real time, or a time that a test moves by hand."""
+"""The time at X: the time of this machine, or a time that a test sets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Wall time; rate windows, billing days, ids and search freshness follow it."""
+    """Wall time, for rate windows, billing days, ids and the freshness of search."""
 
     def now(self) -> float:
         """Return the time in seconds since the epoch."""
@@ -25,7 +25,7 @@ class SystemClock:
 
 @dataclass(slots=True, kw_only=True)
 class ManualClock:
-    """A clock that stands still until it is moved; paging and freshness need no wait."""
+    """A clock that stands still until a test moves the time, so that a test need not wait."""
 
     time: float
 
@@ -52,7 +52,7 @@ def parse_time(text: str) -> float:
     Read `YYYY-MM-DDTHH:mm:ssZ`, with or without a fraction.
 
     Raises:
-        ValueError: the text is no such time.
+        ValueError: *text* is not a time in this form.
     """
     if not text.endswith("Z"):
         raise ValueError(f"{text!r} does not end in Z")

@@ -1,4 +1,4 @@
-"""How is it started?  The options of the command line, and the run until a signal."""
+"""The command line of the simulator: its options, and the run until a signal."""
 
 from __future__ import annotations
 
@@ -25,43 +25,43 @@ DEFAULT_RATE = 10.0
 Option: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 STARTED_WITH: Mapping[str, Any] = {"port": DEFAULT_PORT, "rate": DEFAULT_RATE}
-"""Defaults of the command line where those of tests do not fit."""
+"""Defaults of the command line that differ from those of `SimulatorSettings`, which suit tests."""
 
 HELP: Mapping[str, str] = {
     "host": "Address to listen on; the control endpoints listen there too.",
-    "port": "Port to listen on; 0 takes any free one.",
+    "port": "Port to listen on; 0 takes any free port.",
     "token": "Bearer token that is accepted.",
     "consumer_key": "Key that /oauth2/token exchanges.",
     "consumer_secret": "Secret that /oauth2/token exchanges.",
-    "plan": "What the account may do.",
+    "plan": "Plan of the account: its streams, rules and limits.",
     "seed": "The same seed gives the same posts.",
-    "rate": "Posts a second; with --match-rules those that match a rule held.",
+    "rate": "Posts a second; with --match-rules, posts a second that match a rule.",
     "hashtags": "Hashtags of generated posts, separated by commas.",
     "languages": "Languages and their shares: en=60,ja=40.",
-    "match_rules": "Make posts that satisfy the rules held.",
+    "match_rules": "Make posts that match the rules of the account.",
     "keepalive_s": "Seconds after the last byte until a keep-alive.",
     "ghost_slot_s": "Seconds for which a dead client keeps its slot.",
     "framing": "How messages become chunks.",
     "emissions_log": "File to which each emission is appended, one JSON line each.",
-    "feed": "Write prepared bytes as fast as the socket takes them.",
-    "line_bytes": "Bytes of a line of the feed, its end included.",
-    "feed_lines": "Lines of the feed to each connection; none means without end.",
+    "feed": "Write prepared posts as fast as the socket takes them.",
+    "line_bytes": "Bytes of a line of the feed, the line end included.",
+    "feed_lines": "Lines that the feed writes to each connection; without this option the feed has no end.",
     "feed_chunk_bytes": "Bytes of a chunk of the feed.",
-    "rules": "A rule held from the start, VALUE or VALUE=>TAG; may be repeated.",
+    "rules": "A rule that the account holds at the start, VALUE or VALUE=>TAG; may be repeated.",
     "faults": "JSON file with a schedule of faults.",
     "bursts": "A burst, AT:DURATION:RATE in seconds and posts a second; may be repeated.",
-    "absent": "Endpoints answered with 404, separated by commas.",
-    "rate_limits": "Other limits per 15 minutes: filtered_stream=500,rules_get=9.",
+    "absent": "Endpoints that are answered with 404, separated by commas.",
+    "rate_limits": "Requests per 15 minutes where X's limits do not fit: filtered_stream=500,rules_get=9.",
 }
 
 _SPELLED = frozenset({"hashtags", "languages", "rules", "faults", "bursts", "absent", "rate_limits"})
-"""Settings whose options are texts that `read` takes apart."""
+"""Settings that `read` parses from text."""
 
 _REPEATED = frozenset({"rules", "bursts"})
 
 
 def options() -> tuple[Option, ...]:
-    """Return an option for each setting: `--keepalive-s` is `keepalive_s`."""
+    """Return an option for each setting: `--keepalive-s` for `keepalive_s`."""
     hints = get_type_hints(SimulatorSettings)
     defaults = SimulatorSettings()
     return tuple(

@@ -1,4 +1,4 @@
-"""What may a test or a demo steer from outside?  The `/control/` endpoints."""
+"""The `/control/` endpoints, with which a test or a demo steers a simulator in another process."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ NDJSON = (("content-type", "application/x-ndjson"),)
 
 
 class BadControl(Exception):
-    """The request to a control endpoint makes no sense (400)."""
+    """The body or a parameter of a request to a control endpoint is wrong (400)."""
 
 
 class Controlled(Protocol):
-    """What can be steered and looked at: the simulator."""
+    """What the control endpoints need of the simulator."""
 
     settings: SimulatorSettings
     emissions: EmissionLog
@@ -63,7 +63,7 @@ class Controlled(Protocol):
 
 
 class Control:
-    """Answers the control endpoints; the package docstring lists them."""
+    """Answers the control endpoints; the docstring of the package lists them."""
 
     def __init__(self, simulator: Controlled) -> None:
         self._simulator = simulator

@@ -1,4 +1,4 @@
-"""What does reading cost?  The meter of the account: balance, caps, and the posts paid for today."""
+"""What the account has spent, and which of its limits of money is reached."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Shortage = Literal["E402", "E403a", "E429c"]
 
 class Meter:
     """
-    What the account has spent: posts are paid once per UTC day.
+    The meter of the account: balance, caps, reads, and the posts that were billed today.
 
-    The balance may go slightly negative: what is delivered is paid, and the
-    next request is refused.
+    X bills a post once per UTC day.  The balance may become slightly negative: a delivered post is billed in any case,
+    and only the next request is refused.
     """
 
     def __init__(self, settings: SimulatorSettings, clock: Clock) -> None:
@@ -51,7 +51,7 @@ class Meter:
             self.reads = 0
 
     def bill_posts(self, posts: Iterable[int], *, users: int = 0) -> None:
-        """Pay for posts delivered now, and for the users that came with them."""
+        """Bill posts that were delivered now, and the users that came with these posts."""
         self._turn()
         for post in posts:
             if post in self._paid:
@@ -65,7 +65,7 @@ class Meter:
             self._pay(users * self._settings.user_price_usd)
 
     def bill_request(self, endpoint: str) -> None:
-        """Pay for a request that is charged as such."""
+        """Bill a request whose price does not depend on its answer."""
         self._turn()
         self._pay(SEARCH_COUNT_PRICE_USD.get(endpoint, 0.0))
 
@@ -75,7 +75,7 @@ class Meter:
 
     @property
     def shortage(self) -> Shortage | None:
-        """Return why nothing more can be read, as the name of the problem."""
+        """Return the name of the problem that forbids reading; none while the account may read."""
         self._turn()
         if self.balance_usd <= 0:
             return "E402"
@@ -98,6 +98,6 @@ class Meter:
         return (self.next_cycle - today).days
 
     def paid_today(self) -> Collection[int]:
-        """Return the ids paid for since midnight UTC."""
+        """Return the ids that were billed since midnight UTC."""
         self._turn()
         return self._paid.keys()

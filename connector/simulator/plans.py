@@ -1,4 +1,4 @@
-"""What does an account's plan allow?  One row per profile of X's price list."""
+"""The plans of X's price list, and the limits of each plan."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PlanName = Literal["ppu", "enterprise", "pro", "basic", "free", "academic"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One profile: which streams, how many rules, how many posts."""
+    """The limits of one plan."""
 
     filtered_stream: bool
     connections: int
@@ -35,7 +35,7 @@ PLANS: dict[PlanName, Plan] = {
         reads_per_month=3_000_000,
         searches_per_window=450,
     ),
-    # The contract decides about the rates; the table gives what it names.
+    # The contract of an account decides about its rates; these are the values in X's table.
     "enterprise": Plan(
         filtered_stream=True,
         connections=2,

@@ -1,4 +1,4 @@
-"""What can be set?  Every switch of the simulator, with X's behaviour as default."""
+"""The settings of the simulator."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ LANGUAGES: Mapping[str, float] = {
     "th": 2,
     "und": 1,
 }
-"""Shares of the generated languages, in percent."""
+"""The share of each language in generated posts, in percent."""
 
 HASHTAGS = ("murmuration", "python", "kafka", "faust", "starling", "meadow")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Burst:
-    """For `duration` seconds from `at` on, the rate is `rate` posts a second."""
+    """A burst: for `duration` seconds from second `at` on, the rate is `rate` posts a second."""
 
     at: float
     duration: float
@@ -42,17 +42,17 @@ class Burst:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorSettings:
     """
-    All switches; those of X's unknown or disputed behaviour carry its name.
+    All settings; times are in seconds.
 
-    Times are seconds.  Defaults imitate X, except where a faithful value would
-    make every test wait (`ghost_slot_s`, `delivery_lag`, `sample_percent`).
+    Defaults imitate X, except where X's value would make every test wait (`ghost_slot_s`, `delivery_lag`,
+    `sample_percent`).  Where X's behaviour is not known for certain, a setting chooses it.
     """
 
     host: str = "127.0.0.1"
     port: int = 0
-    """0 takes any free port; `Simulator.url` says which."""
+    """0 takes any free port; `Simulator.url` names the port."""
 
-    # Who may come in.
+    # Access.
     token: str = "simulated-token"  # noqa: S105 - opens nothing but a simulator
     consumer_key: str = "simulated-key"
     consumer_secret: str = field(
@@ -63,38 +63,38 @@ class SimulatorSettings:
     client_id: str = "10000001"
     plan: PlanName = "ppu"
     rate_limits: Mapping[str, int] = field(default_factory=dict)
-    """Other limits per 15 min than X's, by endpoint name."""
+    """Requests per 15 minutes by endpoint, where X's limits do not fit."""
     enforce_rate_limits: bool = True
 
-    # What is posted.
+    # Posts.
     seed: int = 1
     rate: float = 0
     bursts: tuple[Burst, ...] = ()
     rules: tuple[tuple[str, str | None], ...] = ()
-    """Rules held from the start: pairs of value and tag."""
+    """The rules of the account at the start: pairs of value and tag."""
     hashtags: tuple[str, ...] = HASHTAGS
     hashtag_share: float = 0.4
     languages: Mapping[str, float] = field(default_factory=lambda: dict(LANGUAGES))
     users: int = 300
     match_rules: bool = True
-    """Posts are made to satisfy the rules held; `rate` counts matching posts."""
+    """Make posts that match the rules of the account; `rate` then counts matching posts."""
     match_share: float = 0.8
     duplicate_every: int = 0
     out_of_order_s: float = 0
     delivery_lag: Literal["none", "realistic"] = "none"
     delivery_lag_s: float = 4.8
-    """Median of the realistic lag; its spread grows with it: 99 % within one and a half times of it."""
+    """The median of the realistic lag; 99 % of the posts arrive within one and a half times the median."""
     delivery_cap: bool = False
-    """Drop what exceeds the plan's posts per second."""
+    """Drop posts beyond the posts per second of the plan."""
     sample_percent: float = 100
-    """Share of all posts on the sample stream; 1 imitates X."""
+    """The share of all posts on the sample stream; 1 imitates X."""
     sample10_percent: float = 100
-    """Share of all posts on the sample10 stream; 10 imitates X."""
+    """The share of all posts on the sample10 stream; 10 imitates X."""
     store_posts: int = 50_000
-    """Posts that search, counts and backfill can see."""
+    """How many posts search, counts, backfill and recovery can find."""
     store_days: float = 7
 
-    # How it is written.
+    # Streams.
     keepalive_s: float = 20
     keepalive_jitter_s: float = 0
     framing: Framing = "message"
@@ -107,9 +107,9 @@ class SimulatorSettings:
     buffer_bytes: int = 64 * 1024 * 1024
     slow_reader_s: float = 60
     socket_send_bytes: int | None = None
-    """Size of the kernel's send buffer; small values make slow readers visible."""
+    """The size of the kernel's send buffer; with a small buffer a slow reader is noticed earlier."""
 
-    # How X answers.
+    # Answers.
     second_connection: Literal["reject", "kick_old"] = "reject"
     ghost_slot_s: float = 0
     count_refused: bool = True
@@ -121,22 +121,22 @@ class SimulatorSettings:
     search_retweets: bool = False
     search_freshness_s: float = 30
     absent: frozenset[str] = frozenset()
-    """Endpoints this account lacks (404): connections, rules_counts, usage, ..."""
+    """Endpoints that are answered with 404: connections, rules_counts, usage, ..."""
 
     # Money.
     credit_usd: float = 1_000_000
     spend_cap_usd: float | None = None
     usage_cap: int | None = None
-    """Reads a month; none means the plan's."""
+    """Reads per month; none means the cap of the plan."""
     post_price_usd: float = 0.005
     user_price_usd: float = 0.010
     credits_end: Ending = "disconnect"
     cap_end: Ending = "disconnect"
 
-    # Faults by schedule: {"at": s} or {"after_posts": n}, "fault", arguments.
+    # Faults and the log.  A step of the schedule: {"fault": name, "at": seconds or "after_posts": count, ...}.
     faults: tuple[Mapping[str, Any], ...] = ()
     emissions_log: str | None = None
-    """Append each emission to this file, one JSON line each."""
+    """The file to which each emission is appended as a JSON line."""
     emissions_kept: int = 1_000_000
 
     # Prepared bytes for benchmarks.
@@ -144,7 +144,7 @@ class SimulatorSettings:
     line_bytes: int = 2600
     feed_chunk_bytes: int = 64 * 1024
     feed_lines: int | None = None
-    """Lines to each connection; none means without end."""
+    """How many lines the feed writes to each connection; none means lines without end."""
     feed_end: Literal["idle", "close"] = "idle"
 
     @property

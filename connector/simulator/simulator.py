@@ -43,14 +43,14 @@ if TYPE_CHECKING:
 
 STOP_TIMEOUT_S = 2.0
 TRIES = 8
-"""Posts made for one that must match; the others are posted too, and match nothing."""
+"""How often another post is made when a post matches no rule."""
 
 
 class Simulator:
     """
     A stand-in for the X API v2 on a port of this machine.
 
-    Methods belong to the event loop that entered it.
+    Call its methods only in the event loop that started the simulator.
     """
 
     def __init__(self, settings: SimulatorSettings | None = None, *, clock: Clock | None = None) -> None:
@@ -131,7 +131,7 @@ class Simulator:
         self.faults.start()
 
     async def stop(self) -> None:
-        """End all connections and leave nothing running; may be called again."""
+        """End all connections and all timers; may be called again."""
         self._pacer.stop()
         self.faults.stop()
         if self._reopening is not None:
@@ -147,7 +147,7 @@ class Simulator:
         try:
             await asyncio.wait_for(self._wires.idle.wait(), STOP_TIMEOUT_S)
         except TimeoutError:
-            # A client that does not read: what it was sent stays behind.
+            # A client does not read: its last bytes are lost.
             for wire in list(self._wires.open):
                 wire.abort()
             await self._wires.idle.wait()
@@ -164,7 +164,7 @@ class Simulator:
 
     @property
     def connections(self) -> list[ConnectionRecord]:
-        """All stream connections there were, oldest first."""
+        """All stream connections since the start, the oldest first."""
         return self.emissions.connections
 
     def _handle(self, request: Request) -> Response | Takeover | Silence:
@@ -176,7 +176,7 @@ class Simulator:
 
     @property
     def rate(self) -> float:
-        """Posts a second; with `match_rules`, those that match a rule held."""
+        """Posts a second; with `match_rules`, posts a second that match a rule."""
         return self._pacer.rate
 
     @rate.setter
@@ -188,9 +188,9 @@ class Simulator:
 
     def emit_one(self) -> Post:
         """
-        Post one; with `match_rules` and rules held, one that matches if that is easy.
+        Post a new post; with `match_rules`, a post that matches a rule if the simulator can make such a post.
 
-        Posts on the way to it that match nothing are posted as well.
+        Posts that were made in search of a matching post, and match nothing, are posted as well.
         """
         following = self.settings.match_rules and len(self.rules) > 0
         post, rules = self._next()
@@ -211,7 +211,7 @@ class Simulator:
         return post, self.streams.matching(post)
 
     def make_post(self) -> Post:
-        """Return a post that matches a rule held if that is easy; it is not posted."""
+        """Return a new post without posting it; the post matches a rule if the simulator can make such a post."""
         for _ in range(TRIES):
             post, rules = self._next()
             if rules:
@@ -219,7 +219,7 @@ class Simulator:
         return post
 
     async def emit(self, count: int = 1) -> list[str]:
-        """Post `count` posts now; return the ids of those that matter to `rate`."""
+        """Call `emit_one` *count* times; return the ids of the posts that it returned."""
         ids = []
         for number in range(count):
             ids.append(str(self.emit_one().id))
@@ -228,7 +228,7 @@ class Simulator:
         return ids
 
     def emit_post(self, text: str, *, lang: str = "en", author: str | None = None, kind: str | None = None) -> str:
-        """Post a given text; return its id.  Entities in it are recognised, rules decide who gets it."""
+        """Post a text and return the id of the post; rules decide who gets the post."""
         recipe = Recipe(text=text, lang=lang, author=author, kind=kind)
         post = self.generator.post(self.clock.now(), recipe)
         self.streams.emit(post)
@@ -236,10 +236,10 @@ class Simulator:
 
     def emit_sample(self, kind: str) -> str:
         """
-        Write a recorded shape to all filtered streams, with a new id; return the id.
+        Write a recorded shape with a new id to all filtered streams; return the id.
 
         Raises:
-            UnknownSample: there is no such kind.
+            UnknownSample: there is no sample of that kind.
         """
         now = self.clock.now()
         post_id = self.generator.new_id(now)
@@ -255,7 +255,7 @@ class Simulator:
         Run a fault now.
 
         Raises:
-            UnknownFault: there is none of that name.
+            UnknownFault: there is no fault of that name, or the fault does not take one of the arguments.
         """
         self.faults.run({"fault": name, **arguments})
         await asyncio.sleep(0)
@@ -264,7 +264,7 @@ class Simulator:
         self.faults.clear()
 
     def refuse(self, seconds: float) -> None:
-        """Refuse TCP connections for a while, and reset those that are open."""
+        """Refuse TCP connections for a while, and reset all open connections."""
         if self._server is None:
             return
         self._server.close()

@@ -1,5 +1,5 @@
 """
-The simulator in a thread of its own, with an event loop of its own, for blocking clients.
+A simulator in a thread with an event loop of its own, for blocking clients and synchronous tests.
 
     with SimulatorThread(SimulatorSettings(rate=100)) as sim:
         ...  # sim.url, sim.settings.token
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 class SimulatorThread:
     """
-    A simulator in a thread of its own, for blocking clients.
+    A simulator that runs while its `with` block runs.
 
     All methods may be called from any thread.
     """

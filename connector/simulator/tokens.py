@@ -1,4 +1,4 @@
-"""Where does the next page begin?  Opaque tokens that never expire."""
+"""Page tokens: opaque texts that say where the next page begins, and that never expire."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def _seal(scope: str, digits: str, length: int) -> str:
 
 def encode_page(last_id: int, scope: str, *, length: int) -> str:
     """
-    Return a token of `length` characters for the page after `last_id`.
+    Return a token of *length* characters for the page after *last_id*.
 
-    It holds the id and a seal over `scope`, the request it belongs to.
+    The token holds the id, and a hash of the id and of *scope*, the request that the token belongs to.
     """
     digits = ""
     rest = last_id
@@ -30,7 +30,7 @@ def encode_page(last_id: int, scope: str, *, length: int) -> str:
 
 
 def decode_page(token: str, scope: str, *, length: int) -> int | None:
-    """Return the id in a token, or none if it was not made for this request."""
+    """Return the id in a token; none if the token was not made for this request."""
     prefix = max(length - _ID_DIGITS - 16, 0)
     digits = token[prefix : prefix + _ID_DIGITS]
     if len(token) != length or not set(digits) <= set(_DIGITS):

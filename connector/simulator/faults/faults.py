@@ -1,12 +1,12 @@
 """
-What goes wrong?  Every fault by name, by schedule or on demand.
+Every fault by name.
 
-On live connections: clean_close, no_last_chunk, rst, broken_chunk, stall,
-slow_reader, disconnect, bad_line, partial_errors, hostile, withheld.
-At the door, for `count` requests or `seconds`, `on` a group of endpoints: the
-problems by name (E401, E402, E429b, ...), refuse_tcp, unreachable, absent.
-In the account: invalidate_token, rule_refusal, ghost, credit, spend_cap,
-usage_cap, rolling_restart.  On the way of posts: duplicates, out_of_order.
+To open connections: clean_close, no_last_chunk, rst, broken_chunk, stall, slow_reader, disconnect, bad_line,
+partial_errors, hostile, withheld, rolling_restart.
+To requests: refuse_tcp, unreachable, absent, and each problem by its name (E401, E402, E429b, ...), for `count`
+requests or `seconds`, `on` a group of endpoints.
+To the account: invalidate_token, rule_refusal, ghost, credit, spend_cap, usage_cap.
+To posts on their way: duplicates, out_of_order.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 
 
 class Listener(Protocol):
-    """The listening socket, and the posts that faults need."""
+    """What faults need of the simulator: the listening socket, and posts."""
 
     def refuse(self, seconds: float) -> None:
         """Refuse TCP connections for a while."""
         ...
 
     def make_post(self) -> Post:
-        """Return a post that matches a rule held, if that is easy."""
+        """Return a post that matches a rule, if a recipe for that rule is known."""
         ...
 
 
@@ -53,7 +53,7 @@ class _Fault:
 
 
 class Faults:
-    """Runs faults by name; keeps the schedule."""
+    """Runs faults, by name or by schedule."""
 
     def __init__(
         self,
@@ -133,13 +133,13 @@ class Faults:
         Run a fault now: `{"fault": name, ...}`.
 
         Raises:
-            UnknownFault: there is none of that name, or it does not take an argument.
+            UnknownFault: there is no fault of that name, or the fault does not take one of the arguments.
         """
         self._check(arguments)
         self._run(arguments)
 
     def clear(self) -> None:
-        """Take back all that lasts: armed answers, absent endpoints, ghosts, tokens."""
+        """End every fault that lasts: armed answers, absent endpoints, ghosts, invalid tokens, disorder."""
         self._schedule.clear()
         self._pending_cut = None
         self._gate.clear()
@@ -172,7 +172,7 @@ class Faults:
             connection.cut_next(*self._pending_cut)
             self._pending_cut = None
 
-    # Live connections.
+    # Open connections.
 
     def _chosen(self, arguments: Arguments) -> list[StreamConnection]:
         wanted = arguments.get("connection")
@@ -198,7 +198,7 @@ class Faults:
         for connection in chosen:
             connection.cut_next(ending, reason)
         if not chosen:
-            self._pending_cut = ending, reason  # for whoever connects next
+            self._pending_cut = ending, reason  # for the next client that connects
 
     def _disconnect(self, arguments: Arguments) -> None:
         line = disconnect_line(arguments.get("spelling", "upstream"), {"host": self._host})
@@ -232,7 +232,7 @@ class Faults:
         for number in range(int(arguments.get("count", len(names)))):
             self._streams.disorder.hostile.append(names[number % len(names)])
 
-    # At the door.
+    # Requests.
 
     def _arm(self, name: str, arguments: Arguments) -> None:
         seconds = arguments.get("seconds")
@@ -263,7 +263,7 @@ class Faults:
         self._streams.slots.add_ghost(arguments.get("endpoint", FILTERED), float(arguments.get("seconds", 60)))
 
     def _rolling_restart(self, arguments: Arguments) -> None:
-        """Close each connection in turn, and answer 503 meanwhile."""
+        """Close one connection after the other, and answer requests for streams with 503 meanwhile."""
         pause = float(arguments.get("pause", 0.05))
         line = disconnect_line("operational", {"host": self._host})
 

@@ -1,4 +1,4 @@
-"""Who is turned away at the door?  Answers armed by faults, before anything else."""
+"""Answers of faults, which requests get before the API looks at them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 @dataclass(slots=True, kw_only=True)
 class Armed:
     """
-    An answer that waits for requests: for the next `count`, or for some seconds.
+    An answer for the next `count` requests, or for all requests until `until`.
 
     `on` is a group of endpoints (`streams`, `rules`, `search`, `counts`, `usage`,
     `connections`, `token`) or `all`.
@@ -34,7 +34,7 @@ class Armed:
 
 @dataclass(slots=True, kw_only=True)
 class Gate:
-    """All that is armed, and the endpoints that do not exist for this account."""
+    """The armed answers, and the endpoints that this account lacks."""
 
     absent: set[str] = field(default_factory=set)
     armed: list[Armed] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Gate:
         self.armed.append(armed)
 
     def take(self, group: str) -> Armed | None:
-        """Return the answer armed for a request, and count it."""
+        """Return the armed answer for a request of *group*, if there is one, and count the request."""
         self.armed = [armed for armed in self.armed if not armed.spent]
         for armed in self.armed:
             if armed.on in ("all", group):

@@ -1,4 +1,4 @@
-"""What do faults write?  Bad lines, and posts that X hydrates in part or withholds."""
+"""What faults write: bad lines, posts with partial errors, withheld posts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ BAD_LINES: Mapping[str, bytes] = {
     "not_object": b"[1,2,3]",
     "not_utf8": b'{"data":{"id":"1","text":"\xff\xfe"}}',
 }
-"""Lines that are no posts, by variant."""
+"""Lines that are not posts, by variant."""
 
 COMPLIANCE = {"copyright": False, "country_codes": ["FR", "DE"], "scope": "tweet"}
 
 
 def partial(post: Post) -> Post:
-    """Return the post as a reply to one that cannot be found."""
+    """Return the post as a reply to a post that cannot be found."""
     missing = str(post.id - (1 << 40))
     error = {
         "value": missing,
@@ -39,5 +39,5 @@ def partial(post: Post) -> Post:
 
 
 def withheld(post: Post) -> Post:
-    """Return the post as withheld in some countries."""
+    """Return the post, withheld in some countries."""
     return replace(post, data={**post.data, "withheld": COMPLIANCE})

@@ -1,4 +1,4 @@
-"""When does a fault run?  At a time after the start, or after a number of posts."""
+"""When each fault of a schedule runs: at a time after the start, or after a number of posts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TIMES = frozenset({"at", "after_posts"})
 
 
 class UnknownFault(Exception):
-    """There is no fault of that name, or it does not take that argument."""
+    """There is no fault of that name, or the fault does not take that argument."""
 
 
 def parse_schedule(raw: bytes) -> tuple[Arguments, ...]:
@@ -25,7 +25,7 @@ def parse_schedule(raw: bytes) -> tuple[Arguments, ...]:
     Read a schedule: a JSON list of objects with `fault`, and `at` or `after_posts`.
 
     Raises:
-        UnknownFault: *raw* is no such list.
+        UnknownFault: *raw* is not a list of that form.
     """
     try:
         steps = orjson.loads(raw)
@@ -37,7 +37,7 @@ def parse_schedule(raw: bytes) -> tuple[Arguments, ...]:
 
 
 class Schedule:
-    """Runs each step of a schedule when it is due; *run* gets its arguments."""
+    """Calls *run* with the arguments of each step when the step is due."""
 
     def __init__(self, steps: tuple[Arguments, ...], run: Callable[[Arguments], None]) -> None:
         self._steps = steps
@@ -66,12 +66,12 @@ class Schedule:
         self._after.clear()
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
-        """Call a function after some seconds, unless the schedule is stopped."""
+        """Call *act* after some seconds, unless the schedule is stopped before."""
         self._timers.add(asyncio.get_running_loop().call_later(seconds, act))
 
     def delivered(self, count: int) -> None:
         """Run the steps that wait for no more than *count* posts."""
         while self._after and self._after[0][0] <= count:
             _, step = self._after.pop(0)
-            # The write of a post is still running: the fault runs after it.
+            # This runs inside the write of a post, and a fault may close the connection: the fault runs afterwards.
             asyncio.get_running_loop().call_soon(self._run, step)

@@ -1,4 +1,4 @@
-"""What does an answer of X look like around its body?  The header sets."""
+"""Whole answers with the headers that X sends."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def rate_headers(allowance: Allowance | None) -> Headers:
 
 
 class Answers:
-    """Makes responses and stream heads; ids in headers are made up by the seed."""
+    """Makes responses and heads of streams; the seed decides the ids in headers."""
 
     def __init__(self, settings: SimulatorSettings) -> None:
         self._settings = settings
         self._random = random.Random(settings.seed)
 
     def names(self, reset_date: str = "") -> Mapping[str, str]:
-        """Return what stands in the places kept open in problem bodies."""
+        """Return the values of the placeholders in the bodies of problems."""
         return {
             "host": self._settings.problem_host,
             "account": self._settings.account_id,
@@ -51,12 +51,12 @@ class Answers:
     def json(
         self, body: Mapping[str, Any] | bytes, *, status: int = 200, allowance: Allowance | None = None
     ) -> Response:
-        """Return a good answer; places for the host in it are filled."""
+        """Return a successful answer; `{host}` in the body is replaced."""
         raw = body if isinstance(body, bytes) else orjson.dumps(fill(body, {"host": self._settings.problem_host}))
         return Response(status=status, body=raw, headers=self._rest(JSON) + rate_headers(allowance))
 
     def problem(self, problem: Problem, *, allowance: Allowance | None = None, reset_date: str = "") -> Response:
-        """Return an error with the header set that X sends with it."""
+        """Return an error, with the headers that X sends with this error."""
         body = encode(problem, self.names(reset_date))
         content_type = self._settings.error_content_type
         if problem.headers == "none":
@@ -74,7 +74,7 @@ class Answers:
         return Response(status=problem.status, body=body, headers=self._rest(content_type) + rate)
 
     def stream_head(self, allowance: Allowance | None, *, gzip: bool, date: str) -> Headers:
-        """Return the headers of an open stream: chunked, and no length."""
+        """Return the headers of a stream: chunked, without a length."""
         return (
             ("cache-control", "no-cache, no-store, max-age=0"),
             ("date", date),

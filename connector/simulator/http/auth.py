@@ -1,4 +1,4 @@
-"""Who is asking?  Bearer tokens, and the exchange of key and secret for one."""
+"""Bearer tokens: which are valid, and how a client exchanges key and secret for a token."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ BAD_CREDENTIALS: Mapping[str, Any] = {
 
 
 class BadCredentials(Exception):
-    """Key and secret, or the form, are not what was configured (403)."""
+    """Key and secret are not those of the settings, or the form is wrong (403)."""
 
 
 class Tokens:
     """
-    The tokens that open the API.
+    The valid tokens.
 
-    A token is compared as it stands, percent escapes included: a client that
-    decodes it gets 401, as from X.
+    A token is compared with its percent escapes: a client that decodes its token gets 401, as from X.
     """
 
     def __init__(self, settings: SimulatorSettings) -> None:
@@ -51,7 +50,7 @@ class Tokens:
         Answer `/oauth2/token`: the same token until it is invalidated.
 
         Raises:
-            BadCredentials: they are wrong.
+            BadCredentials: key, secret or form are wrong.
         """
         self._check(request)
         if ("grant_type", "client_credentials") not in self._form(request):
@@ -63,11 +62,11 @@ class Tokens:
         Answer `/oauth2/invalidate_token`.
 
         Raises:
-            BadCredentials: they, or the token, are wrong.
+            BadCredentials: key, secret, form or token are wrong.
         """
         self._check(request)
         token = dict(self._form(request)).get("access_token", "")
-        # The form may carry the token once more escaped than it was given.
+        # Clients may escape the token once more for the form.
         for known in (token, unquote(token)):
             if known in self._valid:
                 self._forget(known)
@@ -75,7 +74,7 @@ class Tokens:
         raise BadCredentials
 
     def invalidate(self) -> None:
-        """Make all tokens invalid; only a new exchange gives one that works."""
+        """Make all tokens invalid; a client then needs a new token."""
         self._valid.clear()
         self._issued = None
 
@@ -99,7 +98,7 @@ class Tokens:
         scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
         try:
             pair = base64.b64decode(encoded, validate=True).decode()
-        except ValueError:  # no base64, no ASCII, no UTF-8
+        except ValueError:  # not base64, not ASCII or not UTF-8
             raise BadCredentials from None
         key, _, secret = pair.partition(":")
         expected = self._settings.consumer_key, self._settings.consumer_secret

@@ -1,4 +1,4 @@
-"""How many requests may a client make?  Rate windows of 15 minutes."""
+"""Rate windows: how many requests of each kind a client may make in 15 minutes."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ LIMITS: Mapping[str, int] = {
     "connections_delete": 450,
     "connections_delete_all": 25,
 }
-"""Requests per app and 15 minutes, by endpoint."""
+"""Requests per app and window, by endpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """What a request finds of its window; the values of the three headers."""
+    """Whether a request is allowed, and the values of the three headers about its window."""
 
     allowed: bool
     limit: int
@@ -54,7 +54,7 @@ class _Window:
 
 
 class RateWindows:
-    """Fixed windows of 15 minutes; each begins with the first request in it."""
+    """Fixed windows; a window begins with its first request."""
 
     def __init__(self, settings: SimulatorSettings, clock: Clock) -> None:
         self._clock = clock
@@ -67,7 +67,7 @@ class RateWindows:
         self._windows: dict[str, _Window] = {}
 
     def take(self, endpoint: str) -> Allowance:
-        """Count a request; a refused one takes nothing."""
+        """Count a request, if the window has room for it."""
         now = self._clock.now()
         window = self._windows.get(endpoint)
         if window is None or now >= window.ends_at:
@@ -84,7 +84,7 @@ class RateWindows:
         )
 
     def give_back(self, endpoint: str) -> None:
-        """Undo the count of a request that was refused for another reason."""
+        """Take back the count of a request that was refused for another reason."""
         window = self._windows[endpoint]
         window.used = max(window.used - 1, 0)
 

@@ -1,4 +1,4 @@
-"""Which errors does X answer with?  A table: name to status, body and header set."""
+"""The errors of the API: a table from the name of a problem to its status, body and headers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HeaderSet = Literal["rest", "401", "none"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One error of the HTTP side; the host of its type is put in when answered."""
+    """One error; its body has placeholders, such as `{host}`, that `fill` replaces."""
 
     status: int
     body: Mapping[str, Any] | None
@@ -214,7 +214,7 @@ PROBLEMS: Mapping[str, Problem] = {
 
 
 def fill(value: Any, names: Mapping[str, str]) -> Any:
-    """Return a body with host, account and dates in the places kept for them."""
+    """Return a body with its placeholders replaced."""
     if isinstance(value, str):
         for name, text in names.items():
             value = value.replace(f"{{{name}}}", text)
@@ -227,16 +227,16 @@ def fill(value: Any, names: Mapping[str, str]) -> Any:
 
 
 def encode(problem: Problem, names: Mapping[str, str]) -> bytes:
-    """Return the body as it stands on the wire; empty where X sends none."""
+    """Return the bytes of the body; none where X sends no body."""
     return b"" if problem.body is None else orjson.dumps(fill(problem.body, names))
 
 
 def disconnect_line(spelling: str, names: Mapping[str, str]) -> bytes:
     """
-    Return the in-stream error that precedes a close.
+    Return the error that X writes into a stream before a close.
 
-    `upstream` and `operational` are the two spellings seen on the wire; any
-    other value is taken as the `disconnect_type` of the second.
+    X is known to write `upstream` and `operational`.  Any other *spelling* becomes the `disconnect_type` of an
+    error like `operational`.
     """
     if spelling == "upstream":
         error = {

@@ -1,13 +1,12 @@
 """
-How do bytes come in and go out?  HTTP/1.1 on a bare asyncio transport.
+HTTP/1.1 on a bare asyncio transport.
 
-aiohttp.web is not used: it owns chunk framing, header spelling and the close of
-a connection, and those are what this simulator must control.  Heads are byte
-exact, a chunk may end anywhere, a socket may be reset in the middle of a line,
-and what the kernel took can be told from what it did not.
+aiohttp.web is not used, because the simulator must control what aiohttp.web decides: the frames of chunks, the spelling
+of headers, and how a connection is closed.  Here heads are exact to the byte, a chunk may end anywhere, a socket may be
+reset in the middle of a line, and the bytes that the kernel has taken are known.
 
-A handler is a plain function: everything it needs is in memory.  It answers
-with a `Response`, takes the connection over for a stream, or stays silent.
+A handler is a plain function that never waits.  A handler answers with a `Response`, takes the connection over for a
+stream (`Takeover`), or does not answer (`Silence`).
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request; header names are in lower case, the query keeps its order."""
+    """One request; header names are in lower case, and query parameters are in the order of the request."""
 
     method: str
     path: str
@@ -58,7 +57,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """A whole answer; `date`, `content-length` and gzip are added on the wire."""
+    """A whole answer; `render` adds `date`, `content-length` and gzip."""
 
     status: int
     body: bytes = b""
@@ -66,35 +65,35 @@ class Response:
 
 
 class Takeover(Protocol):
-    """An answer that keeps the connection: a stream."""
+    """An answer that takes the connection over: a stream."""
 
     def begin(self, wire: Wire) -> None:
-        """Write the head; from now on the connection is yours."""
+        """Write the head; from now on only the takeover writes to the connection."""
         ...
 
     def paused(self) -> None:
-        """Not all that was written has reached the kernel."""
+        """The kernel has not taken everything that was written."""
         ...
 
     def resumed(self) -> None:
-        """All that was written has reached the kernel."""
+        """The kernel has taken everything that was written."""
         ...
 
     def lost(self, error: Exception | None) -> None:
-        """The connection is gone; called once."""
+        """The connection is closed; called once."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
-    """No answer at all: the client waits until it or the simulator gives up."""
+    """No answer: the client waits until the client or the simulator closes the connection."""
 
 
 Handler = Callable[[Request], Response | Takeover | Silence]
 
 
 class BadRequest(Exception):
-    """What came in is not HTTP that we read; the status says why."""
+    """The request is not HTTP that this module reads; the status says why."""
 
     def __init__(self, status: HTTPStatus) -> None:
         super().__init__(status.phrase)
@@ -176,7 +175,7 @@ def render(response: Response, *, compress: bool, close: bool) -> bytes:
 
 @dataclass(slots=True, kw_only=True)
 class Wires:
-    """All open connections, and what happens to new ones."""
+    """All open connections, and the settings of new connections."""
 
     handler: Handler
     send_bytes: int | None = None
@@ -217,14 +216,14 @@ class Wire(asyncio.Protocol):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._wires.send_bytes is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._wires.send_bytes)
-        # With limits of zero asyncio tells as soon as the kernel is behind.
+        # With a limit of zero asyncio calls `pause_writing` as soon as the kernel does not take everything.
         self.transport.set_write_buffer_limits(high=0)
         self._wires.open.add(self)
         self._wires.idle.clear()
 
     def data_received(self, data: bytes) -> None:
         if self._takeover is not None or self._silent:
-            return  # nothing a client says can change a stream that runs
+            return  # a client cannot change an open stream
         self._received += data
         try:
             self._read_requests()
@@ -256,7 +255,7 @@ class Wire(asyncio.Protocol):
 
     @property
     def taken(self) -> int:
-        """Bytes the kernel has taken of all that was written."""
+        """How many of the written bytes the kernel has taken."""
         return self.written - self.transport.get_write_buffer_size()
 
     def send(self, data: bytes) -> None:
@@ -264,15 +263,15 @@ class Wire(asyncio.Protocol):
         self.transport.write(data)
 
     def close(self) -> None:
-        """Close when everything written is out."""
+        """Close when the kernel has taken everything that was written."""
         self.transport.close()
 
     def abort(self) -> None:
-        """Close at once; what the kernel has not taken is thrown away."""
+        """Close at once; bytes that the kernel has not taken are lost."""
         self.transport.abort()
 
     def reset(self) -> None:
-        """Close at once with an RST instead of a FIN."""
+        """Close at once with an RST; bytes that the client has not received may be lost."""
         if not self.transport.is_closing():
             linger = struct.pack("ii", 1, 0)
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

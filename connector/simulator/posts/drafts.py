@@ -1,4 +1,4 @@
-"""How does a text grow?  Word by word, with the offsets of its entities."""
+"""Texts of posts, written piece by piece with the offsets of their entities."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _LIGHT = ((0, 4351), (8192, 8205), (8208, 8223), (8242, 8247))
 
 
 def weight(character: str) -> int:
-    """Return what a character counts for in the 280 of a post."""
+    """Return how much of the 280 of a post a character uses."""
     code = ord(character)
     return 1 if any(low <= code <= high for low, high in _LIGHT) else 2
 
 
 @dataclass(slots=True, kw_only=True)
 class Draft:
-    """A text under way; offsets are code points of the text as delivered."""
+    """An unfinished text; offsets count code points of the escaped text, as on the wire."""
 
     parts: list[str] = field(default_factory=list)
     length: int = 0
@@ -44,7 +44,7 @@ class Draft:
         return "".join(self.parts)
 
     def add(self, raw: str, *, glue: bool = False) -> tuple[int, int]:
-        """Append a text, escaped; return its offsets."""
+        """Escape *raw* and append it; return its offsets."""
         escaped = html.escape(raw, quote=False)
         if self.parts and not glue:
             self.parts.append(" ")
@@ -55,13 +55,13 @@ class Draft:
         return start, self.length
 
     def entity(self, kind: str, shown: str, **values: Any) -> None:
-        """Append a text that is an entity."""
+        """Append a text, and record it as an entity of this kind."""
         start, end = self.add(shown)
         self.entities.setdefault(kind, []).append({"start": start, "end": end, **values})
 
 
 class Drafter:
-    """Writes the texts of posts, by chance and by recipe."""
+    """Writes texts by a recipe; what the recipe leaves open is chosen at random."""
 
     def __init__(self, settings: SimulatorSettings, rng: random.Random, *, people: People, links: Links) -> None:
         self._settings = settings
@@ -71,7 +71,7 @@ class Drafter:
         self._languages = list(settings.languages), list(settings.languages.values())
 
     def draft(self, recipe: Recipe, draft: Draft | None = None, *, sentences: int = 0) -> tuple[Draft, str]:
-        """Return a text with what the recipe asks for, added to *draft* if there is one, and its language."""
+        """Write the text of a recipe, after the text of *draft* if given; return the draft and its language."""
         rng = self._random
         draft = draft or Draft()
         lang = recipe.lang or rng.choices(*self._languages)[0]
@@ -112,7 +112,7 @@ class Drafter:
             yield rng.choice(EMOJI)
 
     def _read(self, draft: Draft, text: str) -> None:
-        """Take a text as it is; what looks like an entity becomes one."""
+        """Append a given text; links, hashtags, cashtags and mentions in the text become entities."""
         at = 0
         for match in _ENTITY.finditer(text):
             if match.start() > at:
@@ -134,7 +134,7 @@ class Drafter:
         draft.entity("mentions", f"@{user['username']}", username=user["username"], id=user["id"])
 
     def add_link(self, draft: Draft, target: str, *, card: bool = True) -> None:
-        """Append a short link to *target*, with what X shows of the page where *card* is set."""
+        """Append a short link to *target*; with *card* also the title, description and images of the page."""
         short = self._links.short()
         values = self._links.target(short, target)
         if card:

@@ -1,8 +1,7 @@
 """
-What do people post?  Synthetic posts of every kind, decided by a seed.
+Synthetic posts of every kind, decided by a seed.
 
-A `Draft` grows a text and keeps the offsets of its entities; `Generator` turns
-drafts into posts with everything X would hang on them.
+`Generator` makes each kind of a draft (`drafts`), of media, polls and places (`parts`), and of the fields of X.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ KINDS: dict[str, float] = {
     "note": 1.5,
     "edit": 1,
 }
-"""Kinds of posts and their shares."""
+"""The kinds of posts, with their weights."""
 
 RETWEET_CODE_POINTS = 140
 REMEMBERED_POSTS = 64
@@ -49,17 +48,16 @@ REMEMBERED_POSTS = 64
 
 class Generator:
     """
-    Posts without end; the same seed and the same calls give the same posts.
+    Makes posts; the same seed and the same calls give the same posts.
 
-    Ids are snowflakes of the time given, so the text is a matter of the seed
-    and the id a matter of the clock.
+    The seed decides the text of a post.  The id is a snowflake of the time that the caller gives.
     """
 
     def __init__(self, settings: SimulatorSettings) -> None:
         self._settings = settings
         self._random = random.Random(settings.seed)
         self._ids = Snowflakes()
-        # What posts refer to lies in the past, where posts may have been.
+        # Referenced posts are older than the post; ids of their own place do not collide with those of emitted posts.
         self._past_ids = Snowflakes(place=11 << 5 | 6)
         self._kinds = list(KINDS), list(KINDS.values())
         self._recent: deque[Post] = deque(maxlen=REMEMBERED_POSTS)
@@ -70,11 +68,11 @@ class Generator:
         self.users = self._people.users
 
     def new_id(self, at: float) -> int:
-        """Return an id for a post that was made elsewhere."""
+        """Return an id for a post that another module makes."""
         return self._ids.take(int(at * 1000))
 
     def post(self, at: float, recipe: Recipe | None = None) -> Post:
-        """Return a new post created at a time, with what a recipe asks for."""
+        """Return a new post, created at *at*, by a recipe."""
         recipe = recipe or Recipe()
         kind = recipe.kind or self._random.choices(*self._kinds)[0]
         if kind == "edit" and not self._recent:
@@ -196,7 +194,7 @@ class Generator:
         text = prefix + original["text"]
         if len(text) > RETWEET_CODE_POINTS:
             text = text[: RETWEET_CODE_POINTS - 1] + "…"
-        # Entities move with the text; those in the cut part go.
+        # Entities move with the text; entities in the part that is cut off are left out.
         for kind, entities in original.get("entities", {}).items():
             for entity in entities:
                 moved = {
@@ -252,7 +250,7 @@ class Generator:
     # Parts of posts.
 
     def _original(self, at: float, *, author: str | None = None, recipe: Recipe | None = None) -> Object:
-        """Return a post that another one refers to; it was never emitted itself."""
+        """Return a post for another post to refer to; the returned post is never emitted itself."""
         recipe = recipe or Recipe()
         recipe.author = author
         draft, lang = self._drafter.draft(recipe)
@@ -327,6 +325,6 @@ _CASED = {"zh-cn": "zh-CN", "zh-tw": "zh-TW", "hi-latn": "hi-Latn"}
 
 
 def _spelled(lang: str) -> str:
-    """Return a language code as X writes it; unknown ones are `und`."""
+    """Return a language code as X writes it; an unknown language is `und`."""
     folded = lang.lower()
     return _CASED.get(folded, folded) if folded in LANGUAGE_CODES else "und"

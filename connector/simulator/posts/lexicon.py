@@ -1,4 +1,4 @@
-"""Which words do synthetic posts use?  Everyday nouns, a few per language."""
+"""The words of synthetic posts: everyday nouns, a few per language."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WORDS: dict[str, tuple[str, ...]] = {
 }
 
 UNSPACED = frozenset({"ja", "th"})
-"""Languages whose words follow each other without a space."""
+"""Languages that are written without spaces between words."""
 
 EMOJI = (
     "🌊",
@@ -43,7 +43,7 @@ EMOJI = (
     "👍🏽",
     "🇺🇳",
 )
-"""Astral and not, with variation selector, keycap, skin tone and joiner."""
+"""Emoji inside and beyond the BMP, with variation selector, keycap, skin tone and joiner."""
 
 DOMAINS: tuple[tuple[str, str], ...] = (
     ("30", "Keyboard [Walnut Inkwell]"),

@@ -1,4 +1,4 @@
-"""How is a text of more than 280 shown?  Cut, with a link to the post; the whole text is in `note_tweet`."""
+"""Long posts: a text that weighs more than 280 is cut, and the whole text is in `note_tweet`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ REPORTED_CUT = 270
 
 def cut_long_text(post: Post, links: Links, *, recorded: bool) -> Post:
     """
-    Move a long text to `note_tweet` and leave its beginning.
+    Move a long text to `note_tweet`, and leave its beginning in `text`.
 
-    As *recorded* the beginning ends with a link to the post; as in a report it is cut at 270, without a link.
+    With *recorded* the beginning ends with a link to the post, as in recordings of X.  Without *recorded* the beginning
+    weighs 270 and has no link, as in a report about X.
     """
     full = post.data["text"]
     if sum(map(weight, full)) <= POST_WEIGHT:

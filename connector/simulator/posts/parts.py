@@ -1,4 +1,4 @@
-"""What hangs on a post?  Media, polls, places and annotations."""
+"""What comes with a post: media, polls, places and annotations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Parts:
-    """Makes the objects that a post refers to; *ids* numbers those that are older than the post."""
+    """Makes the objects that come with a post; *ids* are for objects that are older than the post."""
 
     def __init__(self, rng: random.Random, *, links: Links, ids: Snowflakes) -> None:
         self._random = rng
@@ -24,7 +24,7 @@ class Parts:
         self._ids = ids
 
     def before(self, at: float, most: float) -> int:
-        """Return a time in milliseconds, up to `most` seconds before."""
+        """Return a random time up to *most* seconds before *at*, in milliseconds."""
         return int((at - self._random.uniform(0.001, most)) * 1000)
 
     def medium(self, at: float, kind: str) -> Object:
@@ -45,7 +45,7 @@ class Parts:
         return medium
 
     def poll(self, at: float) -> Object:
-        """Return a poll that was opened with the post and runs for a day."""
+        """Return a poll that ends a day after *at*."""
         rng = self._random
         return {
             "id": str(self._ids.take(self.before(at, 0.1))),
@@ -59,7 +59,7 @@ class Parts:
         }
 
     def place(self, country: str | None) -> tuple[Object, Object]:
-        """Return a place, and the `geo` of a post that was written there."""
+        """Return a place, and the `geo` of a post from there."""
         rng = self._random
         longitude, latitude = (
             round(rng.uniform(-42.7, -42.5), 6),
@@ -85,7 +85,7 @@ class Parts:
         return place, geo
 
     def annotations(self) -> list[Object]:
-        """Return the context annotations of a post: none for half of the posts."""
+        """Return context annotations; half of the posts have none."""
         rng = self._random
         if rng.random() < 0.55:  # noqa: PLR2004
             return []

@@ -1,4 +1,4 @@
-"""Who posts?  Synthetic accounts, made when they are first named, and their links."""
+"""Synthetic users, made when they are first named, and short links."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 SHORT_LINK_CHARACTERS = string.ascii_lowercase + string.digits
 DISPLAYED_PATH = 15
-"""Characters of a path that `display_url` shows."""
+"""How many characters of a path `display_url` shows."""
 
 
 class Links:
-    """Short links and the addresses they stand for."""
+    """Makes short links, and the addresses behind them."""
 
     def __init__(self, rng: random.Random) -> None:
         self._random = rng
 
     def target(self, short: str, target: str | None = None) -> Object:
-        """Return a short link with where it leads, as `entities.urls` have it."""
+        """Return a short link with its target, as in `entities.urls`; without *target* with a made-up one."""
         target = target or f"https://{self.code(9)}.example.com/en/{self.code(12)}"
         host, _, path = target.partition("://")[2].partition("/")
         shown = host + (f"/{path[:DISPLAYED_PATH]}…" if len(path) > DISPLAYED_PATH else f"/{path}")
@@ -39,7 +39,7 @@ class Links:
 
 
 class People:
-    """All accounts by id; the first of them are those who post."""
+    """All users by id; those that are made at the start write the posts."""
 
     def __init__(self, rng: random.Random, links: Links, *, count: int) -> None:
         self._random = rng
@@ -51,11 +51,11 @@ class People:
         self._regulars = list(self.users)
 
     def someone(self) -> Object:
-        """Return one of those who post."""
+        """Return a random user who writes posts."""
         return self.users[self._random.choice(self._regulars)]
 
     def user(self, name_or_id: str) -> Object:
-        """Return the account of that name or id, made if there is none."""
+        """Return the user of that name or id; make the user if there is none."""
         wanted = name_or_id.removeprefix("@")
         if wanted in self.users:
             return self.users[wanted]
@@ -70,7 +70,7 @@ class People:
     def _join(self, username: str, *, user_id: str | None = None) -> Object:
         rng = self._random
         if user_id is None:
-            # Accounts older than snowflakes have short ids.
+            # Users older than snowflakes have short ids.
             old = rng.random() < 0.3  # noqa: PLR2004
             user_id = (
                 str(rng.randrange(9_000_000_000, 10_000_000_000))

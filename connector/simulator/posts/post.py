@@ -1,4 +1,4 @@
-"""What is a post?  All its fields and all it refers to, and the facts for rules."""
+"""A post with all its fields and all objects it refers to, and its facts, which rules are matched with."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Post:
-    """A post as X knows it, before a request selects fields."""
+    """A post with all fields; a request selects some of them."""
 
     id: int
     data: Object
     references: tuple[Object, ...] = ()
-    """Posts it quotes, answers or repeats, with all their fields."""
+    """The posts that this post quotes, answers or repeats, with all their fields."""
     media: tuple[Object, ...] = ()
     polls: tuple[Object, ...] = ()
     places: tuple[Object, ...] = ()
     users: Mapping[str, Object] = field(repr=False)
-    """All users by id; shared by all posts."""
+    """All users by id; all posts share this mapping."""
     errors: tuple[Object, ...] = ()
-    """Partial hydration: what could not be found stands beside the data."""
+    """Partial errors: what X could not find for this post."""
 
     @property
     def time_ms(self) -> int:
@@ -64,10 +64,9 @@ def _entities(objects: Iterable[Object], kind: str) -> Iterable[Object]:
 
 def facts(post: Post, *, product: Product = "stream", keyword_matches_hashtag: bool = True) -> Facts:
     """
-    Return what rules may ask about a post.
+    Return the facts of a post.
 
-    On a stream the text of a quoted post belongs to it; a search sees the
-    quoting text only, and folds accents.
+    On a stream the text of a quoted post belongs to the facts.  In search it does not, and accents are removed.
     """
     accents = product == "stream"
 
@@ -88,7 +87,7 @@ def facts(post: Post, *, product: Product = "stream", keyword_matches_hashtag: b
     by_id = {reference["id"]: reference for reference in post.references}
     retweeted = by_id.get(linked.get("retweeted", ""))
     quoted = by_id.get(linked.get("quoted", "")) if product == "stream" else None
-    # A retweet carries the entities and the words of its original.
+    # A retweet has the entities and the words of its original.
     own = [data] if retweeted is None else [data, retweeted]
     seen = own if quoted is None else [*own, quoted]
     kinds = {{"retweeted": "retweet", "quoted": "quote", "replied_to": "reply"}[kind] for kind in linked}

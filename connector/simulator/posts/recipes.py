@@ -1,4 +1,4 @@
-"""What must a post contain to match a rule?  Only where that is easy."""
+"""What a post must contain to match a rule, for rules where that is easy to say."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class Recipe:
-    """Ingredients of one post; what is empty is left to chance."""
+    """What one post must contain; the generator chooses what is empty here."""
 
     phrases: list[str] = field(default_factory=list)
     hashtags: list[str] = field(default_factory=list)
@@ -26,7 +26,7 @@ class Recipe:
     kind: str | None = None
     country: str | None = None
     text: str | None = None
-    """The whole text, taken as it is; hashtags in it become entities."""
+    """The whole text; links, hashtags, cashtags and mentions in the text become entities."""
 
 
 _KINDS = {
@@ -47,12 +47,12 @@ _LISTS = {
     "mention": "mentions",
     "cashtag": "cashtags",
 }
-# These hold for many posts anyway; whether they do is decided by matching.
+# Many posts satisfy these operators by chance; matching decides later.
 _LEFT_TO_CHANCE = frozenset({"sample", "followers_count", "following_count", "tweets_count", "listed_count"})
 
 
 def recipe_for(node: Node, rng: random.Random) -> Recipe | None:
-    """Return what a post needs to match a rule, or none if that is not easy."""
+    """Return what a post must contain to match a rule; none if this module does not know."""
     recipe = Recipe()
     return recipe if _add(node, recipe, rng) else None
 
@@ -65,7 +65,7 @@ def _add(node: Node, recipe: Recipe, rng: random.Random) -> bool:
             return all(_add(part, recipe, rng) for part in parts)
         case Or(parts):
             return _add(rng.choice(parts), recipe, rng)
-    return True  # a negation: matching decides
+    return True  # a negation: matching decides later
 
 
 def _add_term(term: Term, recipe: Recipe) -> bool:

@@ -1,5 +1,5 @@
 """
-Which bytes does a request get of a post?  Fields, expansions, spelling, escapes.
+The bytes of a post that a request gets: fields, expansions, spelling, escapes.
 
     Post --select(Selection)--> object --encode(Spelling)--> line
 """
@@ -57,7 +57,7 @@ POST_SPELLING = {
     "retweet_count": "repost_count",
     "tweets": "posts",
 }
-"""REST since OpenAPI 2.167: the spelling of the request selects that of the answer."""
+"""Since OpenAPI 2.167 REST has two spellings; the answer has the spelling of the request."""
 
 _STREAM_SPELLING = {post: tweet for tweet, post in POST_SPELLING.items()}
 _FIELDS = {
@@ -83,9 +83,9 @@ _POST_EXPANSIONS = frozenset(
         "attachments.media_source_tweet",
     }
 )
-# Requested but empty objects stay in the answer as {}.
+# If these are requested and the post has none, the answer has {}.
 _KEPT_EMPTY = ("attachments", "entities", "geo")
-# The field an expansion needs is in the answer even if it was not asked for.
+# An expansion puts the field that it needs into the answer, requested or not.
 _IMPLIED = {
     "attachments.media_keys": "attachments",
     "attachments.poll_ids": "attachments",
@@ -101,7 +101,7 @@ _IMPLIED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The fields a request asked for; hashable, so that a line is made once."""
+    """The fields and expansions that a request asks for."""
 
     post: frozenset[str] = frozenset()
     expansions: frozenset[str] = frozenset()
@@ -121,7 +121,7 @@ def selection(query: Iterable[tuple[str, str]], *, stream: bool) -> Selection:
     Read the field parameters of a request.
 
     Raises:
-        Refused: a value is not one of those X lists (E400b).
+        Refused: X does not list one of the values (400).
     """
     asked: dict[str, list[str]] = {name: [] for name in _FIELDS}
     for name, value in query:
@@ -175,8 +175,7 @@ def select(post: Post, chosen: Selection) -> tuple[Object, dict[str, list[Object
     """
     Return the post object and the includes that a request gets.
 
-    As soon as a post expansion is asked for, the main post is the first of
-    `includes.tweets`.
+    If the request asks for an expansion to posts, the first of `includes.tweets` is the post itself.
     """
     data = _post_object(post.data, chosen)
     includes: dict[str, list[Object]] = {}
@@ -223,7 +222,7 @@ def _surrogates(match: re.Match[bytes]) -> bytes:
 
 
 def escape_astral(raw: bytes) -> bytes:
-    r"""Write characters beyond the BMP as X does: `\uD83E\uDD41`, the rest raw."""
+    r"""Escape characters beyond the BMP as X does, such as `\uD83E\uDD41`; leave the others raw."""
     return _ASTRAL.sub(_surrogates, raw)
 
 
@@ -231,19 +230,19 @@ Hostility = Callable[[Object], None]
 
 
 def without_tag(line: Object) -> None:
-    """Leave out the `tag` of matching rules, as the first versions of the API did."""
+    """Leave out the `tag` of matching rules, like the first versions of the API."""
     for rule in line.get("matching_rules", ()):
         rule.pop("tag", None)
 
 
 def without_name(line: Object) -> None:
-    """Leave out the `name` of included users, as an example of the docs does."""
+    """Leave out the `name` of included users, like an example in X's documentation."""
     for user in line.get("includes", {}).get("users", ()):
         user.pop("name", None)
 
 
 def without_fraction(line: Object) -> None:
-    """Write times without a fraction, as webhooks do."""
+    """Write times without a fraction, like X's webhooks."""
     users = line.get("includes", {}).get("users", ())
     for part in (line.get("data", {}), *users):
         if "created_at" in part:
@@ -259,7 +258,7 @@ HOSTILITIES: Mapping[str, Hostility] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spelling:
-    """How objects become bytes: key order and escapes."""
+    """Makes bytes of objects: key order, escapes, hostility."""
 
     shuffled: bool = True
     astral_escaped: bool = True
@@ -272,7 +271,7 @@ class Spelling:
         return escape_astral(raw) if self.astral_escaped else raw
 
     def order(self, data: Object, key: int) -> Object:
-        """Return an object with its keys in this post's order."""
+        """Return an object with its keys in an order that *key* decides."""
         if not self.shuffled:
             return data
         names = list(data)
@@ -280,7 +279,7 @@ class Spelling:
         return {name: data[name] for name in names}
 
     def line(self, post: Post, chosen: Selection, rules: list[dict[str, str]] | None) -> bytes:
-        """Return a stream line without its line end; no rules on volume streams."""
+        """Return the line of a post on a stream, without the line end; *rules* is none on volume streams."""
         data, includes = select(post, chosen)
         line: Object = {"data": self.order(data, post.id)}
         if includes:
@@ -297,7 +296,7 @@ class Spelling:
 
 
 def respell(value: Any) -> Any:
-    """Return an answer in the post spelling of REST."""
+    """Return an answer in the newer spelling of REST: `posts` for `tweets`."""
     if isinstance(value, dict):
         return {POST_SPELLING.get(k, k): respell(v) for k, v in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Which shapes were recorded?  `samples.jsonl`, and how one of them is posted anew."""
+"""Recorded shapes of posts (`samples.jsonl`), and lines of a stream in such a shape."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class UnknownSample(Exception):
 
 @functools.cache
 def samples() -> dict[str, bytes]:
-    """Return the payloads by kind, as they stood on the wire."""
+    """Return the recorded payloads by kind."""
     raw = resources.files("connector.simulator.posts").joinpath("samples.jsonl").read_bytes()
     lines = raw.splitlines()
     return {orjson.loads(line)["kind"]: orjson.dumps(orjson.loads(line)["payload"]) for line in lines}
@@ -26,9 +26,9 @@ def samples() -> dict[str, bytes]:
 
 def stamped(kind: str, *, post_id: int, at: float, rules: list[dict[str, str]]) -> bytes:
     """
-    Return a sample as a stream line with a new id and time, and the rules held.
+    Return a sample as a line of a stream, with a new id, a new time, and *rules* as its matching rules.
 
-    A shape without tags keeps them out.
+    If the sample has rules without tags, the line has no tags either.
 
     Raises:
         UnknownSample: there is no sample of that kind.
@@ -48,7 +48,7 @@ def stamped(kind: str, *, post_id: int, at: float, rules: list[dict[str, str]]) 
         main["created_at"] = rfc3339_second(int(at)).replace(".000Z", ".000Z" if fraction else "Z")
     untagged = any("tag" not in rule for rule in line.get("matching_rules", ()))
     matching = [{"id": rule["id"]} if untagged else rule for rule in rules]
-    # A page of REST has no place on a stream: its first post stands for it.
+    # A stream has no pages of REST: of such a sample the first post is written.
     line = {**line, "data": main, "matching_rules": matching}
     line.pop("meta", None)
     return escape_astral(orjson.dumps(line))

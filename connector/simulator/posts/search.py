@@ -1,4 +1,4 @@
-"""What was posted?  Recent search, archive search and counts over the store."""
+"""Recent search, archive search and counts over the posts in the store."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ DAYS = 7
 GRANULARITIES: Mapping[str, int] = {"minute": 60, "hour": 3600, "day": 86400}
 EXCLUSIVE = (("start_time", "since_id"), ("end_time", "until_id"), ("next_token", "pagination_token"))
 KEYWORDS = frozenset({"keyword", "phrase", "near", "emoji", "hashtag", "cashtag"})
-"""Queries with one of these find no retweets since 2026-05-04."""
+"""Since 2026-05-04 queries with one of these operators find no retweets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A search request, checked: the tree, and ids from `low` up to, not including, `high`."""
+    """A checked request: the tree of its query, and its posts, from id `low` to before id `high`."""
 
     node: Node
     low: int
@@ -55,10 +55,10 @@ def _number(request: Request, name: str, default: int, low: int, high: int) -> i
 
 class Search:
     """
-    Answers over the posts in the store.
+    Answers searches and counts.
 
-    A post is found when it is `search_freshness_s` old, not before: a client
-    that asks too early gets an incomplete answer, as from X.
+    Search finds a post only when the post is `search_freshness_s` old.  A client that asks earlier gets an incomplete
+    answer, as from X.
     """
 
     def __init__(self, settings: SimulatorSettings, *, clock: Clock, store: PostStore, meter: Meter) -> None:
@@ -74,7 +74,7 @@ class Search:
 
     def find(self, request: Request, *, archive: bool) -> tuple[bytes, list[int], int]:
         """
-        Return a page, the ids in it, and how many users came with it.
+        Return a page, the ids of its posts, and the number of users to bill.
 
         Raises:
             Refused: a parameter is wrong.
@@ -111,7 +111,7 @@ class Search:
 
     def count(self, request: Request, *, archive: bool) -> Object:
         """
-        Return how many posts there were, by minute, hour or day.
+        Return the number of posts per minute, hour or day.
 
         Raises:
             Refused: a parameter is wrong.
@@ -205,7 +205,7 @@ class Search:
         for post in found:
             main, others = select(post, chosen)
             data.append(self._spelling.order(main, post.id))
-            # On REST an included post is one that the page does not hold itself.
+            # REST includes a post only if the page does not have it already.
             others["tweets"] = [t for t in others.get("tweets", []) if t["id"] not in ids]
             for kind, objects in others.items():
                 for inner in objects:
@@ -218,12 +218,12 @@ class Search:
 
 
 def _scope(request: Request) -> str:
-    """Return what a page token belongs to: the request without page and size."""
+    """Return the parameters that a page token belongs to: all but the page and its size."""
     names = ("query", "start_time", "end_time", "since_id", "until_id")
     return "\n".join(f"{name}={request.param(name)}" for name in names)
 
 
 def _edges(begin: float, end: float, step: int) -> list[float]:
-    """Return the limits of the buckets: the first and the last may be short."""
+    """Return the limits of the buckets; the first and the last bucket may be short."""
     inner = range((math.floor(begin / step) + 1) * step, math.ceil(end), step)
     return [begin, *map(float, inner), end]

@@ -1,4 +1,4 @@
-"""Which posts exist?  Seven days of them, bounded by count, for search and repair."""
+"""The posts of the last days, bounded in number, for search, backfill and recovery."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 FRESH = 2048
-"""So many posts are kept as objects; older ones are packed."""
+"""How many posts are kept as objects; older posts are kept as compressed JSON."""
 
 
 def _pack(post: Post) -> bytes:
@@ -43,7 +43,7 @@ def _unpack(post_id: int, packed: bytes, users: Mapping[str, Object]) -> Post:
 
 
 class PostStore:
-    """Posts by id, which is by time."""
+    """Keeps posts in the order of their ids, which is the order of their times."""
 
     def __init__(self, *, capacity: int, days: float) -> None:
         self._capacity = capacity
@@ -56,7 +56,7 @@ class PostStore:
         return len(self._ids)
 
     def add(self, post: Post, now: float) -> None:
-        """Keep a post; the oldest go when there are too many or they are too old."""
+        """Keep a post; drop posts that are too old, and the oldest posts if there are too many."""
         if not self._ids or post.id > self._ids[-1]:
             self._ids.append(post.id)
         else:
@@ -79,20 +79,20 @@ class PostStore:
         del self._ids[:gone]
 
     def ids(self, low: int, high: int) -> list[int]:
-        """Return the ids from `low` up to, not including, `high`; the oldest first."""
+        """Return the ids from *low* to before *high*, the oldest first."""
         return self._ids[bisect_left(self._ids, low) : bisect_left(self._ids, high)]
 
     def newest_first(self, low: int, high: int) -> Iterator[Post]:
-        """Yield posts with ids from `low` up to, not including, `high`; the newest first."""
+        """Yield the posts with ids from *low* to before *high*, the newest first."""
         for at in range(bisect_left(self._ids, high) - 1, bisect_left(self._ids, low) - 1, -1):
             yield self.get(self._ids[at])
 
     def get(self, post_id: int) -> Post:
         """
-        Return a post that is kept.
+        Return a post.
 
         Raises:
-            KeyError: it is not, or no longer.
+            KeyError: the store does not have the post, or no longer.
         """
         post = self._fresh.get(post_id)
         return post if post is not None else _unpack(post_id, *self._packed[post_id])

@@ -1,14 +1,13 @@
 """
-What does a rule say?  Text to tree, with the checks that X makes.
+The parser of rules: from a text to a tree, with the checks that X makes.
 
     rule  = and ("OR" and)*          a space binds tighter than OR
     and   = unary+
     unary = "-"? term | "(" rule ")"
     term  = keyword | "phrase" | "a b"~N | #tag | @user | $TAG | operator:value
 
-A tree is made of `Term`, `Not`, `And` and `Or`.  Values are kept in the form in
-which they are compared.  The wording of errors is X's where it is known: the
-two about positive terms and the one about invalid operators.
+Three errors have X's own words: the two about positive terms, and the one about invalid operators.  X's words for the
+other errors are not known.
 """
 
 from __future__ import annotations
@@ -42,15 +41,14 @@ NO_STANDALONE = "Rules must contain at least one positive, non-stopword clause (
 
 
 class InvalidRule(Exception):
-    """The rule is refused; `details` says why, one sentence each."""
+    """X refuses the rule; each of `details` is a sentence that says why."""
 
     def __init__(self, details: list[str]) -> None:
         super().__init__("; ".join(details))
         self.details = details
 
 
-# One lexeme: a sign, a quoted text with an optional distance, or a word.  A word
-# may hold one quoted or bracketed value after its colon.
+# One lexeme: a sign, a quoted text with an optional distance, an operator with its value, or a word.
 _LEXEME = re.compile(
     r"""
     (?P<space>\s+)
@@ -90,7 +88,7 @@ def _kind(match: re.Match[str]) -> str:
 
 
 class _Parser:
-    """Recursive descent over the lexemes; errors carry the position, from 1."""
+    """Recursive descent over the lexemes; errors name the position, from 1."""
 
     def __init__(self, value: str, *, product: Product) -> None:
         self._lexemes = list(_lexemes(value))
@@ -152,7 +150,7 @@ class _Parser:
         lexeme = self._take()
         term = self._term(lexeme)
         self._check_sign(term, negated=minuses > 0, at=lexeme.at)
-        # X refuses "--b" as a negation: two signs do not cancel out.
+        # "--b" is one negation, as for X: two minus signs do not cancel out.
         return Not(term) if minuses else term
 
     def _group(self) -> Node:

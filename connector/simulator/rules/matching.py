@@ -1,9 +1,8 @@
 """
-Does a post match a rule?  A tree against the facts of one post, and many at once.
+Whether a post matches a rule, or which of many rules.
 
-`Facts` is everything a rule may ask about, in normal form.  `RuleIndex` finds
-the rules of a post without trying each: a rule is filed under things one of
-which any match must have, such as a token or an author.
+`Facts` has everything that a rule may ask about.  `RuleIndex` finds the rules of a post without trying every rule: a
+rule is filed under keys, such as a token or an author, and every post that matches the rule has one of these keys.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What rules may ask about a post.  All strings are in normal form."""
+    """What rules may ask about a post; all strings are in normal form."""
 
     id: int
     texts: tuple[SearchableText, ...]
-    """The post's own text and, on streams, that of the post it quotes."""
+    """The text of the post and, on streams, the text of the quoted post."""
     hashtags: frozenset[str] = frozenset()
     mentions: frozenset[str] = frozenset()
     cashtags: frozenset[str] = frozenset()
     author: frozenset[str] = frozenset()
-    """Id and name; likewise below."""
+    """Id and name of the author; `to` and `retweets_of` have id and name, too."""
     to: frozenset[str] = frozenset()
     retweets_of: frozenset[str] = frozenset()
     retweets_of_id: str = ""
@@ -46,9 +45,9 @@ class Facts:
     url_titles: tuple[SearchableText, ...] = ()
     url_descriptions: tuple[SearchableText, ...] = ()
     kinds: frozenset[str] = frozenset()
-    """Values of `is:` that hold."""
+    """The values of `is:` that match this post."""
     holds: frozenset[str] = frozenset()
-    """Values of `has:` that hold."""
+    """The values of `has:` that match this post."""
     places: frozenset[str] = frozenset()
     country: str = ""
     point: Point | None = None
@@ -59,10 +58,10 @@ class Facts:
     bio_location: str = ""
     source: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
-    """followers_count, min_likes, ... as the operators call them."""
+    """Counts by operator: followers_count, min_likes, ..."""
 
     def filing_keys(self) -> Iterable[Key]:
-        """Yield all keys a rule matching this post may be filed under."""
+        """Yield all keys under which a matching rule may be filed."""
         for text in self.texts:
             for token in text.tokens:
                 yield "token", token
@@ -145,8 +144,8 @@ def _box(term: Term, facts: Facts) -> bool:
 
 
 def sampled(snowflake: int, percent: float) -> bool:
-    """Tell whether an id belongs to a share of all; always the same answer."""
-    # Fibonacci hashing spreads the low bits, which are nearly constant.
+    """Tell whether an id is in a sample of *percent* of all ids; for an id the answer is always the same."""
+    # The low bits of ids are nearly constant; Fibonacci hashing spreads them.
     return (snowflake * 0x9E3779B97F4A7C15 & (1 << 64) - 1) / 2**64 * 100 < percent
 
 
@@ -197,7 +196,7 @@ MATCHERS: Mapping[str, Callable[[Term, Facts], bool]] = {
 
 
 def matches(node: Node, facts: Facts) -> bool:
-    """Tell whether a post matches."""
+    """Tell whether a post matches a tree."""
     match node:
         case Term():
             return MATCHERS[node.operator](node, facts)
@@ -214,9 +213,10 @@ _FILED = frozenset({"hashtag", "mention", "cashtag", "from", "to", "retweets_of"
 
 def anchors(node: Node) -> frozenset[Key] | None:  # noqa: PLR0911 - one for each kind of node
     """
-    Return keys one of which every matching post has, or none if there are none.
+    Return keys of which every matching post has at least one; none if there are no such keys.
 
-    A conjunction is filed under its most telling part, a disjunction under all.
+    Of a disjunction these are the keys of all parts.  Of a conjunction these are the keys of one part: the part with
+    the fewest keys, but not the language, if another part has keys.
     """
     match node:
         case Term(operator="keyword" | "near") if not words.unspaced(node.value):
@@ -247,7 +247,7 @@ R = TypeVar("R")
 
 
 class RuleIndex(Generic[R]):
-    """Rules filed under their anchors; `R` is whatever stands for a rule."""
+    """Rules, filed under their anchors; `R` is the caller's type for a rule."""
 
     def __init__(self, rules: Iterable[tuple[R, Node]]) -> None:
         self._nodes = list(rules)
@@ -262,7 +262,7 @@ class RuleIndex(Generic[R]):
                     self._filed.setdefault(key, []).append(number)
 
     def match(self, facts: Facts) -> list[R]:
-        """Return the rules a post matches, in the order in which they were given."""
+        """Return the rules that a post matches, in the order of the constructor's argument."""
         candidates = set(self._others)
         for key in facts.filing_keys():
             candidates.update(self._filed.get(key, ()))

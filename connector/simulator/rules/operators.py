@@ -1,4 +1,4 @@
-"""Which operators does X know, and what must their values look like?"""
+"""The operators with a name, and the checks of their values."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _numbers(match: re.Match[str], count: int) -> list[float] | None:
 
 
 def radius(value: str) -> tuple[float, float, float] | None:
-    """Read `[longitude latitude radius]`; the radius comes back in miles."""
+    """Read `[longitude latitude radius]`; return the radius in miles."""
     match = _RADIUS.fullmatch(value)
     numbers = _numbers(match, 3) if match else None
     if match is None or numbers is None:
@@ -124,11 +124,11 @@ OPERATORS: dict[str, Callable[[str], object]] = {
     "min_replies": _NUMBER.fullmatch,
     "min_reposts": _NUMBER.fullmatch,
 }
-"""Operators with a name, and what their value must look like."""
+"""By operator, the check of its value: a truthy result is a good value."""
 
 
 def invalid_operator(name: str, at: int) -> str:
-    """Return X's sentence about an operator it does not know, or not in this plan."""
+    """Return X's sentence about an operator that is unknown or not in the plan."""
     return (
         f"Reference to invalid operator '{name}'. Operator is not available in current"
         " product or product packaging. Please refer to complete available operator"

@@ -1,4 +1,4 @@
-"""Which rules does the account hold?  The store, and X's answers about it."""
+"""The rules that the account holds, and X's answers to calls about rules."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PAGE_TOKEN_LENGTH = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rule:
-    """A rule the account holds; it acts on streams from `active_at` on."""
+    """A rule of the account; posts are matched with the rule from `active_at` on."""
 
     id: int
     value: str
@@ -48,13 +48,13 @@ class Rule:
         return {"id": str(self.id), "value": self.value, **tag}
 
     def matching(self) -> dict[str, str]:
-        """Return the rule as a stream line names it: no tag is an empty one."""
+        """Return the rule as in the lines of a stream, where a missing tag is an empty tag."""
         return {"id": str(self.id), "tag": self.tag or ""}
 
 
 @dataclass(slots=True, kw_only=True)
 class Refusal:
-    """A fault: the next rules are refused as if the plan did not allow them."""
+    """A fault: X refuses the next *count* rules, with these details."""
 
     count: int
     details: list[str]
@@ -65,7 +65,7 @@ def _schema_mismatch(part: str) -> Refused:
 
 
 class RuleStore:
-    """Rules outlive connections, and act on live ones without a reconnect."""
+    """The rules of the account; a change acts on open connections, without a reconnect."""
 
     def __init__(self, settings: SimulatorSettings, clock: Clock) -> None:
         self._settings = settings
@@ -101,7 +101,7 @@ class RuleStore:
             self._index_until = min(waiting, default=float("inf"))
         return self._index
 
-    # For tests: the same as by HTTP, in one line.
+    # For tests: what the API does, without HTTP.
 
     def add(self, value: str, tag: str | None = None) -> Rule:
         """
@@ -121,14 +121,14 @@ class RuleStore:
         self._index = None
         return count
 
-    # The three calls of the API; each returns status and body.
+    # The three calls of the API.
 
     def post(self, body: Any, *, dry_run: bool, delete_all: bool) -> tuple[int, dict[str, Any]]:
         """
-        Answer an add or a delete.
+        Answer an add or a delete with a status and a body.
 
         Raises:
-            Refused: the body is not one of the accepted forms, or the cap is hit.
+            Refused: the body has none of the accepted forms, or the account would have too many rules.
         """
         if delete_all:
             return 200, self._deleted(len(self._rules) if dry_run else self.clear(), [])
@@ -142,10 +142,10 @@ class RuleStore:
 
     def get(self, *, ids: str | None, max_results: str | None, page: str | None) -> dict[str, Any]:
         """
-        Answer a listing.
+        Answer a listing of rules.
 
         Raises:
-            Refused: a parameter is out of range.
+            Refused: a parameter is wrong.
         """
         size = MAX_IDS if max_results is None else _in_range(max_results)
         rules = list(self._rules.values())
@@ -165,7 +165,7 @@ class RuleStore:
         return {**data, "meta": meta}
 
     def counts(self) -> dict[str, Any]:
-        """Answer the counts: caps are strings."""
+        """Answer the counts; X writes the caps as strings."""
         cap = str(self._settings.profile.rules)
         client = {
             "client_app_id": self._settings.client_id,

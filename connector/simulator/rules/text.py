@@ -1,4 +1,4 @@
-"""What are the words of a post?  Tokens and normal forms, as rules see them."""
+"""The words of a text: normal forms, tokens, and the search for tokens and phrases in a text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 URL = re.compile(r"https?://\S+")
 
-# Scripts written without spaces: a keyword of theirs is looked for anywhere.
+# Scripts that are written without spaces: a keyword in such a script matches anywhere in a text.
 _UNSPACED = re.compile(r"[\u0E00-\u0EFF\u1780-\u17FF\u3040-\u30FF\u31F0-\u31FF\u3400-\u4DBF\u4E00-\u9FFF]")
 _ACCENTS = re.compile(r"[\u0300-\u036F]")
 _KEYCAP = 0x20E3
@@ -17,10 +17,10 @@ _FIRST_VARIATION, _LAST_VARIATION = 0xFE00, 0xFE0F
 
 
 class _Separators(dict[int, int | str]):
-    """A table for `str.translate`: letters, marks and digits stay, the rest splits."""
+    """A table for `str.translate` that keeps letters, marks and digits; other characters become spaces."""
 
     def __missing__(self, code: int) -> int | str:
-        # Variation selectors and the keycap are marks, yet belong to emoji.
+        # Variation selectors and the keycap are marks in Unicode, but they belong to emoji.
         emoji = code == _KEYCAP or _FIRST_VARIATION <= code <= _LAST_VARIATION
         word = unicodedata.category(chr(code))[0] in "LMN" and not emoji
         self[code] = code if word else " "
@@ -31,7 +31,7 @@ _SEPARATORS = _Separators()
 
 
 def normal(text: str, *, accents: bool = True) -> str:
-    """Return the form in which texts are compared: case and, in search, accents go."""
+    """Return the form in which texts are compared: case folded and, without *accents*, accents removed."""
     folded = unicodedata.normalize("NFC", text).casefold()
     if accents or folded.isascii():
         return folded
@@ -40,7 +40,7 @@ def normal(text: str, *, accents: bool = True) -> str:
 
 
 def tokens(normalised: str) -> tuple[str, ...]:
-    """Split at punctuation, symbols and separators: coca-cola gives coca, cola."""
+    """Split at punctuation, symbols and separators: coca-cola becomes coca and cola."""
     return tuple(normalised.translate(_SEPARATORS).split())
 
 
@@ -50,7 +50,7 @@ def unspaced(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchableText:
-    """A text as keywords (tokens) and as phrases (one line) find it."""
+    """A text in two forms: `tokens` for keywords, `line` for phrases."""
 
     tokens: tuple[str, ...]
     line: str
@@ -58,9 +58,9 @@ class SearchableText:
 
 def searchable(raw: str, *, accents: bool = True, hashtags: bool = True) -> SearchableText:
     """
-    Prepare a text from the wire, where `&amp;` stands for `&`.
+    Prepare a text that is escaped as on the wire (`&amp;`).
 
-    Short links are no words.  Without `hashtags` a hashtag is none either.
+    Short links do not count as words; without *hashtags* neither do hashtags.
     """
     plain = normal(URL.sub(" ", html.unescape(raw)), accents=accents)
     words = plain if hashtags else re.sub(r"#\w+", " ", plain)
@@ -68,7 +68,7 @@ def searchable(raw: str, *, accents: bool = True, hashtags: bool = True) -> Sear
 
 
 def has_run(haystack: tuple[str, ...], needle: tuple[str, ...]) -> bool:
-    """Tell whether the tokens of `needle` stand in `haystack` one after the other."""
+    """Tell whether *haystack* has the tokens of *needle* one after the other."""
     if len(needle) == 1:
         return needle[0] in haystack
     width = len(needle)
@@ -76,7 +76,7 @@ def has_run(haystack: tuple[str, ...], needle: tuple[str, ...]) -> bool:
 
 
 def has_phrase(line: str, phrase: str) -> bool:
-    """Tell whether a phrase stands in a line without cutting a word at its ends."""
+    """Tell whether a line has a phrase that begins and ends with whole words."""
     at = line.find(phrase)
     while at >= 0:
         end = at + len(phrase)
@@ -87,7 +87,7 @@ def has_phrase(line: str, phrase: str) -> bool:
 
 
 def _joined(line: str, at: int) -> bool:
-    """Tell whether a word runs on across position `at`."""
+    """Tell whether position *at* is inside a word."""
     if at in (0, len(line)):
         return False
     pair = line[at - 1 : at + 1]
@@ -96,10 +96,9 @@ def _joined(line: str, at: int) -> bool:
 
 def near(haystack: tuple[str, ...], words: tuple[str, ...], distance: int) -> bool:
     """
-    Tell whether all words stand close together: `"a b"~N`.
+    Tell whether the words are near each other: `"a b"~N`.
 
-    At most `distance` other tokens lie between them in the order given, two
-    fewer in the reverse order.
+    In the given order at most *distance* other tokens may be between the words, in the reverse order two fewer.
     """
     reverse = distance - 2
     if _within(haystack, words, distance):
@@ -117,7 +116,7 @@ def _within(haystack: tuple[str, ...], words: tuple[str, ...], distance: int) ->
                 at = haystack.index(word, at + 1)
             except ValueError:
                 return False
-        # The earliest place of each word gives the narrowest span from `start`.
+        # The first place of each following word gives the shortest span from `start`.
         if at - start - (len(words) - 1) <= distance:
             return True
     return False

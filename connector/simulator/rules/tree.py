@@ -1,7 +1,7 @@
 """
 A rule as a tree: `Term`, `Not`, `And` and `Or`.
 
-Values of terms are in the form in which they are compared.
+The values of terms are in normal form, the form in which they are compared.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One operator and what it looks for; `number` is the N of `"a b"~N`."""
+    """One operator with its value; `number` is the N of `"a b"~N`."""
 
     operator: str
     value: str
@@ -42,7 +42,7 @@ Node = Term | Not | And | Or
 
 
 def terms(node: Node, *, negated: bool = False) -> Iterator[tuple[Term, bool]]:
-    """Yield each term with whether it is negated."""
+    """Yield each term of a tree, and whether the term is negated."""
     match node:
         case Term():
             yield node, negated

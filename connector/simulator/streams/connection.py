@@ -1,5 +1,5 @@
 """
-One stream connection: what is written, what the kernel took, how it ends.
+One stream connection: its writes, the log of what the kernel has taken, and its end.
 
     open --finish--> closed, last chunk sent        (clean)
          --cut-----> closed, last chunk missing
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE = LINE_END
 HOLD_S = 0.005
-"""How long `merged` and `split` framing wait for the next message."""
+"""How long a message waits in `merged` and `split` framing for the next message."""
 
 Ending = Literal["finish", "cut", "reset"]
 
 
 class Writer(Protocol):
-    """What else may write to a connection: the feed of prepared bytes."""
+    """What writes to a connection instead of posts: the feed."""
 
     def resumed(self) -> None: ...
 
@@ -43,10 +43,10 @@ class Writer(Protocol):
 
 class StreamConnection:
     """
-    A stream that is open.
+    An open stream.
 
-    Everything runs in the event loop.  `settle` compares what was written with
-    what the kernel took, and logs the posts in between.
+    Everything runs in the event loop.  A post is logged when the kernel has taken all of it (`settle`), or when the
+    connection ends before.
     """
 
     def __init__(
@@ -100,10 +100,10 @@ class StreamConnection:
 
     @property
     def backlog(self) -> int:
-        """Bytes accepted that the kernel has not taken."""
+        """How many accepted bytes the kernel has not taken."""
         return self.wire.written - self.wire.taken + self._held_bytes
 
-    # The wire's side.
+    # Calls of the wire.
 
     def begin(self, wire: Wire) -> None:
         self.wire = wire
@@ -128,7 +128,7 @@ class StreamConnection:
         for timer in self._timers.values():
             timer.cancel()
         ending, reason = self._ending or ("cut", "client")
-        # When the close was ours, asyncio wrote everything before it came here.
+        # After a close of ours asyncio calls `lost` only when everything is written.
         if ending == "finish" and error is None:
             self._settle_to(self.wire.written)
             self.record.clean = True
@@ -138,13 +138,13 @@ class StreamConnection:
         self.record.bytes = self._taken
         self._lost(self)
 
-    # What is written.
+    # Writing.
 
     def post(self, message: Message) -> bool:
         """
-        Write a post; it is logged when the kernel took it, or never will.
+        Write a post, and return true.
 
-        Return whether it was accepted: neither too late nor too much.
+        Return false if the connection is ending, or if the buffer has no room for the post.
         """
         if not self.open:
             self._log_entry(message, "cut", 0)
@@ -162,12 +162,12 @@ class StreamConnection:
         return True
 
     def line(self, raw: bytes) -> None:
-        """Write a line that is no post."""
+        """Write a line that is not a post."""
         if self.open:
             self._write(raw + LINE_END, None)
 
     def raw(self, data: bytes, *, payload: int) -> None:
-        """Write whole chunks that were prepared elsewhere, holding so much payload."""
+        """Write prepared chunks with *payload* bytes of payload."""
         self.wire.send(data)
         self._unsettled.skip(payload)
         self._touch()
@@ -194,7 +194,7 @@ class StreamConnection:
             self.settle()
 
     def _write_half(self, message: Message) -> None:
-        """Write the beginning of a line in a chunk announced whole, and end."""
+        """Write half of a chunk with the message, and end the connection."""
         ending, reason = self._cut_next or ("cut", "cut")
         self._chunks(self._framer.flush())
         payload = message.line + LINE_END
@@ -207,10 +207,10 @@ class StreamConnection:
         self._log_entry(message, "cut", len(half))
         self._end(ending, reason)
 
-    # How it ends.
+    # Ending.
 
     def finish(self, reason: str) -> None:
-        """Write what is held, the last chunk, and close: a clean end."""
+        """Write everything that is held and the last chunk, then close: a clean end."""
         if not self.open:
             return
         self._release()
@@ -222,36 +222,36 @@ class StreamConnection:
         self._end("finish", reason)
 
     def cut(self, reason: str) -> None:
-        """Close without the last chunk; what was written is sent."""
+        """Close without the last chunk; everything that was written is sent."""
         if self.open:
             self._chunks(self._framer.flush())
             self._end("cut", reason)
 
     def reset(self, reason: str) -> None:
-        """Close with an RST; what the kernel has not taken is lost."""
+        """Close with an RST; bytes that the kernel has not taken are lost."""
         if self.open:
             self._end("reset", reason)
 
     def abort(self, reason: str) -> None:
-        """Close at once, nothing more is written: the reader was too slow."""
+        """Close at once, because the reader is too slow."""
         if self.open:
             self.settle()
             self._ending = "cut", reason
             self.wire.abort()
 
     def break_chunk(self, reason: str) -> None:
-        """Write a chunk whose length is no number, and close."""
+        """Write a chunk whose length is not a number, and close."""
         if self.open:
             self._chunks(self._framer.flush())
             self.wire.send(b"xyz\r\n{}\r\n")
             self._end("cut", reason)
 
     def cut_next(self, ending: Ending, reason: str) -> None:
-        """End in the middle of the next post."""
+        """End the connection in the middle of the next post."""
         self._cut_next = ending, reason
 
     def stall(self, seconds: float) -> None:
-        """Write nothing, not even keep-alives; posts wait until it is over."""
+        """Write nothing for a while, not even keep-alives; posts wait."""
         self._stalled_until = self._loop.time() + seconds
         self._timer("stall", seconds, self._release)
 
@@ -269,10 +269,10 @@ class StreamConnection:
         for message in held:
             self.post(message)
 
-    # What the kernel took.
+    # Logging.
 
     def settle(self) -> None:
-        """Log the posts that the kernel has taken by now."""
+        """Log the posts that the kernel has taken."""
         if not self.closed:
             self._settle_to(self.wire.taken)
 
@@ -313,7 +313,7 @@ class StreamConnection:
         jitter = self._settings.keepalive_jitter_s
         after = self._settings.keepalive_s + self._random.uniform(0, jitter)
         silent = self._loop.time() - self._last_byte
-        # The timer is not moved with each byte: it looks when it fires.
+        # Writing does not move the timer; when it fires, the time of the last byte decides.
         left = after - silent
         if left <= 0.001 and self.open and not self.stalled:  # noqa: PLR2004 - timer slack
             self._write(KEEP_ALIVE, None)

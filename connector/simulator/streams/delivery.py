@@ -1,4 +1,4 @@
-"""Does a connection get a post, and as which line?  The last step of a post, with its price."""
+"""The last step of a post: whether a connection gets the post, as which line, and at which price."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Delivery:
-    """Writes posts to connections, and bills them."""
+    """Writes posts to connections, and bills the posts."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Delivery:
         """Tell whether a post that matches *rules* belongs on a connection."""
         wanted = connection.wanted
         if connection.writer is not None:
-            return False  # the feed is all it gets
+            return False  # this connection gets the feed alone
         if wanted.endpoint == FILTERED:
             return bool(rules)
         if wanted.endpoint == SAMPLE:
@@ -75,7 +75,7 @@ class Delivery:
         return partitions is None or partition_of(post.id, partitions) == wanted.partition
 
     def write(self, connection: StreamConnection, post: Post, rules: list[Rule], *, origin: Origin) -> None:
-        """Write a post to a connection, and bill it; or log that it was dropped."""
+        """Write a post to a connection and bill the post, or log that it is dropped."""
         filtered = connection.wanted.endpoint == FILTERED
         line = self.line(post, connection.wanted.selection, rules if filtered else None)
         message = _message(post.id, line, rules if filtered else [], origin=origin)
@@ -97,12 +97,12 @@ class Delivery:
         self.on_delivered(self._delivered)
 
     def write_line(self, post_id: int, line: bytes, rules: list[Rule]) -> None:
-        """Write a line that was made elsewhere to all filtered streams, as a post."""
+        """Write a prepared line to all filtered streams, and log it as a post."""
         for connection in self._slots.live(FILTERED):
             connection.post(_message(post_id, line, rules))
 
     def miss(self, post: Post, rules: list[Rule]) -> None:
-        """Log a post that matches rules and reaches nobody."""
+        """Log a post that matches rules and reaches no connection."""
         self._log.add(
             "missed",
             post_id=post.id,
@@ -114,7 +114,7 @@ class Delivery:
         )
 
     def line(self, post: Post, selection: Selection, rules: Iterable[Rule] | None) -> bytes:
-        """Return a post as it stands on the wire, without the line end."""
+        """Return the line of a post, without the line end; *rules* is none on volume streams."""
         spelling = Spelling(
             shuffled=self._settings.key_order == "shuffled",
             astral_escaped=self._settings.astral == "escaped",

@@ -1,4 +1,4 @@
-"""What happens to posts on their way?  Delays, duplicates, hostile lines."""
+"""What happens to posts on their way: delays, duplicates, hostile lines."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from connector.simulator.settings import SimulatorSettings
 
 LAG_SPREAD = 0.1622
-"""Sigma of the logarithm of the lag: a median of 4.8 s gives 7 s for 99 %."""
+"""Sigma of the logarithm of the lag: with a median of 4.8 s, 99 % of the lags are below 7 s."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Disorder:
-    """The switches; faults change them while posts flow."""
+    """The settings of disorder, which faults change while posts flow."""
 
     rng: random.Random
     duplicate_every: int = 0
@@ -43,13 +43,13 @@ class Disorder:
         )
 
     def delay(self) -> float:
-        """Return how many seconds the next post is on its way."""
+        """Return the delay of the next post, in seconds."""
         lag = self.rng.lognormvariate(math.log(self.lag_s), LAG_SPREAD) if self.lag == "realistic" else 0.0
         late = self.out_of_order_s
         return lag + (self.rng.uniform(0, late) if late else 0.0)
 
     def next_hostility(self) -> Hostility | None:
-        """Return what is done to the next line."""
+        """Return the change that makes the next line hostile; none for an ordinary line."""
         if self.hostile:
             return HOSTILITIES[self.hostile.pop(0)]
         if self.always_hostile:
@@ -57,7 +57,7 @@ class Disorder:
         return None
 
     def clear(self) -> None:
-        """End all disorder that a fault began; the lag stays."""
+        """End the disorder of faults; the lag stays."""
         self.hostile.clear()
         self.duplicate_every = 0
         self.out_of_order_s = 0

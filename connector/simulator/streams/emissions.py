@@ -1,10 +1,8 @@
 """
-What was emitted, to whom?  The truth that tests compare with.
+The log of what was written to whom, which tests compare with the topic.
 
-An emission is logged when the kernel has taken the whole post, or when it is
-certain that it will not.  Posts of a connection that ended cleanly and are
-`complete` have reached the client's socket; after a reset they may be lost on
-the way.
+An emission is logged when the kernel has taken the whole post, or when it is certain that the kernel will not.  If a
+connection ended cleanly, its `complete` posts have reached the client's socket.  After a reset they may be lost.
 """
 
 from __future__ import annotations
@@ -24,11 +22,12 @@ Origin = Literal["live", "duplicate", "backfill", "recovery"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Emission:
     """
-    One post and one connection.
+    One post to one connection.
 
-    `written`: the kernel has all of it.  `cut`: the connection ended before.
-    `dropped`: it did not fit the buffer, or exceeded the delivery cap.
-    `missed`: it matched rules and nobody was connected; `connection` is none.
+    `written`: the kernel has taken the whole post.
+    `cut`: the connection ended before.
+    `dropped`: the buffer was full, or the post exceeded the delivery cap.
+    `missed`: the post matched rules and no client was connected; `connection` is none.
     """
 
     n: int
@@ -40,7 +39,7 @@ class Emission:
     rule_ids: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     bytes: int = 0
-    """Bytes of the line, with its end; what was handed over if it was cut."""
+    """The bytes of the line with its end; if the post was cut, the bytes that were written."""
     origin: Origin = "live"
 
     @property
@@ -61,20 +60,20 @@ class ConnectionRecord:
     opened_at: float
     closed_at: float | None = None
     end: str | None = None
-    """`client` or the name of the fault; none while it is open."""
+    """`client`, or why the simulator ended the connection; none while it is open."""
     clean: bool = False
-    """The last chunk was sent and the kernel took it."""
+    """The last chunk was written, and the kernel has taken it."""
     bytes: int = 0
-    """Bytes the kernel took, head and chunk frames included."""
+    """How many bytes the kernel has taken, head and chunk frames included."""
     posts: int = 0
-    """Posts written completely."""
+    """How many posts the kernel has taken completely."""
     first_id: str | None = None
     last_id: str | None = None
     disconnect_reason: str | None = None
     backfill_s: float = 0
-    """So much of the past was asked for."""
+    """The length of the backfill that the client asked for."""
     interval: tuple[float, float] | None = None
-    """A recovery: the time that it replays, and nothing else."""
+    """The time that a recovery replays; none for other connections."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -82,7 +81,7 @@ class ConnectionRecord:
 
 @dataclass(slots=True, kw_only=True)
 class EmissionLog(Sequence[Emission]):
-    """All emissions, oldest first; numbers go on when old ones are let go."""
+    """The last emissions, oldest first; when the oldest are removed, the others keep their numbers."""
 
     kept: int = 1_000_000
     path: str | None = None
@@ -113,7 +112,7 @@ class EmissionLog(Sequence[Emission]):
         size: int,
         origin: Origin = "live",
     ) -> None:
-        """Append an entry."""
+        """Append an emission, to the log and to the file."""
         emission = Emission(
             n=self._gone + len(self._entries),
             post_id=str(post_id),
@@ -137,17 +136,17 @@ class EmissionLog(Sequence[Emission]):
             self._gone += gone
 
     def since(self, n: int) -> list[Emission]:
-        """Return the entries from number `n` on."""
+        """Return the emissions from number *n* on."""
         return self._entries[max(n - self._gone, 0) :]
 
     def complete_ids(self, connection: str | None = None) -> list[str]:
-        """Return the ids of posts written completely, in order, to one connection or all."""
+        """Return the ids of completely written posts in order, of one connection or of all."""
         return [
             entry.post_id for entry in list(self._entries) if entry.complete and connection in (None, entry.connection)
         ]
 
     def missed_ids(self) -> list[str]:
-        """Return the ids of posts that matched rules while nobody was connected."""
+        """Return the ids of posts that matched rules while no client was connected."""
         return [entry.post_id for entry in list(self._entries) if entry.outcome == "missed"]
 
     @property

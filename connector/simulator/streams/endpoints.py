@@ -1,4 +1,4 @@
-"""Which streams does the API have?  A table, and the partition of a post."""
+"""The streams of the API, and the partition of a post."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """
-How fast can lines be written?  Prepared bytes for benchmarks.
+The feed: prepared lines for benchmarks, written as fast as the socket takes them.
 
-A block of lines is one chunk, prepared once for each connection.  Before it is
-sent again the ids in it are overwritten in place, so each line is a new post.
-Nothing is matched, billed or logged one by one.
+A block of lines is one chunk and is prepared once.  Before a block is written, the ids in its lines are overwritten, so
+that each line is a new post.  The posts of a feed are not matched, billed or logged.
 """
 
 from __future__ import annotations
@@ -34,14 +33,14 @@ if TYPE_CHECKING:
 PADDING_WORDS = tuple(word for word in WORDS["en"] if word.isalnum())
 
 DIFFERENT_LINES = 400
-"""Lines a feed goes through in turn: about a megabyte of them."""
+"""How many different lines a feed has: about a megabyte."""
 
 MIN_LINE_BYTES = 350
 RICH_LINE_BYTES = 1600
-"""From this size on lines have more than the default fields."""
+"""Lines of this size and above have more than the default fields."""
 
 BLOCKS_AT_ONCE = 8
-"""Blocks written before other connections and requests get their turn."""
+"""How many blocks are written before other connections and requests are served."""
 
 FEED_SELECTION = Selection(
     post=frozenset(
@@ -63,20 +62,20 @@ FEED_SELECTION = Selection(
 
 
 class FeedIds:
-    """Consecutive snowflakes of the current time, shared by all connections."""
+    """Consecutive snowflakes of the current time, for all connections."""
 
     def __init__(self) -> None:
         self._next = 0
 
     def take(self, count: int) -> int:
-        """Return the first of `count` ids that nobody else gets."""
+        """Return the first of *count* consecutive new ids."""
         first = max(first_id(int(time.time() * 1000)), self._next)
         self._next = first + count
         return first
 
 
 class Block:
-    """Lines of one chunk, and where their ids and times stand."""
+    """The lines of one chunk, and the places of their ids and times."""
 
     def __init__(self, lines: list[bytes], ids: list[int]) -> None:
         payload = b"".join(line + b"\r\n" for line in lines)
@@ -92,7 +91,7 @@ class Block:
         self._second = -1
 
     def fill(self, first: int, second: int) -> bytes:
-        """Return the chunk with ids from `first` on, created in that second."""
+        """Return the chunk with ids from *first* on, and with *second* as time of creation."""
         buffer = self._bytes
         digits = [b"%d" % post_id for post_id in range(first, first + self.count)]
         for number, at in self._places:
@@ -106,7 +105,7 @@ class Block:
 
 
 class FeedWriter:
-    """The feed of one connection: writes while the socket takes it."""
+    """Writes the feed to one connection, while the socket takes the bytes."""
 
     def __init__(self, connection: StreamConnection, feed: Feed, *, filtered: bool) -> None:
         blocks = feed.blocks(filtered=filtered)
@@ -147,11 +146,11 @@ class FeedWriter:
             connection.raw(block.fill(first, int(time.time())), payload=block.payload_bytes)
             self._count(first, block.count)
             if connection.backlog:
-                return  # `resumed` goes on
+                return  # `resumed` continues
         self._schedule()
 
     def _last_lines(self) -> None:
-        """Write what is left of a bounded feed, and idle or close."""
+        """Write the last lines of a bounded feed, then close or stay idle."""
         left, self._left = self._left or 0, 0
         if left:
             block = self._feed.block(left, filtered=self._filtered)
@@ -199,7 +198,7 @@ class Feed:
         streams.on_opened = begin
 
     def blocks(self, *, filtered: bool) -> list[Block]:
-        """Return the blocks that all connections of a kind share, prepared for the rules held now."""
+        """Return the blocks for all filtered or for all volume streams; filtered lines have a rule in force now."""
         rules = self._held(filtered=filtered)
         known = self._blocks.get(filtered)
         if known is None or known[0] != rules:
@@ -209,11 +208,11 @@ class Feed:
         return known[1]
 
     def _held(self, *, filtered: bool) -> list[Rule] | None:
-        # Lines of volume streams name no rules.
+        # Lines of volume streams have no matching rules.
         return self._rules.active()[:1] if filtered else None
 
     def block(self, count: int, *, filtered: bool) -> Block:
-        """Return a block of `count` lines of exactly `line_bytes` bytes, ends included."""
+        """Return a block of *count* lines, each of exactly `line_bytes` bytes with its end."""
         lines, ids = [], []
         for _ in range(count):
             line, post_id = self._line(self._held(filtered=filtered))
@@ -224,7 +223,7 @@ class Feed:
     def _line(self, rules: list[Rule] | None) -> tuple[bytes, int]:
         size = self._line_bytes - 2
         while True:
-            # Small enough is met soon: both sizes are above the mean of their selection.
+            # A few tries are enough: `line_bytes` is above the mean size of a line with this selection.
             post = self._generator.post(self._clock.now())
             line = self._streams.delivery.line(post, self._selection, rules)
             if len(line) <= size:
@@ -235,11 +234,11 @@ class Feed:
 
 
 def _padded(line: bytes, size: int, rng: random.Random) -> bytes:
-    """Return the line, its text made longer by words so that it has `size` bytes."""
+    """Return the line with words added to its text, so that the line has *size* bytes."""
     missing = size - len(line)
-    # Words by chance, not one word over and over: compression must stay realistic.
+    # Random words, so that the lines compress like real posts.
     padding = "".join(f" {word}" for word in rng.choices(PADDING_WORDS, k=missing // 2 + 1)).encode()[:missing]
-    # The first text is the post's own; it ends at the first bare quote.
+    # The first `text` is the text of the post; an unescaped quote ends the text.
     start = line.index(b'"text":"') + len(b'"text":"')
     end = re.compile(rb'(?<!\\)"').search(line, start)
     at = end.start() if end is not None else start

@@ -1,4 +1,4 @@
-"""How do messages become chunks?  One each, merged, or cut anywhere."""
+"""Messages as chunks of HTTP: one chunk each, several in a chunk, or cut anywhere."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ class Framer:
     """
     Cuts the payload of one connection into chunks.
 
-    `message`: each message is a chunk.  `merged`: several are one, as large as
-    16 KiB.  `split`: any byte may end a chunk, also inside CR LF or a character,
-    and the rest of a message shares its chunk with the next.
+    `message`: each message is a chunk.  `merged`: a chunk has several messages, about 16 KiB.  `split`: a chunk may end
+    at any byte, even inside CR LF or a character, and may have the end of one message and the beginning of the next.
     """
 
     def __init__(self, framing: Framing, *, seed: int) -> None:
@@ -35,7 +34,7 @@ class Framer:
         self._held = b""
 
     def add(self, message: bytes) -> list[bytes]:
-        """Return the pieces that become chunks now; the rest is held."""
+        """Return the pieces that become chunks now, and hold the rest."""
         if self._framing == "message":
             return [message]
         self._held += message
@@ -44,7 +43,7 @@ class Framer:
         return self._split()
 
     def flush(self) -> list[bytes]:
-        """Return what is held."""
+        """Return the bytes that are held, as the last piece."""
         held, self._held = self._held, b""
         return [held] if held else []
 
@@ -54,7 +53,7 @@ class Framer:
 
     def _split(self) -> list[bytes]:
         held, size = self._held, len(self._held)
-        # Every other time the cut falls inside the CR LF at the end.
+        # Every second time one cut is inside the CR LF at the end.
         cuts = (
             {self._random.randrange(1, size) for _ in range(self._random.randint(1, MAX_PIECES))} if size > 1 else set()
         )
@@ -67,7 +66,7 @@ class Framer:
 
 
 class Compressor:
-    """Gzip of a stream; each message is flushed so that it arrives whole."""
+    """Compresses a stream with gzip, and flushes after each message, so that each message arrives whole."""
 
     def __init__(self) -> None:
         self._zlib = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)

@@ -1,4 +1,4 @@
-"""What does a connection ask for, and what is on its way to it?"""
+"""What a client asks for with a connection, and the messages on their way to the client."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LINE_END = b"\r\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the request for a stream asks for."""
+    """What a client asks for with its request."""
 
     endpoint: str
     selection: Selection = field(default_factory=Selection)
@@ -26,7 +26,7 @@ class Wanted:
     gzip: bool = False
     backfill_s: float = 0
     interval: tuple[float, float] | None = None
-    """A recovery: replay the posts of this time, and close."""
+    """For a recovery: the time whose posts are replayed; then the connection is closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +52,8 @@ class Unsettled:
     """
     The messages that were written and that the kernel may not have taken yet.
 
-    Two counts meet here.  A message ends at a byte of the payload; the kernel
-    counts bytes on the wire, where chunk frames stand between the payload.
+    The end of a message is known as a count of payload bytes.  The kernel's progress is known as a count of bytes on
+    the wire, where chunk frames are between the payload.  The ends of chunks connect both counts.
     """
 
     def __init__(self) -> None:

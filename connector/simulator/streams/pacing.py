@@ -1,4 +1,4 @@
-"""When is the next post due?  A rate that can change while posts flow."""
+"""When the next post is due, at a rate that can change while posts flow."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 SHORTEST_S = 0.002
 LONGEST_S = 0.25
 MOST_AT_ONCE = 200
-"""A loop that was held up catches up in steps of this many posts."""
+"""How many posts a tick emits at most, when the event loop was held up."""
 
 
 class Pacer:
-    """Calls `emit` so many times a second; never ahead, and behind only by a tick."""
+    """Calls *emit* at a rate: never early, and at most one tick late."""
 
     def __init__(self, emit: Callable[[], None], *, rate: float, bursts: Sequence[Burst]) -> None:
         self._emit = emit

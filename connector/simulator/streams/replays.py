@@ -1,8 +1,8 @@
 """
-How are posts of the past written?  Backfill and recovery, as fast as the reader reads.
+Backfill and recovery: stored posts are written again, as fast as the client reads.
 
-A replay is asynchronous: between its posts other connections are served.  Live
-posts of a connection in a backfill wait until the older posts are written.
+A replay pauses between groups of posts, so that other connections are served.  During a backfill the live posts of the
+connection wait until the older posts are written.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from connector.simulator.streams.delivery import Delivery
 
 REPLAY_POSTS = 100
-"""Posts that a replay writes before others are served."""
+"""How many posts a replay writes before it pauses."""
 
 REPLAY_PAUSE_S = 0.005
 REPLAY_BACKLOG_BYTES = 4 * 1024 * 1024
-"""A replay waits while more than this, or half of the buffer, is on the way to its reader."""
+"""A replay waits while the backlog of the connection is above this, or above half of the buffer."""
 
 
 class Replays:
-    """Writes stored posts to connections; *after* calls a function after some seconds."""
+    """Writes stored posts to connections; *after* calls a function after a number of seconds."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Replays:
     def hold(
         self, connection: StreamConnection, post: Post, rules: list[Rule], origin: Literal["live", "duplicate"]
     ) -> bool:
-        """Keep a live post until the backfill of its connection is over; return false if there is none."""
+        """Keep a live post until the backfill of the connection is over; return false if there is no backfill."""
         waiting = self._waiting.get(connection.id)
         if waiting is None:
             return False

@@ -1,8 +1,8 @@
 """
-Which connections are open, and which slots do dead clients still hold?
+The open connections, and the slots that dead clients still hold.
 
-X allows an account only some connections at a time.  When a client dies without
-a word, X counts its connection for a while: the connection is then a ghost.
+X limits the connections of an account at a time: each takes a slot.  When a client dies without closing its connection,
+X counts the connection for a while.  Such a connection is called a ghost.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-The centre of the simulator: the way of a post to the connections that want it.
+The way of a post to all connections.
 
-    post --> store --> rules --> (lag, disorder) --> each connection that wants it
-                                            \\--> nobody: logged as missed
+    post --> store --> rules --> (lag, disorder) --> each connection that wants the post
+                                            \\--> no connection: logged as missed
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from connector.simulator.streams.messages import Wanted
 
 LATEST_DUPLICATE_S = 0.5
-"""A duplicate follows its post within this time."""
+"""A duplicate comes at most this long after its post."""
 
 
 class Streams:
