@@ -23,6 +23,7 @@ from connector.records.record import (
     BUDGET,
     Arrival,
     Connected,
+    Converted,
     HeldRule,
     LedgerWrite,
     OffsetWrite,
@@ -79,22 +80,6 @@ class Page:
     until_id: int | None
     fetched: tuple[int, ...] | None = None
     unfound: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conversion:
-    """
-    What the lines of some arrivals were converted to.
-
-    *fresh* are the ids of posts for the topic, *again* those of posts that were delivered before.  *newest_id* is the
-    largest of all ids, 0 if there are none.  *whole* is False if the conversion stopped at a bad record that ends the
-    task.
-    """
-
-    fresh: Sequence[int]
-    again: Sequence[int]
-    newest_id: int
-    whole: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,9 +189,9 @@ class Progress:
         """Posts of the stream with smaller ids are older than the connection: a backfill brings them; 0 without one."""
         return first_id(self._connected_ms()) if self.backfilling else 0
 
-    def take(self, arrivals: Sequence[Arrival], became: Conversion) -> None:
+    def take(self, arrivals: Sequence[Arrival], converted: Converted) -> None:
         """
-        Take in *arrivals*, whose lines were converted to *became*, and claim the time that they prove.
+        Take in *arrivals*, whose lines became *converted*, and claim the time that they prove.
 
         All of them have lines, or there is one, and it is a keep-alive.  Together they prove the same as one arrival
         with all their lines that was read when the last of them was.
@@ -214,17 +199,17 @@ class Progress:
         last = arrivals[-1]
         billed = 0
         if self._settings.metered:
-            billed = self._bills.streamed(self.now_ms, fresh=became.fresh, again=became.again)
+            billed = self._bills.streamed(self.now_ms, fresh=converted.ids, again=converted.again)
             self._bill(billed)
         if self._settings.budget:
             self.allowance.converted(sum(len(arrival.lines) for arrival in arrivals), self.coverage.spent)
         if self.backfilling:
             until = self.backfilled_until_id
-            self._count_backfill(sum(post_id < until for post_id in became.fresh), billed)
-            if min([*became.fresh, *became.again], default=until) < until:
+            self._count_backfill(sum(post_id < until for post_id in converted.ids), billed)
+            if min([*converted.ids, *converted.again], default=until) < until:
                 self._backfilled_ms = self.x_ms(last.at)
-        if became.whole:
-            self._claim(last, became.newest_id)
+        if converted.error is None:
+            self._claim(last, converted.newest_id)
 
     def _count_backfill(self, posts: int, billed: int) -> None:
         for gap in self.coverage.gaps:
@@ -293,9 +278,9 @@ class Progress:
 
     # -- from a repair
 
-    def take_page(self, page: Page, became: Conversion, *, known: Container[int]) -> None:
+    def take_page(self, page: Page, converted: Converted, *, known: Container[int]) -> None:
         """
-        Take in *page*, whose lines were converted to *became*, and write down how far the repair has come.
+        Take in *page*, whose lines became *converted*, and write down how far the repair has come.
 
         *known* are the ids, of those fetched for the page, that the ledger knew before.
         """
@@ -304,18 +289,18 @@ class Progress:
         billed = 0
         if self._settings.metered and page.fetched is not None:
             billed = self._bills.found(self.now_ms, page.fetched, delivered=known)
-        if not became.whole:
+        if converted.error is not None:
             return  # the task ends with this page, and its next owner repairs again from here
         if self._settings.metered and page.fetched is None:
-            billed = self._bills.streamed(self.now_ms, fresh=became.fresh, again=became.again)
+            billed = self._bills.streamed(self.now_ms, fresh=converted.ids, again=converted.again)
         self._bill(billed)
         if gap is None or gap.end_id != page.end_id:  # accepted, or grown by what X was not asked for
             for other in self.coverage.gaps:
                 if other.from_ms <= page.from_ms < other.to_ms:  # in the ledger its posts have the time of a repair
-                    self.coverage = self.coverage.with_gap(self._grown(other, len(became.fresh), billed))
+                    self.coverage = self.coverage.with_gap(self._grown(other, len(converted.ids), billed))
             return
         gap = replace(
-            self._grown(gap, len(became.fresh), billed),
+            self._grown(gap, len(converted.ids), billed),
             state=GapState.REPAIRING,
             detail="",
             way=page.way,

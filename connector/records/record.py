@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import NamedTuple, Self
 
+from connector.errors import BadRecord
 from connector.records.native import compiled
 
 SourcePartition = Mapping[str, str]
@@ -175,6 +176,27 @@ class DeadLetter(NamedTuple):
 
     value: bytes
     headers: tuple[tuple[str, bytes], ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class Converted:
+    """
+    What the lines of some arrivals of one source partition became.
+
+    *ids* are the ids of the records, *again* the ids of posts that were delivered before.  *newest_id* is the largest
+    of all these ids; 0 if there is none.  *waits* has for each arrival: when it came (`clock.now`), when one of its
+    posts was made (UNIX seconds), how many posts it brought.  *dropped* has the error, reason and size of each dead
+    letter.  *error* is the bad record at which the conversion stopped, None if all lines were converted.
+    """
+
+    records: RecordList = field(default_factory=RecordList)
+    ids: list[int] = field(default_factory=list)
+    again: list[int] = field(default_factory=list)
+    newest_id: int = 0
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    waits: list[tuple[float, float, int]] = field(default_factory=list)
+    dropped: list[tuple[str, str, int]] = field(default_factory=list)
+    error: BadRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,39 +12,31 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import Any
 
-from connector.coverage.offset import Coverage, Way
-from connector.coverage.progress import Conversion, Page, Progress, ledger_write
+from connector.coverage.offset import Way
+from connector.coverage.progress import Page, Progress, ledger_write
 from connector.errors import BadRecord, DeliveryFailed, ToleranceExceeded
 from connector.records import clock
-from connector.records.record import Arrival, Batch, Connected, DeadLetter, LedgerWrite, OffsetWrite, RecordList, TaskId
-from connector.task.converter import Converted, Converter
-from connector.task.in_flight import NOT_BUILT, Pending, Sink
-from connector.task.reader import Reader
-from connector.task.repair.repairer import Repairer
+from connector.records.record import (
+    Arrival,
+    Batch,
+    Connected,
+    Converted,
+    DeadLetter,
+    LedgerWrite,
+    OffsetWrite,
+    RecordList,
+    TaskId,
+)
+from connector.task.converter import Converter
+from connector.task.in_flight import NOT_BUILT, InFlight, Pending
+from connector.task.partition import Partition
+from connector.task.ports import Sink
 from connector.telemetry.events import DuplicatesDropped, Event, RecordDropped
 
 FORGET_SECS = 1.0
 
 POSTS_AT_ONCE = 512
 """After so many posts the conversion lets the event loop do other work: about half a millisecond in Python."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Partition:
-    """One source partition of a task: its reader, its state (`Progress`), and the repairer of its gaps (`Repairer`)."""
-
-    reader: Reader
-    progress: Progress
-    repairer: Repairer[Any]
-
-    @property
-    def outage_secs(self) -> float:
-        """How long the present outage lasts by X's clock; 0 if there is none.  It is not a gap yet."""
-        coverage = self.progress.coverage
-        if self.reader.connected is not None or coverage.covered_to_ms is None:
-            return 0.0
-        since = max([coverage.covered_to_ms, *(gap.to_ms for gap in coverage.gaps)])
-        return max(self.progress.now_ms - since, 0) / 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +54,9 @@ class BatcherSettings:
 
 class Batcher:
     """
-    Makes the batches of one task; *committed* returns the coverage of a `Progress` that is committed in Kafka.
+    Makes the batches of one task.
+
+    The ids of posts that may come again are kept as long as the offset that *in_flight* knows to be in Kafka asks.
 
     *size_bytes* is the memory of posts that were taken out of the buffers and are not in a batch yet.  *built_at* is
     when the last batch was made (monotonic seconds).
@@ -74,13 +68,13 @@ class Batcher:
         converter: Converter,
         sink: Sink,
         *,
-        committed: Callable[[Progress], Coverage],
+        in_flight: InFlight,
         emit: Callable[[Event], None],
     ) -> None:
         self.size_bytes = 0
         self.built_at = 0.0
         self._settings, self._converter, self._sink, self._emit = settings, converter, sink, emit
-        self._committed = committed
+        self._in_flight = in_flight
         self._forgot_at = time.monotonic()
         self._offsets_at = 0.0
         self._owed_ids: list[int] = []
@@ -103,17 +97,13 @@ class Batcher:
         """
         self._measure()
         taken = _Taken()
-        for partition in partitions:
+        for number, partition in enumerate(partitions):
             before = len(taken.records)
-            live = await self._take_arrivals(partition)
-            taken.add(live, None)
-            if live.records:
-                taken.readers.append(partition.reader)
-            if live.error is None and (page := partition.repairer.page) is not None:
-                found = convert_page(partition.progress, page, self._converter)
-                partition.progress.delivered(posts=len(found.records), dead_letters=len(found.dead_letters))
-                partition.repairer.took_page()
-                taken.add(found, page.way)
+            whole = await self._take_arrivals(partition, taken)
+            if len(taken.records) > before:
+                taken.live.append(number)
+            if whole:
+                self._take_page(partition, taken)
             taken.parts.append(len(taken.records) - before)
         progresses = [partition.progress for partition in partitions]
         over = time.monotonic() - self._offsets_at >= self._settings.offset_interval_secs
@@ -128,25 +118,40 @@ class Batcher:
         self.size_bytes = 0
         return pending, self._intolerable(taken.error)
 
-    async def _take_arrivals(self, partition: Partition) -> Converted:
-        result = Converted()
+    async def _take_arrivals(self, partition: Partition, taken: "_Taken") -> bool:
+        """
+        Convert what waits in the buffer of *partition*, and add it to *taken*.
+
+        Return False if a bad record ends the task: the offset must not pass its line, so nothing behind it is taken.
+        """
         progress = partition.progress
         drained = partition.reader.buffer.drain(self._settings.batch_max_records)
         self.size_bytes += sum(item.size for item in drained if isinstance(item, Arrival))
-        fresh = 0
+        posts, letters, fresh, whole = len(taken.records), len(taken.letters), 0, True
         for item in _together(drained):
             if isinstance(item, Connected):
                 progress.on_connected(item)
                 continue
-            convert(progress, item, self._converter, result)
-            if result.error is not None:
-                break  # the offset must not pass the line that ends the task
+            converted = convert(progress, item, self._converter)
+            taken.add(converted, None)
+            if converted.error is not None:
+                whole = False
+                break
             fresh += sum(len(arrival.lines) for arrival in item)
             if fresh >= POSTS_AT_ONCE:
                 fresh = 0
                 await asyncio.sleep(0)  # so that the commit in flight can send its next request
-        progress.delivered(posts=len(result.records), dead_letters=len(result.dead_letters))
-        return result
+        progress.delivered(posts=len(taken.records) - posts, dead_letters=len(taken.letters) - letters)
+        return whole
+
+    def _take_page(self, partition: Partition, taken: "_Taken") -> None:
+        """Convert the page that a repair of *partition* has found, if there is one, and add it to *taken*."""
+        page = partition.repairer.page
+        if page is not None:
+            found = convert_page(partition.progress, page, self._converter)
+            partition.progress.delivered(posts=len(found.records), dead_letters=len(found.dead_letters))
+            partition.repairer.took_page()
+            taken.add(found, page.way)
 
     async def _pending_of(self, taken: "_Taken", progresses: Sequence[Progress]) -> Pending | None:
         if not (taken.records or taken.letters or taken.offsets):
@@ -169,7 +174,7 @@ class Batcher:
             encoded=await self._encoded(batch),
             parts=tuple(taken.parts),
             waits=tuple(taken.waits),
-            readers=tuple(taken.readers),
+            live=tuple(taken.live),
             since=time.monotonic(),
             size_bytes=batch.held_bytes(arrivals=len(taken.waits)),
             mills=billed * self._settings.mills_each,
@@ -227,7 +232,11 @@ class Batcher:
         now = time.monotonic()
         if now - self._forgot_at >= FORGET_SECS:
             self._forgot_at = now
-            ranges = [ids for progress in progresses for ids in progress.id_ranges(self._committed(progress))]
+            ranges = [
+                ids
+                for progress in progresses
+                for ids in progress.id_ranges(self._in_flight.coverage_of(progress.partition))
+            ]
             self._converter.ledger.keep(ranges)
 
     def _tell(self, result: Converted, source: Way | None) -> None:
@@ -245,29 +254,19 @@ class Batcher:
             self._emit(DuplicatesDropped(of=self._settings.task, posts=len(result.again), source=source))
 
 
-def convert(progress: Progress, arrivals: Sequence[Arrival], converter: Converter, result: Converted) -> None:
-    """Convert *arrivals* of one source partition behind *result*, and let its *progress* claim what they prove."""
-    before, again = len(result.ids), len(result.again)
+def convert(progress: Progress, arrivals: Sequence[Arrival], converter: Converter) -> Converted:
+    """Convert *arrivals* of one source partition, and let its *progress* claim what they prove."""
     until_id = progress.backfilled_until_id
-    converter.convert(arrivals, result, source=Way.BACKFILL.encode() if until_id else None, until_id=until_id)
-    progress.take(
-        arrivals,
-        Conversion(
-            fresh=result.ids[before:],
-            again=result.again[again:],
-            newest_id=result.newest_id,
-            whole=result.error is None,
-        ),
-    )
+    converted = converter.convert(arrivals, source=Way.BACKFILL.encode() if until_id else None, until_id=until_id)
+    progress.take(arrivals, converted)
+    return converted
 
 
 def convert_page(progress: Progress, page: Page, converter: Converter) -> Converted:
     """Convert *page* of a repair of *progress*, and let *progress* write down how far the repair has come."""
     known = frozenset(post_id for post_id in page.fetched or () if post_id in converter.ledger)
-    found = Converted()
-    converter.convert(page.arrivals, found, source=page.way.encode())
-    became = Conversion(fresh=found.ids, again=found.again, newest_id=found.newest_id, whole=found.error is None)
-    progress.take_page(page, became, known=known)
+    found = converter.convert(page.arrivals, source=page.way.encode())
+    progress.take_page(page, found, known=known)
     return found
 
 
@@ -307,7 +306,7 @@ class _Taken:
         self.offsets: list[OffsetWrite] = []
         self.live_ids: list[int] = []
         self.found: list[tuple[Sequence[int], Way]] = []
-        self.readers: list[Reader] = []
+        self.live: list[int] = []
         self.parts: list[int] = []
         self.error: BadRecord | None = None
 

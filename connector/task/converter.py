@@ -7,38 +7,16 @@ counted.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import chain
 
 from connector.coverage.ledger import Ledger
 from connector.errors import BadRecord
 from connector.records.post import MAX_DIGITS, head_of, heads_of
-from connector.records.record import Arrival, DeadLetter, RecordList, SourceRecord
+from connector.records.record import Arrival, Converted, DeadLetter, SourceRecord
 from connector.records.snowflake import EPOCH_MS, SEQUENCE_BITS, created_ms, to_iso
 
 _MAX_HEADER_CHARACTERS = 1000
 _WHOLE = "value.bytes"
-
-
-@dataclass(slots=True, kw_only=True)
-class Converted:
-    """
-    The result of a conversion.
-
-    *ids* are the ids of the records, *again* the ids of posts that the ledger knew.  *waits* has for each arrival: when
-    it came (`clock.now`), when one of its posts was made, how many posts it brought.  *newest_id* is the largest id in
-    the arrivals that were converted last, delivered before or not; 0 if there was none.  *dropped* has the error,
-    reason and size of each dead letter.  *error* is the bad record at which the conversion stopped.
-    """
-
-    records: RecordList = field(default_factory=RecordList)
-    ids: list[int] = field(default_factory=list)
-    again: list[int] = field(default_factory=list)
-    newest_id: int = 0
-    dead_letters: list[DeadLetter] = field(default_factory=list)
-    waits: list[tuple[float, float, int]] = field(default_factory=list)
-    dropped: list[tuple[str, str, int]] = field(default_factory=list)
-    error: BadRecord | None = None
 
 
 class Converter:
@@ -58,16 +36,15 @@ class Converter:
         """
         self._max_record_bytes, self._max_dead_letter_bytes = record_bytes, dead_letter_bytes
 
-    def convert(
-        self, arrivals: Sequence[Arrival], result: Converted, *, source: bytes | None = None, until_id: int = 0
-    ) -> None:
+    def convert(self, arrivals: Sequence[Arrival], *, source: bytes | None = None, until_id: int = 0) -> Converted:
         """
-        Convert the lines of *arrivals* and add them to *result*, up to the first bad record that is not tolerated.
+        Return what the lines of *arrivals* become, up to the first bad record that is not tolerated.
 
         Records of posts with ids below *until_id*, or all records if that is 0, get *source* as their header.
         """
+        result = Converted()
         if not until_id and self._convert_at_once(arrivals, result, source):
-            return
+            return result
         newest_id = 0
         for arrival in arrivals:
             alone = len(arrivals) > 1 and not until_id and self._convert_at_once((arrival,), result, source)
@@ -77,6 +54,7 @@ class Converter:
             if result.error is not None:
                 break
         result.newest_id = newest_id
+        return result
 
     def _convert_at_once(self, arrivals: Sequence[Arrival], result: Converted, source: bytes | None) -> bool:
         """Convert *arrivals* if all lines are good, new posts, as nearly all are; else return False."""

@@ -10,14 +10,16 @@ topic, and only the other batches are delivered again.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from connector.coverage.ledger import decode_ids
+from connector.coverage.offset import Coverage
 from connector.errors import RecordsRefused, Superseded
 from connector.records.record import Batch, Sifted, SourcePartition
-from connector.task.reader import Reader
+from connector.task.ports import CommittedOffsets, Sink
+from connector.task.wake import Wake
 
 DELAYED_SECS = 5.0
 """If a delivery takes longer, the listener is told, and told again after each such time."""
@@ -32,81 +34,6 @@ COPIED_BYTES = 4 * 1024 * 1024
 """Most bytes of the batch in flight that exist twice: in a request and in its message, of about 2 MB each."""
 
 
-class CommittedOffsets(Protocol):
-    """What the offsets topic holds of one task."""
-
-    @property
-    def latest(self) -> Mapping[bytes, bytes]:
-        """The last committed value of each key."""
-
-    @property
-    def seen(self) -> Collection[tuple[bytes, bytes | None]]:
-        """All keys and values that were written, the last ones among them."""
-
-
-class Sink(Protocol):
-    """The Kafka end of one task."""
-
-    max_record_bytes: int
-    """The largest key and value together that the output topic takes; known once the sink is open."""
-    max_dead_letter_bytes: int
-    """The largest value that the dead letter topic takes; known once the sink is open."""
-
-    async def open(self) -> CommittedOffsets:
-        """
-        Fence the task's previous owner, then read what is committed.
-
-        Raises:
-            DeliveryFailed: Kafka does not answer, or refuses.
-        """
-
-    def offset_key(self, partition: SourcePartition, kind: str | None = None) -> bytes:
-        """Return the key of *partition*'s source offset, or of the record of another *kind* beside it."""
-
-    async def read_ledger(self, from_ms: int, to_ms: int | None, *, late: bool = False) -> Sequence[int]:
-        """
-        Return the ids of delivered posts that were made from *from_ms* to *to_ms* (UNIX ms; None: to the newest).
-
-        Some older or younger ids may be among them, and an id may be there twice.  Posts that a repair delivered long
-        after they were made are found only with *late*, which reads more records.  Call it when the sink is open.
-
-        Raises:
-            DeliveryFailed: Kafka does not answer, or refuses.
-            FatalError: a record of the ledger cannot be read.
-        """
-
-    async def encode(self, batch: Batch) -> Any:
-        """
-        Build the bytes to send for *batch*; nothing is sent yet.
-
-        Raises:
-            BrokerAway: Kafka does not answer what is needed to build them.
-        """
-
-    async def deliver(self, batch: Batch, encoded: Any) -> None:
-        """
-        Write *batch* with its offsets and return once it is committed.
-
-        Raises:
-            DeliveryFailed: the outcome is unknown.
-            RecordsRefused: the output topic refuses some of the records; nothing of *batch* is committed.
-            FatalError: an internal topic refuses a record.
-        """
-
-    async def sift(self, batch: Batch, refused: RecordsRefused) -> Sifted:
-        """
-        Return which records of *batch* the topic refuses; *refused* is the error with which Kafka refused some of them.
-
-        Call it when the sink has just opened.
-
-        Raises:
-            DeliveryFailed: it could not be found out.
-        """
-
-    async def close(self) -> None:
-        """Let go of the producer, in bounded time."""
-
-
 @dataclass(slots=True, kw_only=True)
 class Pending:
     """A batch that Kafka has not confirmed, and the values to report once it has."""
@@ -116,8 +43,8 @@ class Pending:
     """What `Sink.encode` returned; `NOT_BUILT` while it could not encode the batch."""
     waits: tuple[tuple[float, float, int], ...]
     """For each arrival: when it came (local UNIX seconds), when a post of it was made (X's clock), how many posts."""
-    readers: tuple[Reader, ...]
-    """The readers whose posts are in the batch."""
+    live: tuple[int, ...] = ()
+    """Numbers of the source partitions whose streams brought posts of the batch."""
     since: float
     """When the batch was built (monotonic seconds)."""
     size_bytes: int = 0
@@ -159,7 +86,7 @@ class InFlight:
         self,
         sink: Sink,
         listener: Listener,
-        wake: asyncio.Event,
+        wake: Wake,
         *,
         ours: Callable[[bytes, bytes | None], bool] = lambda _key, _value: False,
     ) -> None:
@@ -175,6 +102,11 @@ class InFlight:
         self._listener, self._wake = listener, wake
         self._commit: asyncio.Task[None] | None = None
         self._said_at = 0.0
+
+    @property
+    def delayed_secs(self) -> float | None:
+        """How long Kafka has not confirmed a batch; None while it confirms."""
+        return None if self.delayed_since is None else time.monotonic() - self.delayed_since
 
     @property
     def posts(self) -> int:
@@ -222,6 +154,11 @@ class InFlight:
             if not known.issuperset(ids):
                 return
             self._confirm(self.pending.pop(0))
+
+    def coverage_of(self, partition: SourcePartition) -> Coverage:
+        """Return what the committed offset of *partition* says; an empty coverage if there is none."""
+        value = self.committed.get(self.sink.offset_key(partition))
+        return Coverage() if value is None else Coverage.decode(value)
 
     def note_committed(self, offsets: Mapping[bytes, bytes | None]) -> None:
         """Take note that *offsets*, value by key, are in Kafka."""
@@ -287,12 +224,7 @@ class InFlight:
             if unless():
                 return
             self._wake.clear()
-            wait_secs = max(self._said_at + DELAYED_SECS - time.monotonic(), 0.1)
-            timer = commit.get_loop().call_later(wait_secs, self._wake.set)
-            try:
-                await self._wake.wait()
-            finally:
-                timer.cancel()
+            await self._wake.wait(max(self._said_at + DELAYED_SECS - time.monotonic(), 0.1))
             self._say_delayed()
         self._commit = None
         commit.result()

@@ -14,11 +14,12 @@ import contextlib
 import re
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ParamSpec, Protocol, TypeVar
 
+from connector.coverage.allowance import Allowance
 from connector.errors import (
     BudgetReached,
     ConnectionLost,
@@ -32,10 +33,12 @@ from connector.errors import (
     TokenRejected,
 )
 from connector.records import clock
-from connector.records.record import BUDGET, Arrival, Connected, HeldRule, SourcePartition, TaskId
-from connector.sources.handles import Handle, Released
+from connector.records.record import BUDGET, Arrival, Connected
+from connector.sources.handles import Handle
 from connector.task.backoff import Backoff, ConnectFloor
 from connector.task.buffer import Buffer
+from connector.task.ownership import Ownership
+from connector.task.ports import Source
 from connector.telemetry.events import (
     ConnectionNotFound,
     Event,
@@ -57,80 +60,22 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Source(Protocol):
-    """The X end of one source partition; each `read` is one connection."""
+class Backfill(Protocol):
+    """Decides about the backfill that a connect asks for (`connector.task.repair.repairer.Repairer`)."""
 
-    @property
-    def partition(self) -> SourcePartition:
-        """The source partition: `{"stream": "filtered"}`, or with `"partition": "3"`."""
+    def backfill_minutes(self) -> int | None:
+        """Return how many minutes of backfill the next connect should ask for; None for no backfill."""
 
-    @property
-    def rules(self) -> Sequence[HeldRule]:
-        """The rules in force, as `prepare` left them; none for a stream without rules."""
-
-    def prepare(self) -> None:
-        """
-        Set the rules at X and get the token, as configured.  Executor thread.
-
-        Raises:
-            ConnectorError: X refuses, or cannot be reached.
-        """
-
-    def read(
-        self,
-        put: Callable[[Arrival], None],
-        connected: Callable[[Connected], None],
-        *,
-        backfill_minutes: int | None = None,
-    ) -> None:
-        """
-        Make one connection and put what arrives, until it ends; return only when stopped.  Reader thread.
-
-        With *backfill_minutes* X first repeats so many minutes of the past.  An exception of *put* ends the connection,
-        and is raised.
-
-        Raises:
-            ConnectorError: how the connection ended, or why there was none.
-        """
-
-    def stop(self) -> None:
-        """End `read` at once, whatever it is doing.  Any thread."""
-
-    def find_connection(self) -> str | None:
-        """Return X's id of the connection now open, None where X does not say.  Executor thread."""
-
-    def release(self, connections: Collection[Handle]) -> Released:
-        """
-        End those of *connections* that X still holds, and return what became of them.  Executor thread.
-
-        Where X does not list connections, nothing is known of any of them.
-
-        Raises:
-            ConnectorError: X cannot be reached.
-        """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
-    """What a reader needs of its task."""
-
-    task: TaskId
-    prove: Callable[[], Awaitable[None]]
-    """Returns once the task is known to be owned here; may wait for Kafka."""
-    emit: Callable[[Event], None]
-    changed: Callable[[], None]
-    """Called when an attribute of the `Reader` has changed that the status shows."""
-    admit: Callable[[int], None]
-    """Counts lines that were read; raises `BudgetReached` when no more may be read.  Any thread."""
-    backfill_minutes: Callable[[], int | None]
-    """Returns how many minutes of backfill the next connect should ask for."""
-    refuse_backfill: Callable[[ConnectorError], None]
-    """Called when X refuses a backfill to this account."""
+    def refuse_backfill(self, error: ConnectorError) -> None:
+        """Take note that X refuses a backfill to this account."""
 
 
 class Reader:
     """
     Keeps *source* connected, and puts what arrives into *buffer*, until `stop`.
+
+    *allowance* counts the lines that are read, and says when no more may be read.  *changed* is called when an
+    attribute has changed that the task's status shows.
 
     *ghosts* are connections that the previous owner of the task may have left open at X.  The reader ends them before
     the first connect, and tries again whenever X refuses a connect because there are too many connections.
@@ -140,13 +85,18 @@ class Reader:
         self,
         source: Source,
         buffer: Buffer,
-        owner: Owner,
         executor: Executor,
         *,
+        ownership: Ownership,
+        allowance: Allowance,
+        backfill: Backfill,
+        emit: Callable[[Event], None],
+        changed: Callable[[], None],
         ghosts: Collection[Handle] = (),
     ) -> None:
         self.source, self.buffer = source, buffer
-        self._owner, self._executor = owner, executor
+        self._executor, self._ownership, self._allowance, self._backfill = executor, ownership, allowance, backfill
+        self._task, self._emit, self._changed = ownership.task, emit, changed
         self._handles: deque[Handle] = deque(ghosts, maxlen=MAX_HANDLES)
         self._absent: Collection[Handle] = ()
         self._backoff, self._floor = Backoff(), ConnectFloor()
@@ -195,7 +145,7 @@ class Reader:
         taken_over, prepared = bool(self._handles), False
         while not self._stop_asked.is_set():
             try:
-                await self._owner.prove()
+                await self._ownership.prove()
                 if taken_over:
                     taken_over = False
                     await self._release()  # before the connect, which X might refuse otherwise
@@ -207,7 +157,7 @@ class Reader:
                 await self._keep_floor()
                 if self._stop_asked.is_set():
                     return
-                self._owner.admit(0)
+                self._allowance.admit(0)
                 await self._read()
             except (RetriableError, OutOfCredit) as exc:
                 # When an established connection is lost, the docs ask to connect again at once: rules and token are not
@@ -218,7 +168,8 @@ class Reader:
                 self.connected = None
 
     async def _read(self) -> None:
-        minutes, after = self._owner.backfill_minutes(), self.lost_since  # the thread gets values, reads no attribute
+        # the thread gets values, and reads no attribute
+        minutes, after = self._backfill.backfill_minutes(), self.lost_since
 
         def connected(connection: Connected) -> None:
             self._on_connected(replace(connection, after=after, backfill_minutes=minutes))
@@ -229,7 +180,7 @@ class Reader:
             if minutes is None or isinstance(error, RulesMissing | TokenRejected):
                 raise
             # if the backfill was not the reason, the next connect, which has none, fails too
-            self._owner.refuse_backfill(error)
+            self._backfill.refuse_backfill(error)
 
     def stop(self) -> None:
         """Stop reading at once; what has been read stays in the buffer."""
@@ -245,7 +196,7 @@ class Reader:
         """Put *arrival* into the buffer, and count its lines.  Reader thread."""
         self.heard_at = arrival.at
         self.buffer.put(arrival)
-        self._owner.admit(len(arrival.lines))
+        self._allowance.admit(len(arrival.lines))
 
     def _on_connected(self, connected: Connected) -> None:
         """Report the connection; the loop learns of it before it learns how it ended.  Reader thread."""
@@ -262,15 +213,15 @@ class Reader:
         self._absent = ()
         if connected.date is not None:
             self._handles.append(connected.date)
-        self._owner.emit(
+        self._emit(
             StreamConnected(
-                of=self._owner.task,
+                of=self._task,
                 stream=self.source.partition["stream"],
                 partition=self.partition,
                 clock_skew_secs=round(connected.skew_secs, 3),
             )
         )
-        self._owner.changed()
+        self._changed()
         self._look_up = self._loop.create_task(self._find_connection(connected))
 
     async def _find_connection(self, connected: Connected) -> None:
@@ -278,9 +229,7 @@ class Reader:
             found = await self._in_thread(self.source.find_connection)
         except ConnectorError as error:
             # the id is only needed if this worker fails, to end its connection; its `Date` is known for that, too
-            self._owner.emit(
-                ConnectionNotFound(of=self._owner.task, error=error.name, reason=str(error), partition=self.partition)
-            )
+            self._emit(ConnectionNotFound(of=self._task, error=error.name, reason=str(error), partition=self.partition))
             return
         if self.connected is connected and connected.date is not None:
             # X has answered: if it was not found by its `Date` now, it can never be found for certain
@@ -288,7 +237,7 @@ class Reader:
         if found:
             self.connection_id = found
             self._handles.append(found)
-        self._owner.changed()
+        self._changed()
 
     async def _wait_after(self, error: ConnectorError) -> None:
         self.error, self.connected = error, None
@@ -296,9 +245,9 @@ class Reader:
             self.lost_since = self.lost_since or reason_of(error)
         if self._stop_asked.is_set():
             return
-        self._owner.emit(
+        self._emit(
             StreamDisconnected(
-                of=self._owner.task,
+                of=self._task,
                 error=error.name,
                 reason=str(error),
                 title=error.title or None,
@@ -311,13 +260,11 @@ class Reader:
         skew = self.last_connected.skew_secs if self.last_connected else 0.0
         attempt, wait = self._backoff.wait(error, now=clock.now() + skew)
         if isinstance(error, OutOfCredit):
-            self._owner.emit(
-                TaskPaused(of=self._owner.task, error=error.name, reason=str(error), retry_in_secs=round(wait))
-            )
+            self._emit(TaskPaused(of=self._task, error=error.name, reason=str(error), retry_in_secs=round(wait)))
         elif wait:
-            self._owner.emit(
+            self._emit(
                 RetryScheduled(
-                    of=self._owner.task,
+                    of=self._task,
                     error=error.name,
                     attempt=attempt,
                     wait_secs=round(wait, 3),
@@ -325,7 +272,7 @@ class Reader:
                 )
             )
         self.retry_at = time.time() + wait
-        self._owner.changed()
+        self._changed()
         await self._sleep(wait)
 
     async def _release(self) -> bool:
@@ -336,7 +283,7 @@ class Reader:
         """
         if not self._handles:
             return False
-        await self._owner.prove()  # if this worker was paused meanwhile, the task may have another owner now
+        await self._ownership.prove()  # if this worker was paused meanwhile, the task may have another owner now
         if self._stop_asked.is_set():
             return False
         try:
@@ -344,9 +291,9 @@ class Reader:
                 released = await self._in_thread(self.source.release, frozenset(self._handles))
         except (ConnectorError, TimeoutError) as error:
             # not an error of the stream: if X has no room, it refuses the connect and says so
-            self._owner.emit(
+            self._emit(
                 GhostNotReleased(
-                    of=self._owner.task,
+                    of=self._task,
                     connections=len(self._handles),
                     error=type(error).__name__,
                     reason=str(error) or f"X has not answered within {RELEASE_SECS:g} s",
@@ -357,8 +304,8 @@ class Reader:
         for handle in released.ended:
             self._forget(handle)
         if released.ended:
-            self._owner.emit(GhostReleased(of=self._owner.task, connections=len(released.ended)))
-            self._owner.changed()
+            self._emit(GhostReleased(of=self._task, connections=len(released.ended)))
+            self._changed()
         return bool(released.ended)
 
     def _forget(self, handle: Handle) -> None:

@@ -24,8 +24,9 @@ from connector.sources.stream.connection import Limits
 from connector.sources.stream.streams import STREAMS, spread
 from connector.task.console import Console
 from connector.task.repair.policy import Policy
+from connector.task.settings import TaskSettings
 from connector.task.status import TaskStatus
-from connector.task.task import SourceTask, TaskSettings
+from connector.task.task import SourceTask
 from connector.telemetry.events import Event
 from connector.worker.process import ConnectorApp
 from connector.worker.threads import DaemonExecutor

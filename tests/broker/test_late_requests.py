@@ -383,7 +383,7 @@ def in_flight(sink: TopicSink) -> tuple[InFlight, Heard]:
 
 
 async def hand_over(box: InFlight, what: Batch) -> None:
-    pending = Pending(batch=what, encoded=await box.sink.encode(what), waits=(), readers=(), since=time.monotonic())
+    pending = Pending(batch=what, encoded=await box.sink.encode(what), waits=(), since=time.monotonic())
     await box.hand_over(pending)
 
 

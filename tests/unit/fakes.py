@@ -24,7 +24,8 @@ from connector.records.record import Arrival, Connected, HeldRule, Sifted, TaskI
 from connector.records.snowflake import first_id
 from connector.sources.handles import Released
 from connector.task.repair.policy import Policy
-from connector.task.task import SourceTask, TaskSettings
+from connector.task.settings import TaskSettings
+from connector.task.task import SourceTask
 from connector.worker.threads import DaemonExecutor
 
 MADE_MS = 1_793_536_496_789

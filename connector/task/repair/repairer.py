@@ -11,13 +11,11 @@ repair has come.  So the next owner of the task goes on after the last page that
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
-from itertools import islice
-from typing import Generic, ParamSpec, Protocol, TypeVar
+from dataclasses import replace
+from typing import Any, ParamSpec, TypeVar
 
-from connector.coverage.ledger import YOUNG_IDS, Ledger
 from connector.coverage.offset import Gap, GapState, Way
 from connector.coverage.progress import GAP_EDGE_MS, Page, Progress
 from connector.errors import (
@@ -31,12 +29,16 @@ from connector.errors import (
     TokenRejected,
 )
 from connector.records import clock
-from connector.records.record import Arrival, Connected, HeldRule, TaskId, held_bytes
+from connector.records.record import Arrival, Connected, held_bytes
 from connector.records.snowflake import created_ms, first_id, to_iso
 from connector.task.backoff import Backoff
 from connector.task.buffer import Buffer
-from connector.task.repair.orders import Orders, OrdersSettings, R, Requests
+from connector.task.known_ids import KnownIds
+from connector.task.ownership import Ownership
+from connector.task.ports import Finder, Search
+from connector.task.repair.orders import Orders
 from connector.task.repair.policy import REPLAY_SLICE_MS, Lost, Policy, Repair, Split, backfill_minutes, step_for
+from connector.task.wake import Wake
 from connector.telemetry.events import Event, RepairDelayed, RepairStarted
 
 P = ParamSpec("P")
@@ -51,100 +53,30 @@ REFUSED_CONNECTS = 5
 """If X refuses a second connection so often, as there are too many, the account may not have one."""
 
 
-class Found(Protocol):
-    """A piece of the posts that a search has found."""
+class Repairer:
+    """
+    Repairs the gaps of *progress* with what *finder* offers and *policy* allows, until `stop`.
 
-    @property
-    def lines(self) -> tuple[bytes, ...]:
-        """Lines in the form in which the stream would have sent them."""
-
-    @property
-    def down_to_id(self) -> int:
-        """All posts with this id or larger ones that the search finds are in this piece or earlier ones."""
-
-    @property
-    def fetched(self) -> tuple[int, ...]:
-        """The ids that X has sent since the piece before, some perhaps twice."""
-
-
-class Search(Protocol):
-    """Finds the posts of a gap by search, newest first.  Executor thread."""
-
-    @property
-    def lost(self) -> Mapping[str, str]:
-        """Rules that search cannot express, and why."""
-
-    def next(self) -> Found | None:
-        """
-        Return the next piece, None after the last; after an error the next call goes on at the same place.
-
-        Raises:
-            ConnectorError: X refuses, limits, or cannot be reached.
-        """
-
-
-class Replay(Protocol):
-    """A connection on which X repeats the posts of an interval, and then closes it."""
-
-    def read(self, put: Callable[[Arrival], None], connected: Callable[[Connected], None]) -> None:
-        """
-        Read all posts of the interval.  Executor thread.
-
-        Raises:
-            ConnectorError: the replay broke off before its end.
-        """
-
-    def stop(self) -> None:
-        """End `read` at once.  Any thread."""
-
-
-class Finder(Protocol):
-    """What X offers to find posts again.  X gets no request before the result is read."""
-
-    def search(self, rules: Sequence[HeldRule], low_id: int, high_id: int) -> Search:
-        """Return the search for posts that match *rules*, with ids from *low_id* up to, not including, *high_id*."""
-
-    def replay(self, from_ms: int, to_ms: int) -> Replay:
-        """Return the replay of posts made from *from_ms* to *to_ms* (UNIX ms), widened to whole seconds."""
-
-    def stop(self) -> None:
-        """End the requests that are running, and refuse further ones.  Any thread."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workshop(Generic[R]):
-    """What the repair needs of its task and its group."""
-
-    task: TaskId
-    emit: Callable[[Event], None]
-    prove: Callable[[], Awaitable[None]]
-    """Returns once the task is known to be owned here; may wait for Kafka."""
-    wake: Callable[[], None]
-    """Lets the task take its next turn.  Any thread."""
-    read_ledger: Callable[[int, int, bool], Awaitable[Sequence[int]]]
-    """Reads `connector.task.in_flight.Sink.read_ledger`: from, to, late."""
-    committed_batch: Callable[[], int]
-    """Returns the number of the last batch whose offset is committed (`Coverage.batch`)."""
-    ledger: Ledger
-    requests: Requests[R]
-
-
-async def remember(ledger: Ledger, ids: Iterable[int]) -> None:
-    """Add *ids* to *ledger*, and let the event loop do other work in between: millions of ids take seconds."""
-    coming = iter(ids)
-    while some := list(islice(coming, YOUNG_IDS)):
-        ledger.update(some)
-        await asyncio.sleep(0)
-
-
-class Repairer(Generic[R]):
-    """Repairs the gaps of *progress* with what *finder* offers and *policy* allows, until `stop`."""
+    It carries out *orders* in between, and loads the ids of posts that a gap may have in the topic into *known_ids*.
+    """
 
     def __init__(
-        self, progress: Progress, finder: Finder, policy: Policy, workshop: Workshop[R], executor: Executor
+        self,
+        progress: Progress,
+        finder: Finder,
+        policy: Policy,
+        orders: Orders[Any],
+        known_ids: KnownIds,
+        executor: Executor,
+        *,
+        ownership: Ownership,
+        wake: Wake,
+        emit: Callable[[Event], None],
     ) -> None:
-        self._progress, self._finder, self._policy = progress, finder, policy
-        self._workshop, self._executor = workshop, executor
+        self._progress, self._finder, self._policy, self._orders = progress, finder, policy, orders
+        self._known_ids, self._executor = known_ids, executor
+        self._ownership, self._wake, self._emit = ownership, wake, emit
+        self._task = ownership.task
         self._loop = asyncio.get_running_loop()
         self._stop_asked, self._taken = asyncio.Event(), asyncio.Event()
         self._page: Page | None = None
@@ -152,19 +84,6 @@ class Repairer(Generic[R]):
         self._not_before = 0.0
         self._refused_connects = 0
         self._search: tuple[Place, Search] | None = None
-        self._orders = Orders(
-            progress,
-            workshop.requests,
-            OrdersSettings(
-                task=workshop.task,
-                emit=workshop.emit,
-                prove=workshop.prove,
-                wake=workshop.wake,
-                committed_batch=workshop.committed_batch,
-                on_retry=self._retried,
-            ),
-            self._stop_asked,
-        )
 
     async def run(self) -> None:
         """
@@ -174,7 +93,7 @@ class Repairer(Generic[R]):
             FatalError: the ledger cannot be read.
         """
         while not self._stop_asked.is_set():
-            await self._orders.carry_out()
+            await self._carry_out_orders()
             if self._progress.connected is None or self._loop.time() < self._not_before or not (found := self._next()):
                 await self._sleep(LOOK_SECS)
                 continue
@@ -196,6 +115,7 @@ class Repairer(Generic[R]):
         """Stop repairing; a page that was handed over is still delivered."""
         self._stop_asked.set()
         self._taken.set()
+        self._orders.stop()
         self._finder.stop()
 
     @property
@@ -236,10 +156,10 @@ class Repairer(Generic[R]):
                     return gap, way
                 case Lost(reason=reason):
                     progress.lose(gap, reason)
-                    self._workshop.wake()
+                    self._wake.set()
                 case Split(at_ms=at_ms):
                     progress.split(gap, at_ms)
-                    self._workshop.wake()
+                    self._wake.set()
                     return None
         return None
 
@@ -258,10 +178,10 @@ class Repairer(Generic[R]):
         self._not_before = self._loop.time() + wait
         if now := self._progress.coverage.gap_at(gap.from_ms):
             self._progress.change(replace(now, detail=str(error)))
-            self._workshop.wake()
-        self._workshop.emit(
+            self._wake.set()
+        self._emit(
             RepairDelayed(
-                of=self._workshop.task,
+                of=self._task,
                 gap_from=to_iso(gap.from_ms),
                 error=error.name,
                 reason=str(error),
@@ -291,16 +211,14 @@ class Repairer(Generic[R]):
         tried = gap.posts > 0 and (gap.until_id is None or way is Way.RECOVERY)
         # set before the read: ids of the gap that the ledger in Kafka does not hold yet must not be forgotten
         self._progress.repairing = gap
-        ids = await self._workshop.read_ledger(gap.from_ms - GAP_EDGE_MS, until_ms, tried)
-        beyond = first_id(until_ms)
-        await remember(self._workshop.ledger, (post_id for post_id in ids if post_id < beyond))
+        await self._known_ids.load(gap.from_ms - GAP_EDGE_MS, until_ms, late=tried)
 
     async def _repair(self, gap: Gap, way: Way) -> None:
         self._progress.repairing = gap
         if self._search is None or self._search[0] != _place(gap):
-            self._workshop.emit(
+            self._emit(
                 RepairStarted(
-                    of=self._workshop.task,
+                    of=self._task,
                     gap_from=to_iso(gap.from_ms),
                     gap_to=to_iso(created_ms(gap.end_id)),
                     way=way.value,
@@ -334,7 +252,7 @@ class Repairer(Generic[R]):
             )
             self._search = None  # until the task has taken the page, the search is ahead of the gap
             await self._deliver(page)
-            await self._orders.carry_out()
+            await self._carry_out_orders()
             left = self._progress.coverage.gap_at(gap.from_ms)
             if over or left is None or left.end_id != down_to_id:
                 return
@@ -347,7 +265,7 @@ class Repairer(Generic[R]):
             await self._may_ask()
             await self._replay(gap, low_ms, high_ms)
             self._refused_connects = 0
-            await self._orders.carry_out()
+            await self._carry_out_orders()
             left = self._progress.coverage.gap_at(gap.from_ms)
             if left is None or left.end_id != first_id(low_ms):
                 return
@@ -400,7 +318,7 @@ class Repairer(Generic[R]):
         Raises:
             BudgetReached: the budget is spent, so nothing more may be bought.
         """
-        await self._workshop.prove()
+        await self._ownership.prove()
         if error := self._progress.budget_reached():
             raise error
 
@@ -423,16 +341,17 @@ class Repairer(Generic[R]):
         """Hand *page* over, and return once the task has taken it."""
         self._taken.clear()
         self._page = page
-        self._workshop.wake()
+        self._wake.set()
         await self._taken.wait()
 
     def _arrival(self, lines: tuple[bytes, ...]) -> Arrival:
         return Arrival(lines=lines, at=clock.now(), size=held_bytes(lines))
 
-    def _retried(self) -> None:
-        """Forget refusals and waits: an operator asks to try again, and X may allow by now what it refused."""
-        self._policy = replace(self._policy, refused={})
-        self._refused_connects, self._not_before = 0, 0.0
+    async def _carry_out_orders(self) -> None:
+        """Do what operators ask; one who asks to try again may know that X allows by now what it refused."""
+        if await self._orders.carry_out():
+            self._policy = replace(self._policy, refused={})
+            self._refused_connects, self._not_before = 0, 0.0
 
     async def _sleep(self, secs: float) -> None:
         with contextlib.suppress(TimeoutError):

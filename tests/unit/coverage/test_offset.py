@@ -32,7 +32,7 @@ from connector.records import clock
 from connector.records.record import Arrival, Batch, Connected
 from connector.records.snowflake import created_ms, first_id
 from connector.task.batcher import convert, convert_page
-from connector.task.converter import Converted, Converter
+from connector.task.converter import Converter
 from connector.task.repair.policy import REPLAY_SLICE_MS, Lost, Policy, Repair, Split, backfill_minutes, step_for
 from tests.unit.fakes import MADE_MS, TASK, MemoryKafka
 
@@ -580,19 +580,22 @@ class NothingLost(RuleBasedStateMachine):
     def turn(self):
         """Convert what was read, and what a repair has found."""
         task, progress = self.task, self.progress
-        live, found, writes = Converted(), Converted(), []
+        live, parts, writes = [], [], []
         for item in task.arrivals:
             if isinstance(item, Connected):
                 progress.on_connected(item)
             else:
-                convert(progress, (item,), task.converter, live)
+                live.append(convert(progress, (item,), task.converter))
         task.arrivals.clear()
-        progress.delivered(posts=len(live.records), dead_letters=len(live.dead_letters))
-        if live.ids:
-            writes.append(ledger_write(live.ids, None, now_ms=progress.now_ms))
+        progress.delivered(
+            posts=sum(len(part.records) for part in live), dead_letters=sum(len(part.dead_letters) for part in live)
+        )
+        if live_ids := [post_id for part in live for post_id in part.ids]:
+            writes.append(ledger_write(live_ids, None, now_ms=progress.now_ms))
         if task.page is not None:
             page, task.page = task.page, None
             found = convert_page(progress, page, task.converter)
+            parts.append(found)
             progress.delivered(posts=len(found.records), dead_letters=len(found.dead_letters))
             if found.ids:
                 writes.append(ledger_write(found.ids, page.way, now_ms=progress.now_ms))
@@ -600,7 +603,7 @@ class NothingLost(RuleBasedStateMachine):
         offset = self.kafka.latest.get(key_of(None, OFFSET))
         task.converter.ledger.keep(progress.id_ranges(Coverage() if offset is None else Coverage.decode(offset)))
         offsets = tuple(progress.writes(key_of))
-        records = (*live.records, *found.records)
+        records = tuple(record for part in (*live, *parts) for record in part.records)
         task.pending.append(Batch(records=records, dead_letters=(), offsets=offsets, ledger=tuple(writes)))
 
     @rule()

@@ -23,7 +23,7 @@ from connector.records import clock
 from connector.records.record import BUDGET, Connected, HeldRule, SourceRecord
 from connector.records.snowflake import first_id, to_iso
 from connector.task.batcher import convert, convert_page
-from connector.task.converter import Converted, Converter
+from connector.task.converter import Converter
 from connector.telemetry.events import GapAccepted, GapLost, GapOpened, GapRepaired
 from tests.unit.fakes import MADE_MS, RULE, TASK, MemorySink, arrival, id_of, key_of, post
 
@@ -65,8 +65,7 @@ class Feeding:
         self.now = now
         lines = [post(made(ms)) for ms in times]
         self.progress.allowance.admit(len(lines))
-        result = Converted()
-        convert(self.progress, (arrival(*lines, drained=drained),), self.converter, result)
+        result = convert(self.progress, (arrival(*lines, drained=drained),), self.converter)
         self.progress.delivered(posts=len(result.records), dead_letters=len(result.dead_letters))
         return result
 
@@ -125,8 +124,7 @@ def test_arrivals_together_prove_what_the_last_does(feeding):
     feeding.now = 40_000
     feeding.progress.allowance.admit(2)
     arrivals = (arrival(post(made(39_000)), drained=False), arrival(post(made(38_000))))
-    result = Converted()
-    convert(feeding.progress, arrivals, feeding.converter, result)
+    result = convert(feeding.progress, arrivals, feeding.converter)
 
     assert [id_of(made(39_000)), id_of(made(38_000))] == result.ids
     assert 40_000 - SETTLE == feeding.covered_to
@@ -137,7 +135,7 @@ def test_arrivals_together_prove_no_more_than_their_newest_post(feeding):
     feeding.connect(0)
     feeding.now = 40_000
     arrivals = (arrival(post(made(30_000))), arrival(post(made(20_000)), drained=False))
-    convert(feeding.progress, arrivals, feeding.converter, Converted())
+    convert(feeding.progress, arrivals, feeding.converter)
 
     assert 30_000 - SETTLE == feeding.covered_to
 
@@ -261,8 +259,7 @@ def test_bad_line_claims_nothing(feeding):
     """The offset stays before the line that ends the task."""
     feeding.connect(0)
     feeding.now = 60_000
-    result = Converted()
-    convert(feeding.progress, (arrival(post(made(60_000)), b"{}"),), feeding.converter, result)
+    result = convert(feeding.progress, (arrival(post(made(60_000)), b"{}"),), feeding.converter)
 
     assert result.error is not None
     assert MARGIN == feeding.covered_to
@@ -366,7 +363,7 @@ def test_arrivals_together_are_in_flight_no_more(monkeypatch):
     feeding.now = 40_000
     feeding.progress.allowance.admit(2)
     arrivals = (arrival(post(made(39_000)), drained=False), arrival(post(made(38_000))))
-    convert(feeding.progress, arrivals, feeding.converter, Converted())
+    convert(feeding.progress, arrivals, feeding.converter)
 
     assert 0 == feeding.progress.allowance._flying
     assert 2 == feeding.progress.allowance._known.own.posts

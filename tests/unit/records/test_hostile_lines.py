@@ -20,7 +20,7 @@ from connector.kafka.delivery.record_batch import BatchStyle, record_batches
 from connector.records import native
 from connector.records.post import MAX_ID, head_of
 from connector.records.record import DeadLetter, Records, SourceRecord
-from connector.task.converter import Converted, Converter
+from connector.task.converter import Converter
 from tests.unit.fakes import arrival, id_of, post
 from tests.unit.forms import COMPILED_TOO, FORMS, form
 from tests.unit.hostile import NO_POSTS, POSTS, SMALL, damaged, deep, oracle, text
@@ -36,10 +36,9 @@ def name_of(line):
 
 def converted(*groups, tolerant=True, source=None, max_bytes=2**24):
     """What one task makes of *groups* of lines, which arrive together."""
-    converter, result = Converter(connector="posts", dead_letters=tolerant), Converted()
+    converter = Converter(connector="posts", dead_letters=tolerant)
     converter.limit(max_bytes, max_bytes)
-    converter.convert([arrival(*lines, at=1.0) for lines in groups], result, source=source)
-    return result
+    return converter.convert([arrival(*lines, at=1.0) for lines in groups], source=source)
 
 
 def on_the_wire(records, partitions=3):

@@ -4,8 +4,8 @@ import pytest
 
 from connector.kafka.delivery.partitioner import split
 from connector.kafka.delivery.record_batch import BatchStyle, _tables, record_batches
-from connector.records.record import Batch, DeadLetter, Records, held_bytes
-from connector.task.converter import Converted, Converter
+from connector.records.record import Batch, DeadLetter, RecordList, Records, held_bytes
+from connector.task.converter import Converter
 from tests.unit.fakes import arrival, id_of
 from tests.unit.forms import FORMS, form
 
@@ -20,13 +20,16 @@ def arrivals_of(together, length):
 
 
 def batch_of(arrivals):
-    converter, result = Converter(connector="posts", dead_letters=False), Converted()
+    converter = Converter(connector="posts", dead_letters=False)
     converter.limit(2**20)
+    records, waits = RecordList(), []
     for each in arrivals:
-        converter.convert((each,), result)
-    batch = Batch(records=result.records.done(), dead_letters=(), offsets=())
+        converted = converter.convert((each,))
+        records += converted.records
+        waits += converted.waits
+    batch = Batch(records=records.done(), dead_letters=(), offsets=())
     encoded = [list(record_batches(records, STYLE)) for _, records in split(batch.records, 4)]
-    return batch, encoded, result.waits
+    return batch, encoded, waits
 
 
 @pytest.fixture

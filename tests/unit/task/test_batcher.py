@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from connector.coverage import offset
 from connector.coverage.ledger import decode_ids
 from connector.records.record import Arrival, Connected
-from connector.task import task
+from connector.task import ownership, task
 from connector.task.batcher import POSTS_AT_ONCE, _together
 from connector.task.status import State
 from tests.unit.fakes import (
@@ -33,7 +33,7 @@ NEVER_SECS = 3600.0
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     monkeypatch.setattr(task, "RESTART_PAUSE_SECS", 0.01)
-    monkeypatch.setattr(task, "PROOF_POLL_SECS", 0.002)
+    monkeypatch.setattr(ownership, "PROOF_POLL_SECS", 0.002)
     monkeypatch.setattr(offset, "MARGIN_MS", 0)
 
 

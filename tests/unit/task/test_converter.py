@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from connector.errors import BadRecord
 from connector.records.post import MAX_ID, head_of
-from connector.records.record import SourceRecord
-from connector.task.converter import Converted, Converter
+from connector.records.record import Converted, SourceRecord
+from connector.task.converter import Converter
 from tests.unit.fakes import MADE_MS, arrival, id_of, key_of, post
 
 BAD = b'{"errors":[{"title":"oops"}]}'
@@ -28,10 +28,18 @@ def strict():
 
 
 def convert(converter, *arrivals, **asked):
-    """What *arrivals* become together."""
+    """What *arrivals* become, one after the other."""
     result = Converted()
     for each in arrivals:
-        converter.convert((each,), result, **asked)
+        part = converter.convert((each,), **asked)
+        result.records += part.records
+        result.ids += part.ids
+        result.again += part.again
+        result.dead_letters += part.dead_letters
+        result.waits += part.waits
+        result.dropped += part.dropped
+        result.newest_id = max(result.newest_id, part.newest_id)
+        result.error = part.error
         if result.error is not None:
             break
     return result
@@ -67,12 +75,9 @@ def test_duplicates_within_and_across_calls(strict):
 
 def test_newest_of_the_last_arrival(strict):
     """How far X has come is told by the largest id of an arrival, delivered before or not; by none for a keep-alive."""
-    result = convert(strict, arrival(post(2), post(9)))
-    assert id_of(9) == result.newest_id
-    strict.convert((arrival(post(9), post(3)),), result)
-    assert id_of(9) == result.newest_id
-    strict.convert((arrival(),), result)
-    assert 0 == result.newest_id
+    assert id_of(9) == strict.convert((arrival(post(2), post(9)),)).newest_id
+    assert id_of(9) == strict.convert((arrival(post(9), post(3)),)).newest_id
+    assert 0 == strict.convert((arrival(),)).newest_id
 
 
 def test_repaired_posts_are_marked(strict):
@@ -254,20 +259,13 @@ def test_several_arrivals_are_as_one_after_the_other(groups, tolerant, source):
     """Arrivals that are converted together become what they become by themselves; the newest id is that of all."""
     together, apart = (Converter(connector="posts", dead_letters=tolerant) for _ in range(2))
     for converter in (together, apart):
-        converter.max_record_bytes, converter.max_dead_letter_bytes = 150, 150
+        converter.limit(150, 150)
     arrivals = [arrival(*lines, at=float(number)) for number, lines in enumerate(groups)]
-    one, other, newest = Converted(), Converted(), 0
-    together.convert(arrivals, one, source=source)
-    for each in arrivals:
-        apart.convert((each,), other, source=source)
-        newest = max(newest, other.newest_id)
-        if other.error is not None:
-            break
+    one = together.convert(arrivals, source=source)
+    other = convert(apart, *arrivals, source=source)
 
     assert str(one.error) == str(other.error)
-    assert newest == one.newest_id
     one.error = other.error = None
-    one.newest_id = other.newest_id = 0
     assert one == other
     assert sorted(together.ledger._young) == sorted(apart.ledger._young)
 
@@ -279,12 +277,8 @@ def test_at_once_is_as_one_by_one(arrivals, tolerant, source):
     slow._convert_at_once = lambda *_: False
     results = []
     for converter in (quick, slow):
-        converter.max_record_bytes, converter.max_dead_letter_bytes = 150, 150
-        results.append(result := Converted())
-        for lines in arrivals:
-            converter.convert((arrival(*lines, at=1.0),), result, source=source)
-            if result.error is not None:
-                break
+        converter.limit(150, 150)
+        results.append(convert(converter, *(arrival(*lines, at=1.0) for lines in arrivals), source=source))
 
     one, other = results
     assert str(one.error) == str(other.error)

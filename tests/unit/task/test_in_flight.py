@@ -6,12 +6,13 @@ from connector.errors import Superseded
 from connector.records.record import Batch, Records
 from connector.task import in_flight as module
 from connector.task.in_flight import COPIED_BYTES, InFlight, Pending
+from connector.task.wake import Wake
 from tests.unit.fakes import KEY, Committed
 
 
 def pending(size_bytes):
     batch = Batch(records=Records(), dead_letters=(), offsets=())
-    return Pending(batch=batch, encoded=None, waits=(), readers=(), since=0.0, size_bytes=size_bytes)
+    return Pending(batch=batch, encoded=None, waits=(), since=0.0, size_bytes=size_bytes)
 
 
 async def test_delivery_that_swallows_a_cancellation(monkeypatch):
@@ -33,7 +34,7 @@ async def test_delivery_that_swallows_a_cancellation(monkeypatch):
         async def close(self):
             self.closed = True
 
-    in_flight = InFlight(Sink(), None, asyncio.Event())
+    in_flight = InFlight(Sink(), None, Wake())
     await in_flight.hand_over(pending(0))
     await asyncio.sleep(0)
     await asyncio.wait_for(in_flight.discard(), 20)
@@ -52,9 +53,9 @@ async def test_delivery_that_swallows_a_cancellation(monkeypatch):
         ((10 * COPIED_BYTES, 7), 11 * COPIED_BYTES + 7),  # requests go one after another
     ],
 )
-def test_copies_are_counted(sizes, counted):
+async def test_copies_are_counted(sizes, counted):
     """What is counted is what is held: posts, and as much of them as requests may hold beside them."""
-    in_flight = InFlight(None, None, asyncio.Event())
+    in_flight = InFlight(None, None, Wake())
     in_flight.pending += map(pending, sizes)
 
     assert counted == in_flight.size_bytes

@@ -1,9 +1,10 @@
 import asyncio
 import time
-from dataclasses import replace
 
 import pytest
 
+from connector.coverage.allowance import Allowance
+from connector.coverage.spend import Budget
 from connector.errors import (
     BudgetReached,
     ConnectionLost,
@@ -20,7 +21,7 @@ from connector.task import backoff
 from connector.task import reader as reader_module
 from connector.task.backoff import RESET_MARGIN_SECS, SCHEDULES, Schedule
 from connector.task.buffer import Buffer
-from connector.task.reader import Owner, Reader
+from connector.task.reader import Reader
 from connector.telemetry.events import (
     ConnectionNotFound,
     GhostNotReleased,
@@ -34,22 +35,42 @@ from connector.worker.threads import DaemonExecutor
 from tests.unit.fakes import KEEP_ALIVE, TASK, Gate, ScriptedSource, post, until
 
 
+class NoBackfill:
+    """What decides about backfills for an account that has none."""
+
+    def backfill_minutes(self):
+        return None
+
+    def refuse_backfill(self, error):
+        raise AssertionError(error)
+
+
+class Proofs:
+    """An ownership of `TASK` that is proven by *prove*."""
+
+    task = TASK
+
+    def __init__(self, prove):
+        self.prove = prove
+
+
 class Reading:
     """A reader at work; its waits are taken down instead of waited for, unless *wait_for_real*."""
 
     def __init__(self, source, *, ghosts=(), wait_for_real=False, prove=None):
         self.source, self.events, self.waits, self.proofs, self.changes = source, [], [], 0, 0
-        owner = Owner(
-            task=TASK,
-            prove=prove or self._prove,
+        self.buffer = Buffer(100_000, lambda: None, full_posts=100)
+        self.reader = Reader(
+            source,
+            self.buffer,
+            DaemonExecutor("reader"),
+            ownership=Proofs(prove or self._prove),
+            allowance=Allowance(Budget()),
+            backfill=NoBackfill(),
             emit=self.events.append,
             changed=self._changed,
-            admit=lambda _: None,
-            backfill_minutes=lambda: None,
-            refuse_backfill=lambda _: None,
+            ghosts=ghosts,
         )
-        self.buffer = Buffer(100_000, lambda: None, full_posts=100)
-        self.reader = Reader(source, self.buffer, owner, DaemonExecutor("reader"), ghosts=ghosts)
         if not wait_for_real:
             self.reader._sleep = self._sleep
 
@@ -548,13 +569,12 @@ LOSSES = [
 async def test_connection_says_why_there_was_none(script, word):
     """The first cause since the last connection, in a word, and it is known already while there is none."""
     source, gate = ScriptedSource(*map(list, script), []), asyncio.Event()
-    reading = Reading(source)
 
     async def prove():
         if len(script) == source.connects:
             await gate.wait()
 
-    reading.reader._owner = replace(reading.reader._owner, prove=prove)
+    reading = Reading(source, prove=prove)
     async with reading:
         await until(lambda: len(script) == len(reading.said(StreamDisconnected)))
         await asyncio.sleep(0.01)

@@ -64,7 +64,6 @@ def pending(*parts, posts=0, offsets=True):
         ),
         encoded=None,
         waits=(),
-        readers=(),
         since=0.0,
         parts=tuple(map(len, parts)),
     )

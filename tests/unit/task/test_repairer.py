@@ -8,7 +8,6 @@ import orjson
 import pytest
 
 from connector.coverage import ledger
-from connector.coverage.ledger import YOUNG_IDS, Ledger
 from connector.coverage.offset import Coverage, Gap, GapState, Way
 from connector.coverage.progress import ledger_write
 from connector.coverage.spend import Budget
@@ -28,7 +27,6 @@ from connector.task import backoff, task
 from connector.task.backoff import Schedule
 from connector.task.repair import orders, policy
 from connector.task.repair.policy import Policy
-from connector.task.repair.repairer import remember
 from connector.task.status import State
 from connector.telemetry.events import (
     DuplicatesDropped,
@@ -831,15 +829,3 @@ async def test_page_that_is_ready_at_a_stop_is_delivered():
 
     assert 2 * finder.pages == len(world.kafka.values)
     assert State.UNASSIGNED is running.task.status.state
-
-
-async def test_remembering_millions_lets_others_run():
-    """Ids that are read back are known at the end, and the event loop has its turns meanwhile."""
-    known, turns = Ledger(), 0
-    remembering = asyncio.create_task(remember(known, range(1, 5 * YOUNG_IDS)))
-    while not remembering.done():
-        turns += 1
-        await asyncio.sleep(0)
-
-    assert turns >= 5
-    assert 5 * YOUNG_IDS - 1 == len(known)

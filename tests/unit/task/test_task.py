@@ -16,7 +16,7 @@ from connector.errors import ConnectionLost, NotAuthorized, OutOfCredit, RightMi
 from connector.records import clock
 from connector.records.record import OffsetWrite
 from connector.records.snowflake import first_id
-from connector.task import backoff, reader, task
+from connector.task import backoff, ownership, pace, reader, task
 from connector.task.backoff import Schedule
 from connector.task.console import Console
 from connector.task.status import State
@@ -67,7 +67,7 @@ BAD = b'{"data":{}}'
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     monkeypatch.setattr(task, "RESTART_PAUSE_SECS", 0.01)
-    monkeypatch.setattr(task, "PROOF_POLL_SECS", 0.002)
+    monkeypatch.setattr(ownership, "PROOF_POLL_SECS", 0.002)
     monkeypatch.setattr(backoff, "CONNECT_WINDOW_SECS", 0.0)
     monkeypatch.setattr("connector.coverage.offset.MARGIN_MS", 0)
     monkeypatch.setitem(backoff.SCHEDULES, ConnectionLost, Schedule(first=0.0, second=0.0, cap=0.0))
@@ -435,7 +435,7 @@ async def test_fenced_while_stopping(kafka):
 
 async def test_ownership_is_proven_before_a_reconnect(kafka, monkeypatch):
     """After a long silence a commit goes through before the task connects again: it may have lost its slot."""
-    monkeypatch.setattr(task, "COMMIT_PROVES_SECS", 0.03)
+    monkeypatch.setattr(ownership, "COMMIT_PROVES_SECS", 0.03)
     commits_at_connect = []
     source = ScriptedSource([post(1), gate := Gate(), ConnectionLost("reset")], [post(2)])
     read = source.read
@@ -459,7 +459,7 @@ async def test_ownership_is_proven_before_a_reconnect(kafka, monkeypatch):
 
 async def test_woken_worker_does_not_reconnect(kafka, monkeypatch):
     """A worker that was paused while another took its task over finds out before it connects."""
-    monkeypatch.setattr(task, "COMMIT_PROVES_SECS", 0.03)
+    monkeypatch.setattr(ownership, "COMMIT_PROVES_SECS", 0.03)
     source = ScriptedSource([post(1), gate := Gate(), ConnectionLost("cut off by X")], [post(2)])
     async with Running([source], MemorySink(kafka)) as running:
         await until(lambda: kafka.records)
@@ -475,11 +475,11 @@ async def test_woken_worker_does_not_reconnect(kafka, monkeypatch):
 
 async def test_proof_without_an_offset_claims_nothing(kafka, monkeypatch):
     """A first start that waits long for its connect proves ownership with an empty offset."""
-    monkeypatch.setattr(task, "COMMIT_PROVES_SECS", -1.0)
+    monkeypatch.setattr(ownership, "COMMIT_PROVES_SECS", -1.0)
     source = ScriptedSource([post(1)])
     async with Running([source], MemorySink(kafka)):
         await until(lambda: kafka.commits)
-        monkeypatch.setattr(task, "COMMIT_PROVES_SECS", 60.0)
+        monkeypatch.setattr(ownership, "COMMIT_PROVES_SECS", 60.0)
         await until(lambda: kafka.records)
 
     assert (OffsetWrite(key=KEY, value=None),) == kafka.commits[0].offsets
@@ -1116,17 +1116,24 @@ async def test_batches_keep_their_pace(kafka):
     assert [post(number) for number in range(1, 8)] == kafka.values
 
 
+class Rests:
+    """In place of what wakes a task between its turns: *wait* waits."""
+
+    def __init__(self, wait):
+        self.wait = wait
+
+
 async def test_turns_become_rarer_while_nothing_happens(kafka, monkeypatch):
     """An idle task takes a turn each second, not each poll interval; an arrival is taken at once all the same."""
     gate = Gate()
     async with Running([ScriptedSource([gate, post(1)])], MemorySink(kafka), poll_interval_secs=0.002) as running:
-        rests, rest = [], running.task._woken
-        monkeypatch.setattr(running.task, "_woken", lambda secs: rests.append(secs) or asyncio.sleep(0.001))
-        await until(lambda: rests[-1:] == [task.IDLE_TURN_SECS] and running.said(StreamConnected))
+        rests, wake = [], running.task._wake
+        monkeypatch.setattr(running.task._pace, "_wake", Rests(lambda secs: rests.append(secs) or asyncio.sleep(0.001)))
+        await until(lambda: rests[-1:] == [pace.IDLE_TURN_SECS] and running.said(StreamConnected))
         longest = rests[-1]
-        monkeypatch.setattr(task, "IDLE_TURN_SECS", 600.0)
+        monkeypatch.setattr(pace, "IDLE_TURN_SECS", 600.0)
         await until(lambda: rests[-1] == 600.0)
-        monkeypatch.setattr(running.task, "_woken", lambda secs: rests.append(0.0) or rest(secs))
+        monkeypatch.setattr(running.task._pace, "_wake", Rests(lambda secs: rests.append(0.0) or wake.wait(secs)))
         await until(lambda: rests[-1] == 0.0)
         gate.set()
         await until(lambda: kafka.records)
@@ -1138,7 +1145,7 @@ async def test_an_interval_beyond_a_second_is_kept(kafka, monkeypatch):
     """Rarer than the poll interval says turns are never: one of an hour is one of an hour."""
     async with Running([ScriptedSource([])], MemorySink(kafka), poll_interval_secs=3600.0) as running:
         rests = []
-        monkeypatch.setattr(running.task, "_woken", lambda secs: rests.append(secs) or asyncio.sleep(0.001))
+        monkeypatch.setattr(running.task._pace, "_wake", Rests(lambda secs: rests.append(secs) or asyncio.sleep(0.001)))
         running.task._wake.set()
         await until(lambda: len(rests) > 3)
 
