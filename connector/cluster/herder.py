@@ -17,7 +17,8 @@ from connector.records.record import TaskId
 from connector.sources.handles import Handle
 from connector.task.status import State, TaskStatus
 from connector.task.task import RESTART_PAUSE_SECS, SourceTask
-from connector.telemetry.events import Event, GhostsUnknown, TasksAssigned
+from connector.telemetry.events.cluster import GhostsUnknown, TasksAssigned
+from connector.telemetry.events.event import Event
 
 REVOKED_STOP_SECS = 10.0
 """How long a task whose slot has moved may drain; its new owner fences it anyway."""

@@ -22,7 +22,8 @@ from connector.kafka.state.compacted_log import CompactedLog
 from connector.records.record import TaskId
 from connector.sources.handles import Handle
 from connector.task.status import State, TaskStatus
-from connector.telemetry.events import Event, StatusNotPublished
+from connector.telemetry.events.cluster import StatusNotPublished
+from connector.telemetry.events.event import Event
 from connector.telemetry.obstacles import Obstacles
 
 PUBLISH_TIMEOUT_SECS = 10.0

@@ -31,7 +31,8 @@ from connector.records.record import (
     TaskId,
 )
 from connector.records.snowflake import created_ms, first_id, to_iso
-from connector.telemetry.events import Event, GapAccepted, GapLost, GapOpened, GapRepaired
+from connector.telemetry.events.coverage import GapAccepted, GapLost, GapOpened, GapRepaired
+from connector.telemetry.events.event import Event
 
 DEDUPE_MS = 360_000
 """

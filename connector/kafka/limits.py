@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from aiokafka.errors import InvalidConfigurationError, PolicyViolationError
 
-from connector.telemetry.events import TopicsLimited
+from connector.telemetry.events.kafka import TopicsLimited
 
 _NEXT_BEST = {
     "segment.bytes": 52_428_800,  # the least of Confluent Cloud: more to read at a start, and less than any default

@@ -16,7 +16,8 @@ from connector.config.names import Names
 from connector.errors import BrokerUnsuitable
 from connector.kafka import limits
 from connector.kafka.rights import CREATE, DESCRIBE_CONFIGS, TOPIC, Right, right_missing
-from connector.telemetry.events import Event, TopicCreated
+from connector.telemetry.events.event import Event
+from connector.telemetry.events.kafka import TopicCreated
 
 TASK_SLOTS = 64
 """Partitions of the topics in which each task has one of its own; also the most tasks that a group can run."""

@@ -17,8 +17,8 @@ from connector.sources.rest.api import Api, parse_problem
 from connector.sources.rest.credentials import Credentials
 from connector.sources.stream.connection import DEFAULT_LIMITS, Connection, Limits
 from connector.sources.stream.streams import Stream
-from connector.telemetry.events import (
-    Event,
+from connector.telemetry.events.event import Event
+from connector.telemetry.events.sources import (
     FeatureUnavailable,
     RulesChanged,
     StreamErrorReceived,

@@ -31,7 +31,8 @@ from connector.task.converter import Converter
 from connector.task.in_flight import NOT_BUILT, InFlight, Pending
 from connector.task.partition import Partition
 from connector.task.ports import Sink
-from connector.telemetry.events import DuplicatesDropped, Event, RecordDropped
+from connector.telemetry.events.event import Event
+from connector.telemetry.events.task import DuplicatesDropped, RecordDropped
 
 FORGET_SECS = 1.0
 

@@ -25,7 +25,8 @@ import msgspec
 from connector.records.record import Records, SourceRecord
 from connector.records.scanner import lean
 from connector.records.snowflake import to_iso
-from connector.telemetry.events import Event, PrintEnded, PrintSkipped, PrintStalled
+from connector.telemetry.events.event import Event
+from connector.telemetry.events.task import PrintEnded, PrintSkipped, PrintStalled
 
 MAX_WAITING_BYTES = 4 * 1024 * 1024
 """Most bytes of posts that wait to be printed; further posts are not printed."""

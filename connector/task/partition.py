@@ -26,7 +26,8 @@ from connector.task.repair.orders import Orders
 from connector.task.repair.repairer import Repairer
 from connector.task.settings import TaskSettings
 from connector.task.wake import Wake
-from connector.telemetry.events import Event, TaskResumed
+from connector.telemetry.events.event import Event
+from connector.telemetry.events.task import TaskResumed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

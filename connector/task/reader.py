@@ -39,9 +39,9 @@ from connector.task.backoff import Backoff, ConnectFloor
 from connector.task.buffer import Buffer
 from connector.task.ownership import Ownership
 from connector.task.ports import Source
-from connector.telemetry.events import (
+from connector.telemetry.events.event import Event
+from connector.telemetry.events.task import (
     ConnectionNotFound,
-    Event,
     GhostNotReleased,
     GhostReleased,
     RetryScheduled,

@@ -52,11 +52,11 @@ from connector.task.sifting import Sifting
 from connector.task.status import State, TaskStatus
 from connector.task.time_limit import TimeLimit
 from connector.task.wake import Wake
-from connector.telemetry.events import (
+from connector.telemetry.events.event import Event
+from connector.telemetry.events.task import (
     BatchDelivered,
     DeliveryDelayed,
     DeliveryResumed,
-    Event,
     TaskFailed,
     TaskFenced,
     TaskRestarting,

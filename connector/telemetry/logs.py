@@ -12,7 +12,7 @@ from collections.abc import Callable
 from logging.handlers import WatchedFileHandler
 from typing import TYPE_CHECKING, Any, TextIO
 
-from connector.telemetry.events import Event
+from connector.telemetry.events.event import Event
 from connector.telemetry.imports import without
 from connector.telemetry.metrics import Metrics
 

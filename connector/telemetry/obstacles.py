@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 
-from connector.telemetry.events import Event, KafkaAdmits, KafkaRefuses
+from connector.telemetry.events.event import Event
+from connector.telemetry.events.kafka import KafkaAdmits, KafkaRefuses
 
 SAY_EVERY_SECS = 60.0
 """An obstacle that stays is logged again after this long."""

@@ -35,8 +35,8 @@ from connector.errors import ConfigError, FatalError
 from connector.kafka.internals import unfit
 from connector.sources.http.internals import why_no_stream
 from connector.telemetry import logs
-from connector.telemetry.events import (
-    Event,
+from connector.telemetry.events.event import Event
+from connector.telemetry.events.worker import (
     Noticed,
     StopTimedOut,
     WorkerFailed,

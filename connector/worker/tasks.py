@@ -27,7 +27,7 @@ from connector.task.repair.policy import Policy
 from connector.task.settings import TaskSettings
 from connector.task.status import TaskStatus
 from connector.task.task import SourceTask
-from connector.telemetry.events import Event
+from connector.telemetry.events.event import Event
 from connector.worker.process import ConnectorApp
 from connector.worker.threads import DaemonExecutor
 

@@ -35,7 +35,8 @@ from connector.kafka.state.offsets import OffsetTable
 from connector.records.native import broken, compiled
 from connector.records.record import TaskId
 from connector.sources.http import internals as x_internals
-from connector.telemetry.events import CompiledFormBroken, Event, FastPathOff, Noticed, WorkerStarting
+from connector.telemetry.events.event import Event
+from connector.telemetry.events.worker import CompiledFormBroken, FastPathOff, Noticed, WorkerStarting
 from connector.telemetry.logs import Emitter
 from connector.telemetry.metrics import Metrics
 from connector.telemetry.obstacles import Obstacles

@@ -18,7 +18,7 @@ from connector.kafka.brokers import cluster_of
 from connector.kafka.gate.gate import BrokerGate
 from connector.kafka.login import connection
 from connector.kafka.login.refusals import Refusals
-from connector.telemetry.events import BrokerAwaited, BrokerReached
+from connector.telemetry.events.kafka import BrokerAwaited, BrokerReached
 from tests import brokers
 from tests.brokers import free_port
 from tests.certificates import Authority

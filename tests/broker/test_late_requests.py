@@ -23,7 +23,7 @@ from connector.records.record import Batch, LedgerWrite, OffsetWrite, Records, S
 from connector.task import task as tasks
 from connector.task.in_flight import InFlight, Pending
 from connector.task.status import State
-from connector.telemetry.events import TaskFailed, TaskFenced, TaskRestarting
+from connector.telemetry.events.task import TaskFailed, TaskFenced, TaskRestarting
 from tests import brokers, topics
 from tests.kafka_proxy import Api, Fault, KafkaProxy, answer_lost, dropped, late, slow, twice
 from tests.transactions import Feeder, Task, assert_exact, behind_proxy, make_sink, make_topics, transactions_of

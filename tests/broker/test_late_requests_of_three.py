@@ -18,7 +18,7 @@ from aiokafka.client import CoordinationType
 
 from connector.task import task as tasks
 from connector.task.status import State
-from connector.telemetry.events import TaskFailed, TaskFenced
+from connector.telemetry.events.task import TaskFailed, TaskFenced
 from tests import brokers
 from tests.kafka_proxy import Api, KafkaProxy, answer_lost, dropped, late
 from tests.transactions import Feeder, Task, assert_exact, behind_proxies, make_sink, make_topics

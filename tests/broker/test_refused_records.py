@@ -16,7 +16,7 @@ from connector.kafka.delivery import sieve, small_batches
 from connector.records.record import Batch, OffsetWrite, Records, SourceRecord
 from connector.records.snowflake import created_ms, first_id
 from connector.task.status import State
-from connector.telemetry.events import RecordDropped, TaskFailed
+from connector.telemetry.events.task import RecordDropped, TaskFailed
 from tests import topics
 from tests.broker.conftest import MakeSink
 from tests.brokers import Broker

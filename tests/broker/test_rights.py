@@ -21,7 +21,7 @@ from connector.kafka.gate.preparation import MAX_DEAD_LETTER_BYTES, needs_of, pr
 from connector.kafka.rights import DESCRIBE_CONFIGS, READ, TOPIC, WRITE, Need, Right
 from connector.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
 from connector.records.record import TaskId
-from connector.telemetry.events import Event, RightUseful
+from connector.telemetry.events.kafka import RightUseful
 from tests import brokers
 from tests.rights import USER, GuardedBroker, rights_of
 from tests.workers import environment
@@ -53,7 +53,7 @@ class Case:
         self.needs: tuple[Need, ...] = needs_of(self.loaded.worker, self.loaded.connector)
         self.topics = topics_of(self.loaded.worker, self.loaded.connector)
         self.cluster: KafkaCluster = cluster_of(self.loaded.worker)
-        self.events: list[Event] = []
+        self.events = []
         self._prepare = preparation(self.loaded.worker, self.loaded.connector, USER, self.events.append, made=set())
 
     async def ask(self) -> str:

@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from connector.task import task as tasks
 from connector.task.status import State
-from connector.telemetry.events import TaskFailed, TaskFenced
+from connector.telemetry.events.task import TaskFailed, TaskFenced
 from tests import topics
 from tests.brokers import Broker
 from tests.transactions import PARTITIONS, Feeder, Task, make_sink, make_topics, transactions_of

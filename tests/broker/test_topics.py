@@ -8,7 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from connector.errors import BrokerUnsuitable
 from connector.kafka.gate.gate import probe
 from connector.kafka.topics import TASK_SLOTS, TopicSpec, declare, internal_topics, settings_of
-from connector.telemetry.events import TopicCreated
+from connector.telemetry.events.kafka import TopicCreated
 from tests import topics
 from tests.broker.conftest import DAY_MS
 from tests.brokers import Broker

@@ -37,7 +37,8 @@ from connector.kafka.rights import READ, WRITE, refused
 from connector.kafka.state import delivered_ids, offsets
 from connector.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES, settings_of
 from connector.records.record import Batch, Sifted, SourcePartition, TaskId
-from connector.telemetry.events import DeliveryFellBack, Event, ProducerNotClosed, ShortWayUnused
+from connector.telemetry.events.event import Event
+from connector.telemetry.events.kafka import DeliveryFellBack, ProducerNotClosed, ShortWayUnused
 
 OPEN_TIMEOUT_SECS = 60.0
 BATCH_BYTES = 1024 * 1024

@@ -21,7 +21,8 @@ from connector.kafka.gate.advertised import unreachable
 from connector.kafka.internals import ask, client_of
 from connector.kafka.login.refusals import ConnectionRefused, Refusal, words_of
 from connector.kafka.rights import refused
-from connector.telemetry.events import BrokerAwaited, BrokerReached, Event
+from connector.telemetry.events.event import Event
+from connector.telemetry.events.kafka import BrokerAwaited, BrokerReached
 from connector.telemetry.obstacles import Obstacles
 
 REQUEST_TIMEOUT_MS = 10_000

@@ -12,7 +12,8 @@ from connector.kafka.gate.gate import Capabilities
 from connector.kafka.gate.transactions import check_transactions
 from connector.kafka.gate.watch import meanings
 from connector.records.record import TaskId
-from connector.telemetry.events import Event, RightUseful, TopicCreated, TopicMissing
+from connector.telemetry.events.event import Event
+from connector.telemetry.events.kafka import RightUseful, TopicCreated, TopicMissing
 
 MAX_DEAD_LETTER_BYTES = 20 * 1024 * 1024
 

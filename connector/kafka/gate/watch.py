@@ -18,7 +18,8 @@ from connector.kafka.brokers import KafkaCluster
 from connector.kafka.internals import ask
 from connector.kafka.metadata import metadata_of
 from connector.kafka.topics import TopicSpec, declare
-from connector.telemetry.events import Event, TopicBack, TopicMissing
+from connector.telemetry.events.event import Event
+from connector.telemetry.events.kafka import TopicBack, TopicMissing
 
 WATCH_SECS = 3.0
 CONFIRM_SECS = 1.0

@@ -16,7 +16,8 @@ from connector.kafka.brokers import KafkaCluster
 from connector.kafka.internals import gather
 from connector.kafka.login.refusals import words_of
 from connector.kafka.rights import READ, refused
-from connector.telemetry.events import Event, TopicFollowed, TopicLost
+from connector.telemetry.events.event import Event
+from connector.telemetry.events.kafka import TopicFollowed, TopicLost
 from connector.telemetry.obstacles import Obstacles
 
 CATCH_UP_MS = 500

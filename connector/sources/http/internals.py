@@ -29,7 +29,7 @@ from tweepy.streaming import BaseStream, StreamingClient
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.response import HTTPResponse
 
-from connector.telemetry.events import FastPathOff
+from connector.telemetry.events.worker import FastPathOff
 
 
 @dataclass(frozen=True, slots=True)

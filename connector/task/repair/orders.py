@@ -19,7 +19,8 @@ from connector.task.in_flight import InFlight
 from connector.task.ownership import Ownership
 from connector.task.ports import R, Requests
 from connector.task.wake import Wake
-from connector.telemetry.events import Event, RequestLeft
+from connector.telemetry.events.event import Event
+from connector.telemetry.events.task import RequestLeft
 
 COMMIT_POLL_SECS = 0.1
 

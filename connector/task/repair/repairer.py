@@ -39,7 +39,8 @@ from connector.task.ports import Finder, Search
 from connector.task.repair.orders import Orders
 from connector.task.repair.policy import REPLAY_SLICE_MS, Lost, Policy, Repair, Split, backfill_minutes, step_for
 from connector.task.wake import Wake
-from connector.telemetry.events import Event, RepairDelayed, RepairStarted
+from connector.telemetry.events.event import Event
+from connector.telemetry.events.task import RepairDelayed, RepairStarted
 
 P = ParamSpec("P")
 T = TypeVar("T")

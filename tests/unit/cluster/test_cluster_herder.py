@@ -10,7 +10,7 @@ from connector.cluster.herder import Herder
 from connector.cluster.statuses import SharedStatus
 from connector.records.record import TaskId
 from connector.task.status import State, TaskStatus
-from connector.telemetry.events import GhostsUnknown, TasksAssigned
+from connector.telemetry.events.cluster import GhostsUnknown, TasksAssigned
 from tests.unit.fakes import until
 
 ONE, TWO, THREE = (TaskId("posts", number) for number in range(3))

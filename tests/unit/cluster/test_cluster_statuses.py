@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from connector.cluster.statuses import MAX_UNTOLD, SharedStatus, Statuses
 from connector.records.record import TaskId
 from connector.task.status import State, TaskStatus
-from connector.telemetry.events import KafkaAdmits, KafkaRefuses, StatusNotPublished
+from connector.telemetry.events.cluster import StatusNotPublished
+from connector.telemetry.events.kafka import KafkaAdmits, KafkaRefuses
 from tests.unit.fakes import TASK, until
 
 

@@ -24,7 +24,7 @@ from connector.records.record import BUDGET, Connected, HeldRule, SourceRecord
 from connector.records.snowflake import first_id, to_iso
 from connector.task.batcher import convert, convert_page
 from connector.task.converter import Converter
-from connector.telemetry.events import GapAccepted, GapLost, GapOpened, GapRepaired
+from connector.telemetry.events.coverage import GapAccepted, GapLost, GapOpened, GapRepaired
 from tests.unit.fakes import MADE_MS, RULE, TASK, MemorySink, arrival, id_of, key_of, post
 
 T0 = 1_793_536_500_000

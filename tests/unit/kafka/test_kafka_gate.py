@@ -13,7 +13,7 @@ from connector.errors import BrokerUnsuitable, RightMissing
 from connector.kafka.brokers import KafkaCluster
 from connector.kafka.gate import gate as module
 from connector.kafka.gate.gate import BrokerGate, Capabilities, probe
-from connector.telemetry.events import BrokerAwaited, BrokerReached, KafkaAdmits, KafkaRefuses
+from connector.telemetry.events.kafka import BrokerAwaited, BrokerReached, KafkaAdmits, KafkaRefuses
 from tests.unit.fakes import until
 
 

@@ -25,7 +25,7 @@ from connector.kafka import internals
 from connector.kafka.delivery.producer import TaskProducer
 from connector.kafka.internals import Use
 from connector.kafka.login.connection import Connection
-from connector.telemetry.events import FastPathOff
+from connector.telemetry.events.worker import FastPathOff
 from connector.telemetry.metrics import Metrics
 from connector.worker import wiring
 from connector.worker.gauges import gauges_of

@@ -4,7 +4,7 @@ import pytest
 
 from connector.errors import BrokerUnsuitable
 from connector.kafka.topics import TopicSpec, declare
-from connector.telemetry.events import TopicCreated, TopicsLimited
+from connector.telemetry.events.kafka import TopicCreated, TopicsLimited
 
 POLICY, CONFIG, REPLICATION = 44, 40, 38
 COMPACTED = {"cleanup.policy": "compact", "segment.bytes": "8388608", "min.cleanable.dirty.ratio": "0.1"}

@@ -18,7 +18,7 @@ from aiokafka.errors import (
 
 from connector.kafka.group import member as module
 from connector.kafka.group.member import group_refusal, keep_trying
-from connector.telemetry.events import KafkaAdmits, KafkaRefuses
+from connector.telemetry.events.kafka import KafkaAdmits, KafkaRefuses
 from connector.telemetry.obstacles import Obstacles
 from tests.unit.fakes import until
 

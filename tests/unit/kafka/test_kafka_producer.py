@@ -11,7 +11,7 @@ from connector.kafka.delivery import producer as module
 from connector.kafka.delivery.producer import TaskProducer
 from connector.kafka.delivery.sink import FALLBACKS_TOLD, DeliverySettings, TopicSink
 from connector.kafka.delivery.small_batches import Fallback
-from connector.telemetry.events import DeliveryFellBack, ProducerNotClosed, ShortWayUnused
+from connector.telemetry.events.kafka import DeliveryFellBack, ProducerNotClosed, ShortWayUnused
 from tests.unit.fakes import TASK
 
 

@@ -13,7 +13,7 @@ from connector.config.names import Names
 from connector.errors import BrokerUnsuitable, RightMissing
 from connector.kafka import topics
 from connector.kafka.topics import TASK_SLOTS, TopicSpec, declare, internal_topics, settings_of
-from connector.telemetry.events import TopicCreated
+from connector.telemetry.events.kafka import TopicCreated
 
 DAY_MS = 86_400_000
 POSTS = TopicSpec(

@@ -7,7 +7,7 @@ import pytest
 from connector.kafka.gate import watch
 from connector.kafka.gate.watch import TopicWatch, meanings
 from connector.kafka.topics import TopicSpec
-from connector.telemetry.events import TopicBack, TopicCreated, TopicMissing
+from connector.telemetry.events.kafka import TopicBack, TopicCreated, TopicMissing
 from tests.unit.kafka.test_kafka_topics import FakeAdmin
 
 NAMES = ("posts", "connector-ledger")

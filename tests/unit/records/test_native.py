@@ -20,7 +20,7 @@ from connector.config.connector import load
 from connector.errors import BadRecord
 from connector.records import native
 from connector.records.post import MAX_ID, head_of, heads_of
-from connector.telemetry.events import CompiledFormBroken
+from connector.telemetry.events.worker import CompiledFormBroken
 from connector.worker import wiring
 from tests import ROOT
 from tests.unit.fakes import id_of, post

@@ -33,7 +33,7 @@ from connector.sources.rest.api import ANSWER_BYTES, LIST_BYTES, LISTS, MAX_ERRO
 from connector.sources.rest.credentials import BearerToken, KeyPair
 from connector.sources.rest.rules import RULES_PATH, held_rules
 from connector.sources.stream.connection import Connection, Limits
-from connector.telemetry.events import FeatureUnavailable, StreamErrorReceived, StreamErrorRepeated
+from connector.telemetry.events.sources import FeatureUnavailable, StreamErrorReceived, StreamErrorRepeated
 
 from .scripted import CLEAN, CUT, HOLD, ScriptedServer, answer, chunk, pause, raw, silence, stream
 from .test_connection import POST, QUICK, Reading, read

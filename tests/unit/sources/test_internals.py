@@ -19,7 +19,7 @@ import connector
 from connector.config.connector import load
 from connector.sources.http import internals
 from connector.sources.http.internals import CHUNKS, SOCKETS
-from connector.telemetry.events import FastPathOff
+from connector.telemetry.events.worker import FastPathOff
 from connector.worker import wiring
 from connector.worker.process import ConnectorWorker
 

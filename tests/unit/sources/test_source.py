@@ -18,7 +18,7 @@ from connector.sources.rest.credentials import BearerToken, KeyPair
 from connector.sources.source import StreamSource
 from connector.sources.stream.connection import Limits
 from connector.sources.stream.streams import STREAMS
-from connector.telemetry.events import FeatureUnavailable, RulesChanged, TokenFetched
+from connector.telemetry.events.sources import FeatureUnavailable, RulesChanged, TokenFetched
 
 from .scripted import CLEAN, DATE, HOLD, ScriptedServer, answer, pause, silence, stream
 

@@ -28,7 +28,7 @@ from connector.sources.rest.rules import held_rules
 from connector.sources.source import StreamSource
 from connector.sources.stream.connection import Limits
 from connector.sources.stream.streams import STREAMS
-from connector.telemetry.events import FeatureUnavailable, RulesChanged, TokenFetched
+from connector.telemetry.events.sources import FeatureUnavailable, RulesChanged, TokenFetched
 
 WANTED = {"#python": "python", "#kafka lang:en": "kafka"}
 

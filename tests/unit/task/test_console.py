@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from connector.records.record import Records, SourceRecord
 from connector.task import console
 from connector.task.console import Console, line_of
-from connector.telemetry.events import PrintEnded, PrintSkipped, PrintStalled
+from connector.telemetry.events.task import PrintEnded, PrintSkipped, PrintStalled
 from tests.unit.fakes import MADE_MS, fill, key_of, post, until
 
 TIME = "2026-11-01T12:34:56.789Z"

@@ -22,7 +22,7 @@ from connector.task import reader as reader_module
 from connector.task.backoff import RESET_MARGIN_SECS, SCHEDULES, Schedule
 from connector.task.buffer import Buffer
 from connector.task.reader import Reader
-from connector.telemetry.events import (
+from connector.telemetry.events.task import (
     ConnectionNotFound,
     GhostNotReleased,
     GhostReleased,

@@ -17,7 +17,7 @@ from connector.task import task
 from connector.task.in_flight import Pending
 from connector.task.refusal import REFUSED_IN_A_ROW, Judge, cut_before, ledger_without, put_aside
 from connector.task.status import State
-from connector.telemetry.events import RecordDropped, TaskFailed, TaskRestarting
+from connector.telemetry.events.task import RecordDropped, TaskFailed, TaskRestarting
 from tests.unit.fakes import (
     AWAY,
     LOST,

@@ -28,17 +28,8 @@ from connector.task.backoff import Schedule
 from connector.task.repair import orders, policy
 from connector.task.repair.policy import Policy
 from connector.task.status import State
-from connector.telemetry.events import (
-    DuplicatesDropped,
-    GapAccepted,
-    GapLost,
-    GapOpened,
-    GapRepaired,
-    RepairDelayed,
-    RepairStarted,
-    RequestLeft,
-    TaskFailed,
-)
+from connector.telemetry.events.coverage import GapAccepted, GapLost, GapOpened, GapRepaired
+from connector.telemetry.events.task import DuplicatesDropped, RepairDelayed, RepairStarted, RequestLeft, TaskFailed
 from tests.unit.fakes import (
     AWAY,
     CONFIRMED,

@@ -20,7 +20,7 @@ from connector.task import backoff, ownership, pace, reader, task
 from connector.task.backoff import Schedule
 from connector.task.console import Console
 from connector.task.status import State
-from connector.telemetry.events import (
+from connector.telemetry.events.task import (
     BatchDelivered,
     DeliveryDelayed,
     DeliveryResumed,

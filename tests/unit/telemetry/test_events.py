@@ -1,27 +1,26 @@
+import ast
 import dataclasses
 import logging
+import re
 import typing
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 
 from connector.records.record import TaskId
 from connector.telemetry import events
-from connector.telemetry.events import (
+from connector.telemetry.events.coverage import GapAccepted, GapEvent, GapLost, GapOpened, GapRepaired
+from connector.telemetry.events.event import Event, TaskEvent
+from connector.telemetry.events.kafka import DeliveryFellBack
+from connector.telemetry.events.sources import StreamErrorReceived, StreamErrorRepeated
+from connector.telemetry.events.task import (
     BatchDelivered,
-    DeliveryFellBack,
     DuplicatesDropped,
-    Event,
-    GapAccepted,
-    GapEvent,
-    GapLost,
-    GapOpened,
-    GapRepaired,
     PrintSkipped,
     RecordDropped,
     StreamDisconnected,
-    StreamErrorReceived,
-    StreamErrorRepeated,
-    TaskEvent,
     TaskFenced,
     TaskRestarting,
     TaskStarted,
@@ -29,10 +28,15 @@ from connector.telemetry.events import (
 from connector.telemetry.metrics import Metrics
 from tests.unit.fakes import TASK
 
+ROOMS = {module.name: import_module(f"{events.__name__}.{module.name}") for module in iter_modules(events.__path__)}
 EVENTS = [
     kind
-    for kind in vars(events).values()
-    if isinstance(kind, type) and issubclass(kind, Event) and kind not in {Event, TaskEvent, GapEvent}
+    for module in ROOMS.values()
+    for kind in vars(module).values()
+    if isinstance(kind, type)
+    and kind.__module__ == module.__name__
+    and issubclass(kind, Event)
+    and kind not in {Event, TaskEvent, GapEvent}
 ]
 EXAMPLES = {
     str: "words",
@@ -221,3 +225,34 @@ def test_other_events_count_nothing():
     counting = {type(event) for event, _ in COUNTS} | {BatchDelivered}
 
     assert [] == [kind for kind in EVENTS if kind not in counting and counted(example(kind))]
+
+
+def imported_from(path):
+    """The modules that the file at *path* imports names from."""
+    return {node.module for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.ImportFrom)}
+
+
+def test_a_room_emits_its_own_events():
+    """Whoever looks for what a room can say finds it in one file."""
+    worded_for_the_worker = {("sources/http/internals.py", f"{events.__name__}.worker")}  # at its start
+    package = Path(events.__path__[0]).parents[1]
+    foreign = {
+        (str(path.relative_to(package)), name)
+        for room in ROOMS.keys() - {"event"}
+        for path in (package / room).rglob("*.py")
+        for name in imported_from(path)
+        if name and name.startswith(f"{events.__name__}.") and name.rpartition(".")[2] not in {"event", room}
+    }
+
+    assert worded_for_the_worker == foreign
+
+
+def test_every_event_is_emitted():
+    """An event that no room imports can never happen."""
+    package = Path(events.__path__[0]).parents[1]
+    words = set()
+    for path in package.rglob("*.py"):
+        if "simulator" not in path.parts and path.parent != Path(events.__path__[0]):
+            words.update(re.findall(r"\w+", path.read_text()))
+
+    assert [] == [kind.__name__ for kind in EVENTS if kind.__name__ not in words]

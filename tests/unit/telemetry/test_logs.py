@@ -7,7 +7,8 @@ import structlog
 from aiokafka.errors import KafkaError, ProducerFenced
 
 from connector.telemetry import logs
-from connector.telemetry.events import BatchDelivered, StreamDisconnected, TaskFailed, TasksAssigned
+from connector.telemetry.events.cluster import TasksAssigned
+from connector.telemetry.events.task import BatchDelivered, StreamDisconnected, TaskFailed
 from connector.telemetry.logs import REPEAT_SECS, Emitter, Throttle
 from connector.telemetry.metrics import Metrics
 from tests.unit.fakes import TASK

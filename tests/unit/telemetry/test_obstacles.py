@@ -1,4 +1,4 @@
-from connector.telemetry.events import KafkaAdmits, KafkaRefuses
+from connector.telemetry.events.kafka import KafkaAdmits, KafkaRefuses
 from connector.telemetry.obstacles import SAY_EVERY_SECS, Obstacles
 
 

@@ -8,7 +8,14 @@ import pytest
 
 from connector.config.connector import load
 from connector.errors import BrokerUnsuitable, ConfigError
-from connector.telemetry.events import Noticed, StopTimedOut, WorkerFailed, WorkerReady, WorkerStopped, WorkerStopping
+from connector.telemetry.events.worker import (
+    Noticed,
+    StopTimedOut,
+    WorkerFailed,
+    WorkerReady,
+    WorkerStopped,
+    WorkerStopping,
+)
 from connector.worker import process, wiring
 from connector.worker.process import ConnectorWorker, Watchdog, exit_misconfigured
 

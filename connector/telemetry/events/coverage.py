@@ -1,0 +1,57 @@
+"""Events of `connector.coverage`: gaps in the covered time."""
+
+import logging
+from dataclasses import dataclass
+
+from connector.telemetry.events.event import TaskEvent
+from connector.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapEvent(TaskEvent):
+    """Posts made from *gap_from* to *gap_to* (X's clock) may be missing, because of *reason*."""
+
+    gap_from: str
+    gap_to: str
+    seconds: float
+    reason: str
+    partition: str | None
+
+
+class GapOpened(GapEvent):
+    name = "gap.opened"
+    level = logging.WARNING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapRepaired(GapEvent):
+    """All that X offers of it is in the topic: *posts* that were missing, for *cost_usd* where X charges."""
+
+    name = "gap.repaired"
+    way: str
+    posts: int
+    cost_usd: float | None
+
+    def count(self, metrics: Metrics) -> None:
+        metrics.gaps.labels(reason=self.reason, outcome="repaired").inc()
+
+
+class GapAccepted(GapEvent):
+    """An operator has said that it may stay as it is."""
+
+    name = "gap.accepted"
+
+    def count(self, metrics: Metrics) -> None:
+        metrics.gaps.labels(reason=self.reason, outcome="accepted").inc()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapLost(GapEvent):
+    """X offers no way to repair it, for the reason in *detail*; it stays until somebody retries or accepts it."""
+
+    name = "gap.lost"
+    level = logging.ERROR
+    detail: str
+
+    def count(self, metrics: Metrics) -> None:
+        metrics.gaps.labels(reason=self.reason, outcome="lost").inc()
