@@ -15,6 +15,7 @@ import faust
 import orjson
 
 from connector.coverage.ledger import decode_ids
+from connector.coverage.offset import Coverage
 from connector.kafka.brokers import KafkaCluster
 from connector.kafka.delivery.posts_topic import Destination, PostsTopic
 from connector.kafka.delivery.sink import DeliverySettings, TopicSink
@@ -119,9 +120,14 @@ class Task(Running):
     async def delivered(self, posts: int) -> None:
         """Return once Kafka has confirmed so many."""
         await until(
-            lambda: posts <= sum(progress.posts for progress in map(self.task._committed, self.task.progresses)),
+            lambda: posts <= sum(coverage.posts for coverage in self.committed),
             STOP_SECS,
         )
+
+    @property
+    def committed(self) -> list[Coverage]:
+        """What the committed offset of each source partition says."""
+        return [self.task._in_flight.coverage_of(progress.partition) for progress in self.task.progresses]
 
     @property
     def commits(self) -> int:

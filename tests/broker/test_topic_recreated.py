@@ -85,7 +85,7 @@ async def delete(broker: Broker, topic: str) -> None:
 
 
 def confirmed(task: Task) -> int:
-    return sum(coverage.posts for coverage in map(task.task._committed, task.task.progresses))
+    return sum(coverage.posts for coverage in task.committed)
 
 
 @pytest.mark.parametrize("absent_secs", [0.0, 2.0], ids=["at once", "later"])
