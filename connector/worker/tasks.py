@@ -16,7 +16,8 @@ from connector.kafka.delivery.sink import DeliverySettings, TopicSink
 from connector.kafka.gate.gate import BrokerGate
 from connector.kafka.state.offsets import OffsetTable
 from connector.records.record import SourcePartition, TaskId
-from connector.sources.archive.finder import QUERY_CHARACTERS, PostFinder
+from connector.sources.archive.finder import PostFinder
+from connector.sources.archive.queries import QUERY_CHARACTERS
 from connector.sources.handles import Handle
 from connector.sources.rest.credentials import BearerToken, Credentials, KeyPair
 from connector.sources.source import StreamSource

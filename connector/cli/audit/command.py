@@ -44,7 +44,8 @@ from connector.kafka.state.delivered_ids import read_values
 from connector.kafka.state.offsets import OffsetTable, read_committed
 from connector.kafka.topics import settings_of
 from connector.records.snowflake import created_ms, from_iso, to_iso
-from connector.sources.archive.counts import MAX_CHARACTERS, REQUEST_MILLS, Counting, CountQuery, Packed, Patience, pack
+from connector.sources.archive.counts import REQUEST_MILLS, Counting, CountQuery, Packed, Patience, pack
+from connector.sources.archive.queries import QUERY_CHARACTERS
 from connector.sources.rest.api import Api
 from connector.sources.rest.rules import held_rules
 from connector.worker.process import EX_FATAL, EX_OK, EX_UNAVAILABLE, exit_misconfigured
@@ -318,7 +319,7 @@ class Audit:
             rules,
             from_ms=request.from_ms,
             to_ms=request.to_ms,
-            max_characters=MAX_CHARACTERS[self._config.plan],
+            max_characters=QUERY_CHARACTERS[self._config.plan],
         )
         for one in packed.left_out:
             self._say(f"Left out: {one.rule.value} ({one.reason}).")

@@ -25,9 +25,6 @@ COUNTS_PATH = "/2/tweets/counts/recent"
 
 MINUTE_MS = 60_000
 
-MAX_CHARACTERS = {"pay_per_use": 512, "enterprise": 4096}
-"""Of one query, by plan (docs.x.com: rate-limits, search)."""
-
 REQUEST_MILLS = 5
 """Thousandths of a dollar for one request of pay-per-use (docs.x.com: pricing)."""
 

@@ -12,9 +12,6 @@ from connector.sources.http.wire import Wire
 from connector.sources.rest.api import Api
 from connector.sources.source import StreamSource
 
-QUERY_CHARACTERS: Mapping[str, int] = {"pay_per_use": 512, "enterprise": 4096}
-"""The longest query of recent search, by plan (docs.x.com: rate-limits)."""
-
 SECOND_MS = 1000
 
 

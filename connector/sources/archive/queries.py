@@ -11,6 +11,7 @@ AND is a space and binds tighter than OR (docs.x.com: build-a-rule).  Pure.
 """
 
 import re
+from collections.abc import Mapping
 
 STREAM_ONLY = frozenset(
     {
@@ -26,6 +27,9 @@ STREAM_ONLY = frozenset(
     }
 )
 """Operators that search does not have (docs.x.com: recovery-and-redundancy, operators)."""
+
+QUERY_CHARACTERS: Mapping[str, int] = {"pay_per_use": 512, "enterprise": 4096}
+"""The longest query of recent search and of recent counts, by plan (docs.x.com: rate-limits, search)."""
 
 MAX_NESTING = 100
 """Parentheses in parentheses; deeper ones are not taken apart."""

@@ -3,46 +3,47 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from connector.config.connector import STREAM_PARTITIONS
 from connector.records.record import SourcePartition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """
-    One feed of X (docs.x.com: API reference of the endpoints; `endpoint` as in GET /2/connections).
-
-    *partitions* is how many connections carry the whole feed together; 0 for a feed that takes no `partition`.
-    """
+    """One feed of X (docs.x.com: API reference of the endpoints; `endpoint` as in GET /2/connections)."""
 
     name: str
     path: str
     endpoint: str
-    partitions: int = 0
     has_rules: bool = False
     has_backfill: bool = True
     """`backfill_minutes`: up to 5 on a reconnect, Enterprise only."""
     has_recovery: bool = True
     """`start_time` and `end_time`: an interval of the last 24 h, Enterprise only."""
 
+    @property
+    def partitions(self) -> int:
+        """How many connections carry the whole feed together; 0 for a feed that takes no `partition`."""
+        count = STREAM_PARTITIONS[self.name]
+        return count if count > 1 else 0
 
-def _language(code: str, partitions: int) -> Stream:
+
+def _language(code: str) -> Stream:
     return Stream(
         name=f"firehose.{code}",
         path=f"/2/tweets/firehose/stream/lang/{code}",
         endpoint=f"firehose_stream_lang_{code}",
-        partitions=partitions,
     )
 
 
 _TABLE = (
     Stream(name="filtered", path="/2/tweets/search/stream", endpoint="filtered_stream", has_rules=True),
     Stream(name="sample", path="/2/tweets/sample/stream", endpoint="sample_stream", has_recovery=False),
-    Stream(name="sample10", path="/2/tweets/sample10/stream", endpoint="sample10_stream", partitions=2),
-    Stream(name="firehose", path="/2/tweets/firehose/stream", endpoint="firehose_stream", partitions=20),
-    _language("en", 8),
-    _language("ja", 2),
-    _language("ko", 2),
-    _language("pt", 2),
+    Stream(name="sample10", path="/2/tweets/sample10/stream", endpoint="sample10_stream"),
+    Stream(name="firehose", path="/2/tweets/firehose/stream", endpoint="firehose_stream"),
+    _language("en"),
+    _language("ja"),
+    _language("ko"),
+    _language("pt"),
 )
 
 STREAMS: Mapping[str, Stream] = {stream.name: stream for stream in _TABLE}

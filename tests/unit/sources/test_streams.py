@@ -1,7 +1,10 @@
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.config.connector import STREAM_PARTITIONS, StreamName
 from connector.sources.stream.streams import STREAMS, source_partitions, spread
 
 
@@ -23,9 +26,7 @@ def test_the_table_has_the_paths_of_x():
 
 def test_the_configuration_offers_these_streams():
     """What can be configured can be read, and the other way round."""
-    from connector.config.connector import STREAM_PARTITIONS
-
-    assert {name: max(stream.partitions, 1) for name, stream in STREAMS.items()} == dict(STREAM_PARTITIONS)
+    assert STREAM_PARTITIONS.keys() == STREAMS.keys() == set(get_args(StreamName))
 
 
 def test_a_source_partition_names_its_number_only_where_there_are_several():

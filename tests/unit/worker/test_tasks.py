@@ -7,7 +7,7 @@ from connector.coverage.offset import Coverage, Way
 from connector.coverage.spend import Budget, Spend
 from connector.kafka.state.offsets import encode_key
 from connector.records.record import TaskId
-from connector.sources.archive.finder import QUERY_CHARACTERS
+from connector.sources.archive.queries import QUERY_CHARACTERS
 from connector.worker import wiring
 from connector.worker.tasks import budget_of, policy_of
 
