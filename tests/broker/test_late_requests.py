@@ -23,6 +23,7 @@ from connector.records.record import Batch, LedgerWrite, OffsetWrite, Records, S
 from connector.task import task as tasks
 from connector.task.in_flight import InFlight, Pending
 from connector.task.status import State
+from connector.task.wake import Wake
 from connector.telemetry.events.task import TaskFailed, TaskFenced, TaskRestarting
 from tests import brokers, topics
 from tests.kafka_proxy import Api, Fault, KafkaProxy, answer_lost, dropped, late, slow, twice
@@ -379,7 +380,7 @@ class Heard:
 
 def in_flight(sink: TopicSink) -> tuple[InFlight, Heard]:
     heard = Heard()
-    return InFlight(sink, heard, asyncio.Event()), heard
+    return InFlight(sink, heard, Wake()), heard
 
 
 async def hand_over(box: InFlight, what: Batch) -> None:
