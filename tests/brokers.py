@@ -151,6 +151,10 @@ class KafkaBroker:
             **SINGLE,
             "group.initial.rebalance.delay.ms": "0",
             "group.min.session.timeout.ms": "1000",
+            # The tests' posts have a fixed date, older than topics keep records: by default the broker looks for old
+            # records after 30 s, and then every 5 minutes, and would delete them before they are read.
+            "log.retention.check.interval.ms": f"{24 * 3600 * 1000}",
+            "log.initial.task.delay.ms": f"{24 * 3600 * 1000}",
             **properties,
         }
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in stated.items()))
