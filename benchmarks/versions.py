@@ -5,10 +5,12 @@ Each is installed as users install it, from git and not editable, in a virtual e
 is known here by its command, variables and HTTP routes only.  Both meet one Kafka and the same simulator, which is that
 of this tree.  In each round every number is taken of both, one after the other; which is first alternates.
 
-*throughput*   As in `throughput`: posts/s, CPU of a post, peak memory.
-*250*          As in `latency`, by the worker's own clock: arrival to commit, and CPU, at 250 posts/s.
-*idle*         CPU and memory of workers that wait; of both versions and in both ways at the same time, as they hardly
-               disturb each other.
+*throughput*   As in `throughput`: posts/s, CPU of a post, peak memory.  The disk rests before each, as it takes writes
+               faster after a rest.
+*250*          As in `latency`, by the worker's own clock: arrival to commit, and CPU, at 250 posts/s.  Both versions at
+               the same time, each with a simulator of its own: they hardly disturb each other, and whatever else happens
+               to the machine happens to both.
+*idle*         CPU and memory of workers that wait; of both versions and in both ways at the same time.
 
 A ratio is the median of the rounds' ratios.  A version beside itself (`--before HEAD`) shows what the machine does to
 them.
@@ -34,6 +36,8 @@ PARTS = ("throughput", "250", "idle")
 RATE = 250
 PACED_FACTOR, IDLE_FACTOR = 2.0, 3.0
 """How much longer than at full speed it is watched, where little happens in a second."""
+REST_SECS = 20.0
+"""How long the disk rests before each run at full speed."""
 
 THROUGHPUT = Number("posts/s", ",.0f", more_is_better=True)
 CPU_OF_A_POST = Number("CPU µs a post", ".2f")
@@ -80,7 +84,7 @@ def versions(bench: Rig, effort: Effort) -> Iterator[Text]:
     taken, failures = Taken(), Failures()
     with contextlib.ExitStack() as stack:
         feed = stack.enter_context(bench.feed()) if effort.wants("throughput") else None
-        paced = stack.enter_context(bench.paced(RATE))[0] if effort.wants("250") else None
+        paced = [stack.enter_context(bench.paced(RATE))[0] for _ in effort.versions] if effort.wants("250") else []
         for number in range(effort.rounds):
             say(f"Round {number + 1} of {effort.rounds}")
             order = [
@@ -91,8 +95,9 @@ def versions(bench: Rig, effort: Effort) -> Iterator[Text]:
             outcomes: list[Outcome] = []
             if feed is not None:
                 outcomes += [(side, _throughput(bench, feed, side, effort)) for side in order]
-            if paced is not None:
-                outcomes += [(side, _paced(bench, paced, side, effort)) for side in order]
+            if paced:
+                for way in WAYS:
+                    outcomes += _paced(bench, paced, [side for side in order if side.way is way], effort)
             if effort.wants("idle"):
                 outcomes += _idle(bench, order, effort)
             for side, outcome in outcomes:
@@ -120,6 +125,7 @@ def _compared(one: Version, other: Version) -> Text:
 
 
 def _throughput(bench: Rig, simulator: Simulator, side: Side, effort: Effort) -> Mapping[Number, float] | Failure:
+    time.sleep(REST_SECS)
     outcome = measure(bench, simulator, side.worker, effort)
     return outcome if isinstance(outcome, Failure) else _numbers(outcome)
 
@@ -132,36 +138,50 @@ def _numbers(window: Window) -> Mapping[Number, float]:
     }
 
 
-def _paced(bench: Rig, simulator: Simulator, side: Side, effort: Effort) -> Mapping[Number, float] | Failure:
-    try:
-        with bench.topic() as topic:
-            found = _watched(bench, simulator, side, effort, topic)
-    except Failure as failure:
-        say(f"{side.name} at {RATE} posts/s: {failure}")
-        return failure
-    _say(side, found)
-    return found
+def _paced(bench: Rig, simulators: Sequence[Simulator], sides: Sequence[Side], effort: Effort) -> list[Outcome]:
+    """Both versions in one way, at the same time."""
+    with contextlib.ExitStack() as stack:
+        started: list[tuple[Side, Running, Simulator]] = []
+        for side, simulator in zip(sides, simulators, strict=True):
+            running = side.fine_worker.start(bench, simulator, stack.enter_context(bench.topic()))
+            stack.callback(_end, running, simulator)
+            started.append((side, running, simulator))
+        try:
+            found = _watched(bench, started, effort)
+        except Failure as failure:
+            say(f"{sides[0].way.name} at {RATE} posts/s: {failure}")
+            return [(side, failure) for side in sides]
+    for side, numbers in zip(sides, found, strict=True):
+        _say(side, numbers)
+    return list(zip(sides, found, strict=True))
 
 
-def _watched(bench: Rig, simulator: Simulator, side: Side, effort: Effort, topic: str) -> Mapping[Number, float]:
-    running = side.fine_worker.start(bench, simulator, topic)
-    try:
-        running.await_(lambda: simulator.connections == 1, "1 connection")
+def _end(running: Running, simulator: Simulator) -> None:
+    running.stop()
+    with contextlib.suppress(OSError):
+        simulator.await_hang_up()
+
+
+def _watched(
+    bench: Rig, started: Sequence[tuple[Side, Running, Simulator]], effort: Effort
+) -> list[Mapping[Number, float]]:
+    for _, running, simulator in started:
+        running.await_(lambda: simulator.connections == 1, "1 connection")  # noqa: B023  # called here only
         bench.await_first_post(running)
-        running.sleep(effort.warmup)
-        before, began, cpu = commits(running), time.monotonic(), running.cpu_secs
-        running.sleep(effort.seconds * PACED_FACTOR)
-        ended, used = time.monotonic(), running.cpu_secs - cpu
+    time.sleep(effort.warmup)
+    before = [(commits(running), time.monotonic(), running.cpu_secs) for _, running, _ in started]
+    time.sleep(effort.seconds * PACED_FACTOR)
+    found = []
+    for (_, running, _), (counts, began, cpu) in zip(started, before, strict=True):
+        percent = (running.cpu_secs - cpu) / (time.monotonic() - began) * 100
+        running.check()
         after = commits(running)
-    finally:
-        running.stop()
-        with contextlib.suppress(OSError):
-            simulator.await_hang_up()
-    counts = {secs: after[secs] - before.get(secs, 0.0) for secs in after}
-    p50, p99 = percentile(counts, 50), percentile(counts, 99)
-    if not any(counts.values()) or p50 is None or p99 is None:
-        raise Failure("no post was committed within the window")
-    return {COMMIT_P50: p50 * 1000, COMMIT_P99: p99 * 1000, PACED_CPU: used / (ended - began) * 100}
+        new = {secs: after[secs] - counts.get(secs, 0.0) for secs in after}
+        p50, p99 = percentile(new, 50), percentile(new, 99)
+        if not any(new.values()) or p50 is None or p99 is None:
+            raise Failure("no post was committed within the window")
+        found.append({COMMIT_P50: p50 * 1000, COMMIT_P99: p99 * 1000, PACED_CPU: percent})
+    return found
 
 
 def _idle(bench: Rig, sides: Sequence[Side], effort: Effort) -> list[Outcome]:
