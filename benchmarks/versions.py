@@ -8,8 +8,8 @@ of this tree.  In each round every number is taken of both, one after the other;
 *throughput*   As in `throughput`: posts/s, CPU of a post, peak memory.  The disk rests before each, as it takes writes
                faster after a rest.
 *250*          As in `latency`, by the worker's own clock: arrival to commit, and CPU, at 250 posts/s.  Both versions at
-               the same time, each with a simulator of its own: they hardly disturb each other, and whatever else happens
-               to the machine happens to both.
+               the same time, each with a simulator of its own: they hardly disturb each other, and what else the
+               machine does slows both.
 *idle*         CPU and memory of workers that wait; of both versions and in both ways at the same time.
 
 A ratio is the median of the rounds' ratios.  A version beside itself (`--before HEAD`) shows what the machine does to
