@@ -76,7 +76,7 @@ class Herder(Service):
         """
         Run the tasks of *slots* and no others; returns at once.
 
-        A task that is new here begins once the worker was left in peace for *pause_secs*, if it is still assigned then.
+        A task that is new here begins once the group has not changed for *pause_secs*, if it is still assigned then.
         """
         self.joined = True
         before, self.assigned = self.assigned, {slot for slot in slots if slot in self.slots}
@@ -134,7 +134,7 @@ class Herder(Service):
     async def _run(self, slot: int, pause_secs: float) -> None:
         """Run the slot's task, again and again while it is assigned here and another owner fenced it."""
         name = self.slots[slot]
-        await self._peace(slot, pause_secs)
+        await self._wait_for_calm(slot, pause_secs)
         try:
             async with asyncio.timeout(CATCH_UP_SECS):
                 await self._statuses.caught_up()
@@ -164,10 +164,10 @@ class Herder(Service):
                 await self.sleep(RESTART_PAUSE_SECS)
         self.tasks.pop(slot, None)
 
-    async def _peace(self, slot: int, secs: float) -> None:
+    async def _wait_for_calm(self, slot: int, secs: float) -> None:
         if not secs:
             return
-        # counted from the last disturbance: a broker that wakes may be no coordinator for many seconds, for anybody
+        # counted from the last change: a broker that wakes may be nobody's coordinator for many seconds
         since, before = time.monotonic(), self._membership()
         while slot in self.assigned and not self._leaving and time.monotonic() - since < secs:
             await self.sleep(min(MEMBER_POLL_SECS, secs))

@@ -140,7 +140,7 @@ async def test_delivered_without_fast_paths(
     for first, count in ((0, 3), (3, 3), (6, 20_000), (20_006, 3)):
         await deliver(sink, batch(first, count, b'{"posts":%d}' % (first + count)))
 
-    assert (Use.SMALL_BATCHES in off) == (sink._client.express is None)
+    assert (Use.SMALL_BATCHES in off) == (sink._client.small_batches is None)
     assert list(range(20_009)) == await keys(broker, fresh)
     assert b'{"posts":20009}' == [record.value async for record in topics.records_of(broker, f"{fresh}-offsets")][-1]
 

@@ -107,7 +107,7 @@ async def test_the_records_are_found(
     assert found.taken is not exactly_once
 
 
-@pytest.mark.parametrize("way", ["express", "sender"], indirect=True)
+@pytest.mark.parametrize("way", ["small batches", "sender"], indirect=True)
 @pytest.mark.parametrize("exactly_once", [True, False])
 async def test_a_refused_post_becomes_a_dead_letter(
     broker: Broker,

@@ -6,7 +6,7 @@ One task's way into Kafka.
 `posts_topic`    the typed channel, which writes batches
 `record_batch`   posts as Kafka's bytes: the hot path
 `partitioner`    Java's murmur2 for a batch at once
-`small_batches`  the short way of a small batch
+`small_batches`  writes small batches without aiokafka's sender
 `pipelining`     several produce requests under way
 `once`           requests of a transaction are sent once
 `gone`           a partition that is gone is not waited for

@@ -74,7 +74,7 @@ def _unknown(api: int, response: Any) -> list[TopicPartition]:
     """Return the partitions that a broker does not know, by its *response* to a request of that number."""
     if response is None or api not in {_PRODUCE, _ADD_PARTITIONS}:
         return []
-    if isinstance(response, dict):  # the short way's
+    if isinstance(response, dict):  # of `small_batches`
         return [TopicPartition(*place) for place, code in response.items() if code == _UNKNOWN]
     topics = response.topics if api == _PRODUCE else response.errors
     return [

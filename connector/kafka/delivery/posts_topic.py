@@ -21,7 +21,7 @@ from connector.formats import Format, codec_name
 from connector.kafka.delivery.partitioner import split
 from connector.kafka.delivery.producer import TaskProducer
 from connector.kafka.delivery.record_batch import RecordBatch, record_batches
-from connector.kafka.delivery.small_batches import Parcel
+from connector.kafka.delivery.small_batches import Part
 from connector.records.post import Post
 from connector.records.record import SOURCE_HEADER, Batch, Records
 
@@ -89,7 +89,7 @@ class PostsTopic(faust.Topic):
         Raises:
             KafkaError: the outcome is unknown; the offsets topic tells.
         """
-        if not await _write_by_express(producer, self.name, encoded, batch, destination):
+        if not await _write_by_small_batches(producer, self.name, encoded, batch, destination):
             await self._write_by_sender(producer, encoded, batch, destination)
 
     async def _write_by_sender(
@@ -142,26 +142,26 @@ class PostsTopic(faust.Topic):
             acks.append(await client.send(topic, letter.value, headers=list(letter.headers), partition=chosen))
 
 
-async def _write_by_express(
+async def _write_by_small_batches(
     producer: TaskProducer, topic: str, encoded: Encoded, batch: Batch, destination: Destination
 ) -> bool:
-    """Write as `PostsTopic.write` does, the short way, if that takes it; return whether it does."""
-    express, client = producer.express, producer.client
-    if express is None or batch.dead_letters or len(encoded) > producer.partitions(topic):
+    """Write as `PostsTopic.write` does, by `small_batches`, if that takes the batch; return whether it does."""
+    small_batches, client = producer.small_batches, producer.client
+    if small_batches is None or batch.dead_letters or len(encoded) > producer.partitions(topic):
         return False
     where = destination
-    parcels = [Parcel(topic, partition, partial(_same, built)) for partition, built in encoded]
+    parts = [Part(topic, partition, partial(_same, built)) for partition, built in encoded]
     ledger = [(where.ledger_key, each.value, each.timestamp_ms, _headers(each.source)) for each in batch.ledger]
     offsets: list[_Fields] = [(each.key, each.value, None, []) for each in batch.offsets]
     behind = []
     for its_topic, fields in ((where.ledger_topic, ledger), (where.offsets_topic, offsets)):
         if fields:
-            behind.append(Parcel(its_topic, where.slot, partial(_batch_of, client, fields)))
+            behind.append(Part(its_topic, where.slot, partial(_batch_of, client, fields)))
             if behind[-1].builder.record_count() < len(fields):
                 return False
-    if not express.takes([*parcels, *behind]):
+    if not small_batches.takes([*parts, *behind]):
         return False
-    await express.deliver(parcels, behind)
+    await small_batches.deliver(parts, behind)
     return True
 
 

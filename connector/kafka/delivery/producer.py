@@ -16,7 +16,7 @@ from connector.kafka.delivery.once import send_once
 from connector.kafka.delivery.pipelining import pipeline
 from connector.kafka.delivery.record_batch import BatchStyle, copy_once
 from connector.kafka.delivery.rejects import Places, note
-from connector.kafka.delivery.small_batches import NEXT_TRANSACTION_SECS, Express, Fallback
+from connector.kafka.delivery.small_batches import NEXT_TRANSACTION_SECS, Fallback, SmallBatches
 from connector.kafka.internals import Use, ask_again_after, missing, outcome, transaction_manager
 from connector.kafka.rights import REFUSALS
 
@@ -49,8 +49,8 @@ class TaskProducer(Producer):
         self._idempotent = idempotent
         self._transaction_timeout_secs = transaction_timeout_secs
         super().__init__(app.transport, **kwargs)
-        self.express: Express | None = None
-        """The short way for small batches, once started; None where aiokafka is not as it needs it."""
+        self.small_batches: SmallBatches | None = None
+        """Writes small batches, once started; None where aiokafka lacks a name that this needs."""
         self.refused: Places = {}
         """Topics and partitions that do not take the records that were sent last."""
         self._told, self._unclosed = told, unclosed
@@ -81,7 +81,7 @@ class TaskProducer(Producer):
                 await self._producer.client.close()
             raise
         if not missing(Use.SMALL_BATCHES):
-            self.express = Express(self.client, self._told)
+            self.small_batches = SmallBatches(self.client, self._told)
 
     async def on_stop(self) -> None:
         # aiokafka waits without end for a broker that is gone; what is cut off here, the successor aborts

@@ -47,7 +47,7 @@ LETTER_HEADER_BYTES = 4_600
 """At most what the headers of a dead letter take, with a thousand characters of reason."""
 MAX_REQUEST_BYTES = 32 * 1024 * 1024
 FALLBACKS_TOLD = 100
-"""So many small batches in a row without the short way are no moment any more: somebody should know."""
+"""After so many small batches in a row that were left to the sender, an event says so."""
 _AWAY = (OSError, TimeoutError, KafkaTimeoutError, IllegalStateError, PartitionGone)
 
 
@@ -81,7 +81,7 @@ class TopicSink:
         self._producer: TaskProducer | None = None
         self._emit = emit
         self._fallbacks = 0
-        """Small batches in a row that did not go the short way."""
+        """Small batches in a row that were left to the sender."""
 
     def offset_key(self, partition: SourcePartition, kind: str | None = None) -> bytes:
         """Return the key of *partition*'s source offset, or of what is kept beside it as *kind*."""

@@ -1,4 +1,4 @@
-"""Does the group leave this worker in peace?"""
+"""Has the group rebalanced, or has this worker lost its coordinator, since it was asked last?"""
 
 import faust
 
@@ -7,9 +7,11 @@ from connector.kafka import internals
 
 def membership_of(app: faust.App) -> object | None:
     """
-    Return what is another thing after each rebalance and each loss of the group's coordinator; None without one.
+    Return an opaque token that changes whenever the group rebalances or this worker loses its coordinator.
 
-    A coordinator that answers heartbeats stays; one that says that it is none, or does not answer, is given up.
+    It is None while there is no coordinator.
+
+    aiokafka gives up a coordinator that does not answer heartbeats, or says that it is no coordinator.
     """
     coordinator = internals.coordinator_of(internals.group_consumer(app))
     if coordinator.coordinator_id is None:

@@ -163,7 +163,7 @@ async def start(producer, monkeypatch):
     made = producer.client
     await made.client.close()
     made._closed = True
-    return producer.express is not None, not isinstance(made._sender._in_flight, set)
+    return producer.small_batches is not None, not isinstance(made._sender._in_flight, set)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ class FakeClient:
 class FakeProducer:
     def __init__(self, *, transactional=True, partitions=3, **client):
         self.transactional_id = "connector-posts-0" if transactional else None
-        self.client, self._partitions, self.express = FakeClient(**client), partitions, None
+        self.client, self._partitions, self.small_batches = FakeClient(**client), partitions, None
         self.batch_style = BatchStyle(max_bytes=2_000, transactional=transactional, compression=None)
 
     def partitions(self, topic):
@@ -272,23 +272,23 @@ async def test_dead_letter_without_a_topic(topic):
     assert "commit" not in producer.client.calls
 
 
-class FakeExpress:
+class FakeSmallBatches:
     """The short way, which takes everything, or nothing."""
 
     def __init__(self, *, takes=True):
         self.asked, self.delivered, self._takes = [], [], takes
 
-    def takes(self, parcels):
-        self.asked.append([(parcel.topic, parcel.partition, parcel.builder.record_count()) for parcel in parcels])
+    def takes(self, parts):
+        self.asked.append([(part.topic, part.partition, part.builder.record_count()) for part in parts])
         return self._takes
 
-    async def deliver(self, parcels, behind):
-        self.delivered.append([[parcel.builder for parcel in each] for each in (parcels, behind)])
+    async def deliver(self, parts, behind):
+        self.delivered.append([[part.builder for part in each] for each in (parts, behind)])
 
 
-def express_producer(*, takes=True, **kwargs):
+def small_batches_producer(*, takes=True, **kwargs):
     producer = FakeProducer(**kwargs)
-    producer.express = FakeExpress(takes=takes)
+    producer.small_batches = FakeSmallBatches(takes=takes)
     producer.client.create_batch = lambda: BatchBuilder(1_000, 0, is_transactional=1)
     return producer
 
@@ -299,11 +299,11 @@ def read_back(builder):
 
 async def test_small_batches_go_the_short_way(topic):
     """Posts go first, ledger and offsets behind them, and nothing goes twice."""
-    producer = express_producer(partitions=1)
+    producer = small_batches_producer(partitions=1)
     await write(topic, producer, batch(1, 2, letters=()))
-    (((posts,), (ledger, offsets)),) = producer.express.delivered
+    (((posts,), (ledger, offsets)),) = producer.small_batches.delivered
 
-    assert [("posts", 0, 2), ("connector-ledger", 5, 2), ("connector-offsets", 5, 1)] == producer.express.asked[0]
+    assert [("posts", 0, 2), ("connector-ledger", 5, 2), ("connector-offsets", 5, 1)] == producer.small_batches.asked[0]
     assert [key_of(1), key_of(2)] == [each[0] for each in decoded(posts)]
     assert [(b"posts", LEDGER.value, None), (b"posts", FOUND.value, b"search")] == read_back(ledger)
     assert [(OFFSET.key, OFFSET.value, None)] == read_back(offsets)
@@ -312,9 +312,9 @@ async def test_small_batches_go_the_short_way(topic):
 
 async def test_ledger_times_go_the_short_way(topic):
     """A record of the ledger has the time of its newest post there, too."""
-    producer = express_producer(partitions=1)
+    producer = small_batches_producer(partitions=1)
     await write(topic, producer, batch(1, letters=()))
-    ((_, (ledger, _)),) = producer.express.delivered
+    ((_, (ledger, _)),) = producer.small_batches.delivered
 
     assert [MADE_MS + 1, MADE_MS] == [each.timestamp for each in DefaultRecordBatch(ledger._build())]
 
@@ -330,11 +330,11 @@ async def test_ledger_times_go_the_short_way(topic):
 )
 async def test_all_else_goes_by_the_sender(topic, takes, whole):
     """What the short way does not take goes by aiokafka's sender, whole."""
-    producer = express_producer(takes=takes, partitions=1)
+    producer = small_batches_producer(takes=takes, partitions=1)
     whole = batch(1, **whole)
     await write(topic, producer, whole)
 
-    assert [] == producer.express.delivered
+    assert [] == producer.small_batches.delivered
     sent = 1 + len(whole.dead_letters) + len(whole.ledger) + len(whole.offsets)
     assert ("begin", 2 + sent + 1, "commit") == (
         producer.client.calls[0],

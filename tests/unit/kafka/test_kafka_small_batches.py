@@ -19,7 +19,7 @@ from aiokafka.protocol.transaction import (
 )
 
 from connector.kafka.delivery import small_batches
-from connector.kafka.delivery.small_batches import Express, Fallback, Parcel
+from connector.kafka.delivery.small_batches import Fallback, Part, SmallBatches
 
 ADD, PRODUCE, END = "add", "produce", "end"
 KINDS = {24: ADD, 0: PRODUCE, 26: END}
@@ -100,17 +100,17 @@ class Kafka:
         self.ends.append("commit")
 
 
-def parcel(topic, partition=0, **builder):
-    return Parcel(topic, partition, lambda: Builder(**builder))
+def part(topic, partition=0, **builder):
+    return Part(topic, partition, lambda: Builder(**builder))
 
 
-def parcels(*topics):
-    return [parcel(topic, number) for number, topic in enumerate(topics)]
+def parts(*topics):
+    return [part(topic, number) for number, topic in enumerate(topics)]
 
 
 async def deliver(kafka, front, behind=()):
     kafka.places = [(each.topic, each.partition) for each in [*front, *behind]]
-    short = Express(kafka, kafka.told.append)
+    short = SmallBatches(kafka, kafka.told.append)
     assert short.takes([*front, *behind])
     await asyncio.wait_for(short.deliver(front, list(behind)), 5)
 
@@ -122,7 +122,7 @@ async def test_a_transaction_is_three_requests():
     """All partitions are added at once and written to at once, then the transaction is ended; and so the next one."""
     kafka = Kafka()
     for _ in range(2):
-        await deliver(kafka, parcels(*FRONT), [parcel("connector-offsets", 5)])
+        await deliver(kafka, parts(*FRONT), [part("connector-offsets", 5)])
 
     assert [(ADD, COORDINATOR), (PRODUCE, 1), (END, COORDINATOR)] * 2 == kafka.asked
     assert ([], []) == (kafka.sent, kafka.ends)
@@ -132,7 +132,7 @@ async def test_a_transaction_is_three_requests():
 async def test_sequence_numbers_go_on():
     """Each batch carries the producer, its epoch, and how many records were written to its partition before."""
     kafka = Kafka()
-    first, second = parcels(*FRONT), parcels(*FRONT)
+    first, second = parts(*FRONT), parts(*FRONT)
     await deliver(kafka, first)
     await deliver(kafka, second)
 
@@ -143,7 +143,7 @@ async def test_sequence_numbers_go_on():
 async def test_each_broker_is_asked_for_what_it_leads():
     """Where partitions have several leaders each gets what is its own."""
     kafka = Kafka()
-    await deliver(kafka, parcels("posts", "far"))
+    await deliver(kafka, parts("posts", "far"))
 
     assert [(ADD, COORDINATOR), (PRODUCE, 1), (PRODUCE, 2), (END, COORDINATOR)] == kafka.asked
 
@@ -151,7 +151,7 @@ async def test_each_broker_is_asked_for_what_it_leads():
 async def test_offsets_come_behind_where_there_are_no_transactions():
     """At least once: the offsets are sent when everything else is confirmed, by the sender if need be."""
     kafka = Kafka(transactional=False, produce=[{"posts": NOT_LEADER}])
-    await deliver(kafka, parcels("posts", "connector-ledger"), [parcel("connector-offsets", 5)])
+    await deliver(kafka, parts("posts", "connector-ledger"), [part("connector-offsets", 5)])
 
     assert [(PRODUCE, 1), (PRODUCE, 1)] == kafka.asked
     assert [("posts", 0)] == kafka.sent
@@ -161,7 +161,7 @@ async def test_offsets_come_behind_where_there_are_no_transactions():
 async def test_posts_may_go_without_offsets():
     """At least once: where nothing is to come behind, the posts are all that is sent."""
     kafka = Kafka(transactional=False)
-    await deliver(kafka, parcels("posts", "posts"))
+    await deliver(kafka, parts("posts", "posts"))
 
     assert [(PRODUCE, 1)] == kafka.asked
 
@@ -171,7 +171,7 @@ async def test_offsets_stay_behind_what_is_refused():
     kafka = Kafka(transactional=False, idempotent=False, produce=[{"posts": NOT_LEADER}])
     kafka.refuse = NotEnoughReplicasError()
     with pytest.raises(NotEnoughReplicasError):
-        await deliver(kafka, parcels("posts"), [parcel("connector-offsets", 5)])
+        await deliver(kafka, parts("posts"), [part("connector-offsets", 5)])
 
     assert [(PRODUCE, 1)] == kafka.asked
 
@@ -180,7 +180,7 @@ async def test_the_last_transaction_may_take_a_moment(monkeypatch):
     """While the coordinator still completes the last transaction it is asked again soon."""
     monkeypatch.setattr(small_batches, "NEXT_TRANSACTION_SECS", 0.0)
     kafka = Kafka(add=[{"posts": CONCURRENT_TRANSACTIONS}] * 2)
-    await deliver(kafka, parcels("posts"))
+    await deliver(kafka, parts("posts"))
 
     assert [ADD, ADD, ADD, PRODUCE, END] == [kind for kind, _ in kafka.asked]
     assert [] == kafka.sent
@@ -197,7 +197,7 @@ async def test_the_last_transaction_may_take_a_moment(monkeypatch):
 async def test_what_cannot_be_added_is_the_senders(answer):
     """Without its partitions in the transaction nothing is written here: the sender begins anew, and ends it."""
     kafka = Kafka(add=[answer])
-    await deliver(kafka, parcels("posts", "connector-ledger"))
+    await deliver(kafka, parts("posts", "connector-ledger"))
 
     assert [(ADD, COORDINATOR)] == kafka.asked
     assert [("posts", 0), ("connector-ledger", 0)] == kafka.sent
@@ -208,7 +208,7 @@ async def test_a_coordinator_with_more_to_do_is_the_senders(monkeypatch):
     """After some patience it is for the sender to wait."""
     monkeypatch.setattr(small_batches, "PATIENCE_SECS", -1.0)
     kafka = Kafka(add=[{"posts": CONCURRENT_TRANSACTIONS}])
-    await deliver(kafka, parcels("posts"))
+    await deliver(kafka, parts("posts"))
 
     assert ([(ADD, COORDINATOR)], [("posts", 0)]) == (kafka.asked, kafka.sent)
 
@@ -227,8 +227,8 @@ async def test_unconfirmed_batches_keep_their_numbers(answer, again):
     Then the sender ends the transaction, as it knows what became of it.
     """
     kafka = Kafka(produce=[{}, answer])
-    await deliver(kafka, parcels("posts", "connector-ledger"))
-    await deliver(kafka, parcels("posts", "connector-ledger"))
+    await deliver(kafka, parts("posts", "connector-ledger"))
+    await deliver(kafka, parts("posts", "connector-ledger"))
 
     assert again == kafka.sent
     assert ["commit"] == kafka.ends
@@ -237,7 +237,7 @@ async def test_unconfirmed_batches_keep_their_numbers(answer, again):
 
 async def test_batches_are_built_anew_for_the_sender():
     """aiokafka's own batches cannot be numbered twice, so the sender gets others."""
-    kafka, front = Kafka(produce=[{"posts": NOT_LEADER}]), parcels("posts")
+    kafka, front = Kafka(produce=[{"posts": NOT_LEADER}]), parts("posts")
     before = front[0].builder
     await deliver(kafka, front)
 
@@ -248,7 +248,7 @@ async def test_batches_are_built_anew_for_the_sender():
 async def test_an_end_that_is_refused_is_the_senders(answer):
     """What the coordinator has refused, or was not asked, is no longer under way: the sender ends the transaction."""
     kafka = Kafka(end=[answer])
-    await deliver(kafka, parcels("posts"))
+    await deliver(kafka, parts("posts"))
 
     assert ["commit"] == kafka.ends
 
@@ -264,7 +264,7 @@ async def test_an_end_is_under_way_for_nobody_else():
         return await send(node, request, group=group)
 
     kafka.send = watched
-    await deliver(kafka, parcels("posts"))
+    await deliver(kafka, parts("posts"))
 
     assert [(ADD, None), (PRODUCE, None), (END, None)] == states
 
@@ -274,7 +274,7 @@ async def test_what_is_not_answered_is_in_doubt(kind, asked):
     """A request of the transaction that may be under way is not repeated, by nobody, and nothing comes behind it."""
     kafka = Kafka(**{kind: [KafkaConnectionError("gone")]})
     with pytest.raises(KafkaConnectionError):
-        await deliver(kafka, parcels("posts"))
+        await deliver(kafka, parts("posts"))
 
     assert asked == [each for each, _ in kafka.asked]
     assert ([], []) == (kafka.sent, kafka.ends)
@@ -304,23 +304,23 @@ def _without_coordinator(kafka):
 async def test_only_where_all_is_quiet(change):
     """While the sender has work, or trouble, everything goes through it."""
     kafka = Kafka()
-    assert Express(kafka, kafka.told.append).takes(parcels("posts"))
+    assert SmallBatches(kafka, kafka.told.append).takes(parts("posts"))
     change(kafka)
 
-    assert not Express(kafka, kafka.told.append).takes(parcels("posts"))
+    assert not SmallBatches(kafka, kafka.told.append).takes(parts("posts"))
 
 
 @pytest.mark.parametrize(
     "too_much",
     [
-        [parcel("posts", size=small_batches.MAX_BYTES + 1)],
-        [parcel("posts"), parcel("posts")],  # the second batch of a partition must wait for the first
-        [parcel("unknown")],  # nobody leads it
+        [part("posts", size=small_batches.MAX_BYTES + 1)],
+        [part("posts"), part("posts")],  # the second batch of a partition must wait for the first
+        [part("unknown")],  # nobody leads it
     ],
 )
 async def test_only_what_is_small_and_has_a_place(too_much):
     """More bytes, several batches for a partition, and leaders that are not known are for the sender."""
-    assert not Express(Kafka(), print).takes(too_much)
+    assert not SmallBatches(Kafka(), print).takes(too_much)
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,7 @@ async def test_only_what_is_small_and_has_a_place(too_much):
 async def test_what_is_left_to_the_sender_is_told(script, why):
     """Somebody counts the batches that do not go the short way, by the reason."""
     kafka = Kafka(**script)
-    await deliver(kafka, parcels("posts"))
+    await deliver(kafka, parts("posts"))
 
     assert [why] == kafka.told
 
@@ -351,8 +351,8 @@ async def test_what_is_not_taken_is_told(change, why):
     """A small batch that is not even begun counts, too; a large one does not."""
     kafka = Kafka()
     change(kafka)
-    short = Express(kafka, kafka.told.append)
-    for each in (parcel("posts"), parcel("posts", size=small_batches.MAX_BYTES + 1)):
+    short = SmallBatches(kafka, kafka.told.append)
+    for each in (part("posts"), part("posts", size=small_batches.MAX_BYTES + 1)):
         short.takes([each])
 
     assert [why] == kafka.told
@@ -360,7 +360,7 @@ async def test_what_is_not_taken_is_told(change, why):
 
 async def test_requests_are_aiokafkas():
     """What goes over the wire is what aiokafka would send, byte for byte."""
-    kafka, front = Kafka(), [parcel("posts", 3), parcel("connector-ledger", 5), parcel("posts", 1)]
+    kafka, front = Kafka(), [part("posts", 3), part("connector-ledger", 5), part("posts", 1)]
     await deliver(kafka, front)
     topics = defaultdict(list)
     for each in front:
