@@ -15,7 +15,7 @@ from faust.cli.base import cli as faust_cli
 from connector.cli import inherited
 
 if TYPE_CHECKING:
-    from connector.config.connector import Loaded
+    from connector.config.load import Loaded
     from connector.worker.process import ConnectorApp
 
 COMMANDS = {

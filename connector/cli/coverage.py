@@ -44,7 +44,8 @@ from connector.worker.process import EX_OK, EX_UNAVAILABLE, exit_misconfigured
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from connector.config.connector import ConnectorConfig, Loaded
+    from connector.config.connector import ConnectorConfig
+    from connector.config.load import Loaded
     from connector.config.worker import WorkerSettings
     from connector.worker.process import ConnectorApp
 

@@ -11,7 +11,7 @@ from connector.simulator.command import options, run
 if TYPE_CHECKING:
     import faust
 
-    from connector.config.connector import Loaded
+    from connector.config.load import Loaded
 
 
 class _OwnLoop(AppCommand):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from pydantic import SecretStr
+    from connector.config.secret import Secret
 
 _FILES = ("kafka_ssl_ca_file", "kafka_ssl_cert_file", "kafka_ssl_key_file")
 _PROTOCOL = "kafka_security_protocol"
@@ -36,7 +36,7 @@ class SecuritySettings(Protocol):
     def kafka_ssl_key_file(self) -> Path | None: ...
 
     @property
-    def kafka_ssl_key_password(self) -> SecretStr | None: ...
+    def kafka_ssl_key_password(self) -> Secret | None: ...
 
 
 def conflicts(settings: SecuritySettings, given: Given, documentation: Mapping[str, str]) -> Iterable[Conflict]:
@@ -74,7 +74,7 @@ def _pair(settings: SecuritySettings, given: Given) -> Iterable[Conflict]:
         check_pair(
             settings.kafka_ssl_cert_file,  # type: ignore[arg-type]  # both are set
             settings.kafka_ssl_key_file,  # type: ignore[arg-type]
-            None if password is None else password.get_secret_value(),
+            None if password is None else password.reveal(),
         )
     except Unfit as unfit:
         yield Conflict(options, f"{given.name(key)} {unfit.rests[0]}")

@@ -1,7 +1,7 @@
 """
 How is an option declared, and how does a text become its value?
 
-An option is declared once, as an annotation of a model's field:
+An option is declared once, as an annotation of a dataclass's field:
 
     time_limit_secs: Annotated[float | None, Option(number(minimum=1), "Run", "Stop after so many seconds.")] = None
 
@@ -11,7 +11,7 @@ docs/configuration.md all come from there.
 A secret is carried as a reference until `draft` turns it into a value:
 
     CONNECTOR_X_BEARER_TOKEN=AAAA        ${env:CONNECTOR_X_BEARER_TOKEN}  ─┐
-    CONNECTOR_X_BEARER_TOKEN_FILE=/x     ${file:/x}                       ─┴─▶ SecretStr
+    CONNECTOR_X_BEARER_TOKEN_FILE=/x     ${file:/x}                       ─┴─▶ Secret
 
 So a map of texts may be stored and shown, and the secret itself never leaves the worker.
 """
@@ -22,11 +22,11 @@ import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args, get_type_hints
 
-from pydantic import BaseModel, SecretStr
+from connector.config.secret import Secret
 
 PREFIX = "CONNECTOR_"
 FILE_SUFFIX = "_FILE"
@@ -42,7 +42,7 @@ _SHOWN_CHARACTERS_MAX = 60
 
 Kind = Literal["STRING", "INT", "LONG", "DOUBLE", "BOOLEAN", "LIST", "CLASS", "PASSWORD"]
 Importance = Literal["HIGH", "MEDIUM", "LOW"]
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model")
 
 
 class Unfit(Exception):
@@ -156,7 +156,7 @@ class Conflict:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft(Generic[Model]):
     """
-    A model in which every option that could not be read holds its default.
+    A configuration in which every option that could not be read holds its default; None if it has none.
 
     Checks across options look at *model*, and their conflicts count where all options could be read.
     """
@@ -175,11 +175,13 @@ class Draft(Generic[Model]):
 
 
 @functools.cache
-def declared(model: type[BaseModel], separator: str) -> Mapping[str, Declared]:
+def declared(model: type[Any], separator: str) -> Mapping[str, Declared]:
     """The options of *model* by name, in the order of declaration; a name is the attribute with *separator* for `_`."""
+    hints = get_type_hints(model, include_extras=True)
     options = {}
-    for attribute, declaration in model.model_fields.items():
-        option = next((part for part in declaration.metadata if isinstance(part, Option)), None)
+    for each in fields(model):
+        attribute, required = each.name, each.default is MISSING
+        option = next((part for part in get_args(hints[attribute]) if isinstance(part, Option)), None)
         if option is None:
             continue
         name = option.name or attribute.replace("_", separator)
@@ -188,8 +190,8 @@ def declared(model: type[BaseModel], separator: str) -> Mapping[str, Declared]:
             attribute=attribute,
             environment=PREFIX + name.upper().replace(".", "_"),
             kind=option.parser.kind,
-            required=declaration.is_required(),
-            default=None if declaration.is_required() else declaration.default,
+            required=required,
+            default=None if required else each.default,
             importance=option.importance,
             group=option.group,
             documentation=option.doc,
@@ -255,7 +257,7 @@ def draft(model: type[Model], options: Iterable[Declared], given: Given) -> Draf
                 raise Unfit(f"is required: {option.documentation}")  # noqa: TRY301  # one way to become a sentence
         except Unfit as unfit:
             problems += [Problem(option.name, f"{given.name(option.name)} {rest}") for rest in unfit.rests]
-    return Draft(model=model.model_construct(**values), problems=tuple(problems))
+    return Draft(model=model(**values), problems=tuple(problems))
 
 
 def _value(option: Declared, given: Given) -> object:
@@ -364,7 +366,7 @@ def file(check: Callable[[str], object]) -> Parser:
 
 def secret(check: Callable[[str], str] = str) -> Parser:
     """A text that is never shown; *check* must not show it either."""
-    return Parser(kind="PASSWORD", parse=lambda text: SecretStr(check(text)))
+    return Parser(kind="PASSWORD", parse=lambda text: Secret(check(text)))
 
 
 def whole(*, minimum: int, maximum: int | None = None, besides: int | None = None, kind: Kind = "INT") -> Parser:

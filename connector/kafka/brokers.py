@@ -6,8 +6,8 @@ from typing import Any
 
 import faust
 from faust.types.auth import CredentialsT
-from pydantic import SecretStr
 
+from connector.config.secret import Secret
 from connector.config.worker import WorkerSettings
 from connector.kafka.login.oauth import ClientCredentials
 from connector.kafka.login.tls import TlsContext
@@ -99,5 +99,5 @@ def _tokens(settings: WorkerSettings) -> ClientCredentials | None:
     )
 
 
-def _secret(value: SecretStr | None) -> str | None:
-    return None if value is None else value.get_secret_value()
+def _secret(value: Secret | None) -> str | None:
+    return None if value is None else value.reveal()

@@ -7,7 +7,7 @@ The tables of rights and topics in docs/operations.md, made of what a worker ask
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from connector.config.worker import WorkerSettings
+from connector.config.worker import WORKER_OPTIONS
 from connector.kafka.gate.preparation import letters_topic
 from connector.kafka.rights import Need, needs
 from connector.kafka.topics import TopicSpec, by_hand, internal_topics
@@ -24,7 +24,7 @@ def kafka_tables() -> str:
         dead_letter_topic=LETTERS,
         transactional_ids=[f"{GROUP}-CONNECTOR-0, -1, ... one for each task"],
     )
-    hours = WorkerSettings.model_fields["ledger_retention_hours"].default
+    hours = int(WORKER_OPTIONS["ledger_retention_hours"].default_text or 0)
     specs = [*internal_topics(GROUP, replication=-1, ledger_retention_ms=hours * 3_600_000), letters_topic(LETTERS, -1)]
     return "\n".join([MARKS[0], "", *_rights(wanted), "", *_topics(specs), "", *_commands(specs), "", MARKS[1]])
 

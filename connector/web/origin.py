@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Sequence
 from urllib.parse import urlsplit
 
-from connector.config.worker import is_loopback
+from connector.config.addresses import is_loopback
 
 JSON = "application/json"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})

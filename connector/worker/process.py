@@ -30,7 +30,7 @@ from mode import Service, ServiceT
 from mode.utils.futures import maybe_cancel
 
 from connector.cluster.herder import Herder
-from connector.config.worker import is_loopback
+from connector.config.addresses import is_loopback
 from connector.errors import ConfigError, FatalError
 from connector.kafka.internals import unfit
 from connector.sources.http.internals import why_no_stream

@@ -5,7 +5,8 @@ from collections.abc import Callable, Collection
 from functools import lru_cache
 
 from connector.cluster.requests import GapRequests
-from connector.config.connector import USER_EXPANSIONS, ConnectorConfig
+from connector.config.connector import ConnectorConfig
+from connector.config.fields import USER_EXPANSIONS
 from connector.config.worker import WorkerSettings
 from connector.coverage.offset import Coverage, Way
 from connector.coverage.spend import MILLS, NOTHING_SPENT, POST_MILLS, USER_MILLS, Budget, Spend
@@ -157,10 +158,10 @@ class TaskBuilder:
 def credentials_of(config: ConnectorConfig) -> Credentials:
     """Return what shows X who the connector is."""
     if config.bearer_token is not None:
-        return BearerToken(config.bearer_token.get_secret_value())
+        return BearerToken(config.bearer_token.reveal())
     if config.consumer_key is None or config.consumer_secret is None:
         raise ConfigError(["x.bearer.token, or x.consumer.key and x.consumer.secret, is required"])
-    return KeyPair(config.consumer_key.get_secret_value(), config.consumer_secret.get_secret_value())
+    return KeyPair(config.consumer_key.reveal(), config.consumer_secret.reveal())
 
 
 def policy_of(config: ConnectorConfig) -> Policy:

@@ -15,9 +15,10 @@ from connector.cluster.herder import Herder
 from connector.cluster.overview import Overview
 from connector.cluster.requests import GapRequests
 from connector.cluster.statuses import Statuses
-from connector.config.connector import Loaded, load
+from connector.config.addresses import netloc
 from connector.config.dotenv import load_dotenv_into
-from connector.config.worker import WorkerSettings, netloc
+from connector.config.load import Loaded, load
+from connector.config.worker import WorkerSettings
 from connector.errors import ConfigError
 from connector.kafka import internals as kafka_internals
 from connector.kafka import topics
@@ -217,7 +218,7 @@ def _faust_app(settings: WorkerSettings, cluster: KafkaCluster, assignor: type[S
         web_metrics_enabled=False,
         web_application_options={
             "middlewares": middlewares(
-                {user.name: user.password.get_secret_value() for user in settings.web_users}, settings.web_hosts
+                {user.name: user.password.reveal() for user in settings.web_users}, settings.web_hosts
             ),
             "client_max_size": MAX_BODY_BYTES,
         },

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from connector.cli import coverage
 from connector.cli.audit import command
-from connector.config.connector import load
+from connector.config.load import load
 from connector.kafka.brokers import cluster_of
 from connector.kafka.gate.gate import BrokerGate
 from connector.kafka.login import connection

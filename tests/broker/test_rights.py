@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from connector.cli import coverage
 from connector.cli.audit import command
 from connector.cluster.requests import Action
-from connector.config.connector import Loaded, load
+from connector.config.load import Loaded, load
 from connector.errors import BrokerUnsuitable, RightMissing
 from connector.kafka.brokers import KafkaCluster, cluster_of
 from connector.kafka.delivery.posts_topic import RECORD_OVERHEAD_BYTES, Destination, PostsTopic

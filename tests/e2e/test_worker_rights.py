@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.config.connector import Loaded, load
+from connector.config.load import Loaded, load
 from connector.kafka.gate.preparation import needs_of, topics_of
 from connector.kafka.rights import GROUP, READ, TOPIC, TRANSACTIONAL_ID, WRITE, Right
 from connector.simulator import SimulatorThread

@@ -12,7 +12,8 @@ import yaml
 
 from connector.cli.demo import command
 from connector.config.connector import CONNECTOR_OPTIONS
-from connector.config.worker import FAUST_SETTINGS, WORKER_OPTIONS
+from connector.config.faust_settings import FAUST_SETTINGS
+from connector.config.worker import WORKER_OPTIONS
 from connector.simulator.command import options as simulator_options
 from tests import ROOT
 

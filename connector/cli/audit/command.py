@@ -51,7 +51,8 @@ from connector.sources.rest.rules import held_rules
 from connector.worker.process import EX_FATAL, EX_OK, EX_UNAVAILABLE, exit_misconfigured
 
 if TYPE_CHECKING:
-    from connector.config.connector import ConnectorConfig, Loaded
+    from connector.config.connector import ConnectorConfig
+    from connector.config.load import Loaded
     from connector.config.worker import WorkerSettings
     from connector.worker.process import ConnectorApp
 

@@ -39,7 +39,7 @@ import connector
 from connector.cli.demo.children import Child, ChildEnded, Children
 from connector.cli.demo.proof import Proof, compare, forget, keys_of
 from connector.cli.demo.screen import Figures, Screen, sentence
-from connector.config.connector import Loaded, load
+from connector.config.load import Loaded, load
 from connector.errors import ConfigError
 from connector.kafka.brokers import KafkaCluster, cluster_of
 from connector.kafka.gate.gate import REQUEST_TIMEOUT_MS

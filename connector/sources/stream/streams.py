@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from connector.config.connector import STREAM_PARTITIONS
+from connector.config.fields import STREAM_PARTITIONS
 from connector.records.record import SourcePartition
 
 

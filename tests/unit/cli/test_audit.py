@@ -10,7 +10,7 @@ import pytest
 from connector.cli.audit import command
 from connector.cli.audit.command import Wrong, read_request
 from connector.cli.audit.comparison import Hole, Minute, Report, Sums, Tally, TopicTally, compare, holes
-from connector.config.connector import load
+from connector.config.load import load
 from connector.coverage.offset import Coverage, Gap, GapState
 from connector.records.snowflake import first_id
 

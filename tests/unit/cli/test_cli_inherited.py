@@ -11,7 +11,7 @@ from connector import __version__
 from connector.cli import register
 from connector.cli.inherited import HIDDEN, REFUSED
 from connector.cluster.statuses import Statuses
-from connector.config.connector import load
+from connector.config.load import load
 from connector.worker import wiring
 from tests import ROOT
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.config.connector import load
+from connector.config.load import load
 from connector.errors import ConfigError
 from tests import ROOT
 from tests.certificates import Authority

@@ -6,8 +6,8 @@ import sys
 import pytest
 from dotenv import parser
 
-from connector.config.connector import load
 from connector.config.dotenv import load_dotenv_into
+from connector.config.load import load
 from connector.errors import ConfigError
 from tests import ROOT
 

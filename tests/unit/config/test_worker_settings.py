@@ -1,23 +1,24 @@
+import json
 import os
 import pickle
 import subprocess
 import sys
 import tempfile
+from dataclasses import FrozenInstanceError, asdict
 from pathlib import Path
+from typing import get_type_hints
 
+import orjson
 import pytest
 from faust import App
 from faust.types.settings import Settings
+from typeguard import check_type
 
-from connector.config.connector import load
 from connector.config.dotenv import load_dotenv_into
-from connector.config.worker import (
-    FAUST_SETTINGS,
-    WORKER_OPTIONS,
-    SecretStr,
-    WebUser,
-    WorkerSettings,
-)
+from connector.config.faust_settings import FAUST_SETTINGS
+from connector.config.load import load
+from connector.config.secret import Secret
+from connector.config.worker import WORKER_OPTIONS, WebUser, WorkerSettings
 from connector.errors import ConfigError
 from tests import ROOT
 from tests.certificates import Authority
@@ -64,13 +65,13 @@ EXAMPLES = {
     "kafka_ssl_ca_file": (os.path.relpath(CA, DATA), DATA / os.path.relpath(CA, DATA)),
     "kafka_ssl_cert_file": (str(CERTIFICATE), CERTIFICATE),
     "kafka_ssl_key_file": (str(KEY), KEY),
-    "kafka_ssl_key_password": (WORD, SecretStr(WORD)),
+    "kafka_ssl_key_password": (WORD, Secret(WORD)),
     "kafka_sasl_mechanism": ("scram-sha-512", "SCRAM-SHA-512"),
     "kafka_sasl_username": ("robin", "robin"),
-    "kafka_sasl_password": (WORD, SecretStr(WORD)),
+    "kafka_sasl_password": (WORD, Secret(WORD)),
     "kafka_oauth_token_url": ("https://login.example.com/t", "https://login.example.com/t"),
     "kafka_oauth_client_id": ("birds", "birds"),
-    "kafka_oauth_client_secret": (WORD, SecretStr(WORD)),
+    "kafka_oauth_client_secret": (WORD, Secret(WORD)),
     "kafka_oauth_scope": ("kafka", "kafka"),
     "kafka_oauth_extensions": ("logicalCluster=lkc-1, pool=p=1", ("logicalCluster=lkc-1", "pool=p=1")),
     "compression": ("gzip", "gzip"),
@@ -81,7 +82,7 @@ EXAMPLES = {
     "topic_allow_declare": ("no", False),
     "web_port": ("9000", 9000),
     "web_hosts": ("Birds.example.com., [::2], birds.example.com", ("birds.example.com", "::2")),
-    "web_users": (f"robin:{WORD}", (WebUser("robin", SecretStr(WORD)),)),
+    "web_users": (f"robin:{WORD}", (WebUser("robin", Secret(WORD)),)),
     "log_level": ("warn", "WARNING"),
     "log_format": ("json", "json"),
     "stop_timeout_secs": ("5", 5.0),
@@ -112,7 +113,7 @@ def test_settable_from_environment(name):
     worker = worker_of(surroundings | {WORKER_OPTIONS[name].environment: text})
 
     assert value == getattr(worker, name)
-    assert worker == WorkerSettings.model_validate(dict(worker))
+    check_type(getattr(worker, name), get_type_hints(WorkerSettings)[name])
 
 
 @pytest.mark.parametrize(
@@ -136,13 +137,13 @@ def test_login_in_broker_url():
 
     assert "kafka://one:9092;kafka://two:9092" == worker.broker_url == worker.broker_url_redacted
     assert ("SASL_PLAINTEXT", "PLAIN") == (worker.kafka_security_protocol, worker.kafka_sasl_mechanism)
-    assert ("robin", SecretStr(f"{WORD}!")) == (worker.kafka_sasl_username, worker.kafka_sasl_password)
+    assert ("robin", Secret(f"{WORD}!")) == (worker.kafka_sasl_username, worker.kafka_sasl_password)
 
 
 def test_several_web_users(tmp_path):
     """Users of the web interface come from a list, or from a file with one in each line; a password may have colons."""
     (tmp_path / "users").write_text("robin:a:b\nwren:c\n")
-    users = (WebUser("robin", SecretStr("a:b")), WebUser("wren", SecretStr("c")))
+    users = (WebUser("robin", Secret("a:b")), WebUser("wren", Secret("c")))
 
     assert users == worker_of({"CONNECTOR_WEB_USERS": "robin:a:b, wren:c"}).web_users
     assert users == worker_of({"CONNECTOR_WEB_USERS_FILE": "users"}, tmp_path).web_users
@@ -485,7 +486,8 @@ def test_secrets_stay_inside(environ):
     loaded = load(environ, DATA)
     worker = loaded.worker
 
-    shown = [repr(worker), str(worker), repr(loaded), str(worker.model_dump()), worker.model_dump_json()]
+    shown = [repr(worker), str(worker), repr(loaded), str(asdict(worker)), json.dumps(asdict(worker), default=str)]
+    shown += [orjson.dumps(worker, default=str).decode(), f"{worker}"]
     shown += [worker.broker_url_redacted, *loaded.notices]
     with pytest.raises(TypeError) as caught:
         pickle.dumps(worker)
@@ -509,5 +511,5 @@ def test_problems_show_no_secret(name, form):
 
 def test_settings_are_frozen():
     """Settings cannot be changed."""
-    with pytest.raises(ValueError, match="frozen"):
+    with pytest.raises(FrozenInstanceError):
         worker_of({}).group_id = "other"

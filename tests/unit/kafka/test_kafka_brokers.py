@@ -5,7 +5,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
-from connector.config.connector import load
+from connector.config.load import load
 from connector.kafka.brokers import cluster_of
 from connector.worker.wiring import wire
 

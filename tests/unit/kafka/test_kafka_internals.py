@@ -20,7 +20,7 @@ from packaging.specifiers import SpecifierSet
 from prometheus_client.parser import text_string_to_metric_families
 
 import connector
-from connector.config.connector import load
+from connector.config.load import load
 from connector.kafka import internals
 from connector.kafka.delivery.producer import TaskProducer
 from connector.kafka.internals import Use

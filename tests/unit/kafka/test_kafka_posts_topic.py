@@ -6,7 +6,7 @@ from aiokafka.errors import KafkaTimeoutError, ProducerFenced
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatch
 
-from connector.config.connector import load
+from connector.config.load import load
 from connector.coverage.ledger import encode_ids
 from connector.kafka.delivery.partitioner import partition_of
 from connector.kafka.delivery.posts_topic import POSTS_AT_ONCE, RECORD_OVERHEAD_BYTES, Destination, PostsTopic

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from connector.config.connector import load
+from connector.config.load import load
 from connector.errors import BadRecord
 from connector.records import native
 from connector.records.post import MAX_ID, head_of, heads_of

@@ -16,7 +16,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.response import HTTPResponse
 
 import connector
-from connector.config.connector import load
+from connector.config.load import load
 from connector.sources.http import internals
 from connector.sources.http.internals import CHUNKS, SOCKETS
 from connector.telemetry.events.worker import FastPathOff

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.config.connector import STREAM_PARTITIONS, StreamName
+from connector.config.fields import STREAM_PARTITIONS, StreamName
 from connector.sources.stream.streams import STREAMS, source_partitions, spread
 
 

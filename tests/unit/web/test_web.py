@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
 from connector.cluster.requests import Action, GapRequest
-from connector.config.connector import load
+from connector.config.load import load
 from connector.coverage.offset import Coverage, Gap, GapState, Way
 from connector.errors import BrokerAway
 from connector.kafka.state.offsets import encode_key

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from connector.config.connector import load
+from connector.config.load import load
 from connector.errors import BrokerUnsuitable, ConfigError
 from connector.telemetry.events.worker import (
     Noticed,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from connector.config.connector import load
+from connector.config.load import load
 from connector.coverage.offset import Coverage, Way
 from connector.coverage.spend import Budget, Spend
 from connector.kafka.state.offsets import encode_key

@@ -1,0 +1,100 @@
+"""Hosts, ports and URLs of brokers and of the web interface, as users write them."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from connector.config.options import (
+    Unfit,
+    items,
+    shown,
+)
+from connector.config.secret import Secret
+
+BROKER_PORT = 9092
+_BROKER_SCHEMES = frozenset({"kafka", "aiokafka"})
+
+
+@dataclass(frozen=True, slots=True)
+class Brokers:
+    url: str
+    username: str | None
+    password: Secret | None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether *host* can be reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def netloc(host: str, port: int | str) -> str:
+    """`host:port` as a URL has it: an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def parse_bind(host: str) -> str:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        if not re.fullmatch(r"[A-Za-z0-9.-]+", host):
+            raise Unfit(f"cannot be {shown(host)}: use an address such as 127.0.0.1, or a host name.") from None
+    return host.strip("[]")
+
+
+def parse_web_hosts(listing: str) -> tuple[str, ...]:
+    hosts = tuple(dict.fromkeys(host.lower().strip("[]").removesuffix(".") for host in items(listing)))
+    for host in hosts:
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            if not re.fullmatch(r"[a-z0-9._-]+", host):
+                raise Unfit(
+                    f"cannot have {shown(host)}: use host names or addresses such as birds.example.com, without scheme"
+                    " and port."
+                ) from None
+    return hosts
+
+
+def parse_token_url(url: str) -> str:
+    # The text may hold a secret, so no sentence shows it.
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in {"http", "https"} or not url.isprintable() or " " in url:
+        raise Unfit("must be a URL such as https://login.example.com/oauth2/token.")
+    if parts.username is not None or parts.fragment:
+        raise Unfit("must be a URL without user and fragment: CONNECTOR_KAFKA_OAUTH_CLIENT_ID says who asks.")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise Unfit("would send the client secret unencrypted: use https.")
+    return url
+
+
+def parse_brokers(listing: str) -> Brokers:
+    """Read a list of brokers; what it says of user and password comes apart from the addresses."""
+    urls, logins = [], set()
+    for entry in (entry.strip() for entry in re.split("[,;]", listing)):
+        if not entry:
+            continue
+        try:
+            parts = urlsplit(entry if "://" in entry else f"kafka://{entry}")
+            host, port = parts.hostname, parts.port or BROKER_PORT
+        except ValueError:
+            host = None
+        # The entry may hold a password, so it is not shown.
+        if not host or parts.scheme not in _BROKER_SCHEMES or parts.path.strip("/") or parts.query or parts.fragment:
+            raise Unfit("must be a list of brokers such as kafka://one:9092;kafka://two:9092.")
+        urls.append(f"kafka://{netloc(host, port)}")
+        if parts.username is not None:
+            logins.add((unquote(parts.username), unquote(parts.password or "")))
+    if not urls:
+        raise Unfit("must be a list of brokers such as kafka://one:9092;kafka://two:9092.")
+    if len(logins) > 1:
+        raise Unfit("has several users: a worker logs in to all brokers as one.")
+    username, password = next(iter(logins), (None, None))
+    return Brokers(";".join(urls), username, None if password is None else Secret(password))

@@ -1,0 +1,231 @@
+"""
+Does a connector's configuration fit together?
+
+`check` reads Connect's flat map of strings, as it comes from the REST API or out of Kafka, and reports every problem at
+once, as sentences that name the option as the user wrote it.  `parse` raises them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from connector.config.addresses import is_loopback
+from connector.config.connector import CONNECTOR_OPTIONS, ConnectorConfig
+from connector.config.fields import (
+    BILLED_EXPANSIONS,
+    EXPANSIONS_OF_FIELDS,
+    KEEP_ALIVE_SECS,
+)
+from connector.config.names import Names
+from connector.config.options import (
+    Conflict,
+    Given,
+    Problem,
+    as_text,
+    draft,
+    nearest,
+    shown,
+)
+from connector.config.rules import Rule, joined, label_of, merge
+from connector.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What `check` found: a configuration, unless there are problems; and what is worth saying once."""
+
+    config: ConnectorConfig | None
+    problems: tuple[Problem, ...]
+    notices: tuple[str, ...]
+
+
+def check(
+    texts: Mapping[str, str],
+    *,
+    environ: Mapping[str, str],
+    directory: Path,
+    group_id: str,
+) -> Checked:
+    """
+    Read Connect's flat map of strings.
+
+    References to secrets are resolved with *environ*, so the answer holds for this worker.
+    """
+    return check_given(Given(texts=texts, environ=environ, directory=directory), group_id)
+
+
+def parse(
+    texts: Mapping[str, str],
+    *,
+    environ: Mapping[str, str],
+    directory: Path,
+    group_id: str,
+) -> ConnectorConfig:
+    """
+    The configuration in *texts*, as `check` reads it.
+
+    Raises:
+        ConfigError: with all problems.
+    """
+    checked = check(texts, environ=environ, directory=directory, group_id=group_id)
+    if checked.config is None:
+        raise ConfigError([problem.sentence for problem in checked.problems])
+    return checked.config
+
+
+def check_given(given: Given, group_id: str) -> Checked:
+    found = draft(ConnectorConfig, CONNECTOR_OPTIONS.values(), given)
+    config = found.model
+    hashtags = tuple(Rule(value, label_of(value)) for value in config.hashtags)
+    rules, complaints = merge({"hashtags": hashtags, "rules": config.rules, "rules.file": config.rules_file})
+    sources = ("hashtags", "rules", "rules.file")
+    conflicts = [
+        *_stream_conflicts(config, given, rules),
+        *(Conflict((source, *sources), f"{given.name(source)} {rest}") for source, rest in complaints),
+        *_credential_conflicts(given),
+        *_url_conflicts(config, given),
+        *_topic_conflicts(config, given, group_id),
+        *_plan_conflicts(config, given),
+    ]
+    problems = found.with_conflicts(conflicts)
+    if problems:
+        return Checked(config=None, problems=problems, notices=())
+    return Checked(config=replace(config, rules=rules), problems=(), notices=tuple(_notices(config, given)))
+
+
+def _stream_conflicts(config: ConnectorConfig, given: Given, rules: Sequence[Rule]) -> Iterable[Conflict]:
+    sources = ("hashtags", "rules", "rules.file")
+    stream = given.name("stream")
+    if config.stream != "filtered":
+        for source in sources:
+            if given.has(source):
+                yield Conflict(
+                    (source, "stream"),
+                    f"{given.name(source)} works only with {stream}=filtered, not {config.stream}: remove it, or change"
+                    " the stream.",
+                )
+    elif not rules:
+        hashtags, others, rules_file = map(given.name, sources)
+        yield Conflict(
+            (*sources, "stream"),
+            f"{hashtags} is required with {stream}=filtered, or {others} or {rules_file}: without a rule X sends"
+            " no post.",
+        )
+
+
+def _credential_conflicts(given: Given) -> Iterable[Conflict]:
+    bearer, key, secret = ("x.bearer.token", "x.consumer.key", "x.consumer.secret")
+    if given.has(key) != given.has(secret):
+        missing, other = (secret, key) if given.has(key) else (key, secret)
+        yield Conflict(
+            (missing,),
+            f"{given.name(missing)} is required with {given.name(other)}: both together are exchanged for a token.",
+        )
+    elif not given.has(bearer) and not given.has(key):
+        yield Conflict(
+            (bearer,),
+            f"{given.name(bearer)} is required, or {given.name(key)} and {given.name(secret)}: the credentials of your"
+            " app at X.",
+        )
+
+
+def _url_conflicts(config: ConnectorConfig, given: Given) -> Iterable[Conflict]:
+    parts = urlsplit(config.x_api_url)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or "") and not config.x_api_insecure:
+        yield Conflict(
+            ("x.api.url", "x.api.insecure"),
+            f"{given.name('x.api.url')} would send the token unencrypted: use https, or set"
+            f" {given.name('x.api.insecure')}=true for a simulator.",
+        )
+
+
+def _plan_conflicts(config: ConnectorConfig, given: Given) -> Iterable[Conflict]:
+    plan, recovery, dollars = map(given.name, ("plan", "recovery", "budget.usd.per.month"))
+    if config.plan != "enterprise" and config.recovery == "backfill":
+        yield Conflict(
+            ("recovery", "plan"),
+            f"{recovery}=backfill is for enterprise accounts, and {plan} is {config.plan}: use search, or auto.",
+        )
+    if config.stream != "filtered" and config.recovery == "search":
+        yield Conflict(
+            ("recovery", "stream"),
+            f"{recovery}=search works only with {given.name('stream')}=filtered, whose rules can be searched for: use"
+            " auto, backfill or none.",
+        )
+    if config.plan == "enterprise" and config.budget_usd_per_month is not None:
+        yield Conflict(
+            ("budget.usd.per.month", "plan"),
+            f"{dollars} works only with {plan}=pay_per_use, as X does not publish enterprise prices: use"
+            f" {given.name('budget.posts.per.day')}.",
+        )
+
+
+def _topic_conflicts(config: ConnectorConfig, given: Given, group_id: str) -> Iterable[Conflict]:
+    topic, dead_letters, tolerance = map(given.name, ("topic", "dead.letter.topic", "errors.tolerance"))
+    for option, chosen in (("topic", config.topic), ("dead.letter.topic", config.dead_letter_topic)):
+        if chosen in Names(group_id).topics:
+            yield Conflict(
+                (option,),
+                f"{given.name(option)} cannot be {chosen}, where the workers keep their state: choose another name.",
+            )
+    if config.dead_letter_topic is not None and config.dead_letter_topic == config.topic:
+        yield Conflict(
+            ("dead.letter.topic", "topic"), f"{dead_letters} cannot be the same as {topic}: choose another name."
+        )
+    if config.errors_tolerance == "all" and config.dead_letter_topic is None:
+        yield Conflict(
+            ("dead.letter.topic", "errors.tolerance"),
+            f"{dead_letters} is required with {tolerance}=all: Kafka topic for lines that are no posts.",
+        )
+
+
+def _notices(config: ConnectorConfig, given: Given) -> Iterable[str]:
+    yield from _option_notices(given)
+    name = given.name
+    unused = [option for option in ("x.access.token", "x.access.token.secret") if given.has(option)]
+    for option in unused[:1]:
+        yield f"{name(option)} is not used: streams of the API v2 know the app alone."
+    if given.has("x.bearer.token") and given.has("x.consumer.key"):
+        yield f"{name('x.bearer.token')} is used, and {name('x.consumer.key')} is not: the bearer token wins."
+    if config.stream != "filtered" and config.plan != "enterprise":
+        yield f"{name('stream')}={config.stream} is for enterprise accounts, and {name('plan')} is {config.plan}."
+    if config.tasks < config.tasks_max:
+        yield (
+            f"{name('tasks.max')} is {config.tasks_max}, and the stream {config.stream} has work for {config.tasks}:"
+            " that many run."
+        )
+    if config.dead_letter_topic is not None and config.errors_tolerance == "none":
+        yield f"{name('dead.letter.topic')} is not used while {name('errors.tolerance')} is none."
+    if config.silence_timeout_secs <= KEEP_ALIVE_SECS:
+        yield (
+            f"{name('silence.timeout.secs')} is {as_text(config.silence_timeout_secs)}, and a quiet stream sends"
+            f" something only every {KEEP_ALIVE_SECS} s: it will be cut off again and again."
+        )
+    yield from _field_notices(config, given)
+
+
+def _option_notices(given: Given) -> Iterable[str]:
+    for option in sorted(given.texts.keys() - CONNECTOR_OPTIONS.keys()):
+        yield unknown(option, CONNECTOR_OPTIONS)[0]
+
+
+def _field_notices(config: ConnectorConfig, given: Given) -> Iterable[str]:
+    chosen = set(config.expansions)
+    for option, expansions in EXPANSIONS_OF_FIELDS.items():
+        if given.has(option) and chosen.isdisjoint(expansions):
+            yield (
+                f"{given.name(option)} has no effect without an expansion that adds such objects:"
+                f" {given.name('expansions')}={expansions[0]} does."
+            )
+    for value, kept in joined(given.texts.get("hashtags", ""), (*config.rules, *config.rules_file)):
+        yield f"{shown(value)} is the same rule as {shown(kept)}, as X ignores case in a hashtag: one rule is made."
+    if billed := [name for name in config.expansions if name in BILLED_EXPANSIONS]:
+        yield f"{given.name('expansions')} has {', '.join(billed)}: X charges for what that adds to each post."
+
+
+def unknown(name: str, known: Iterable[str]) -> tuple[str, bool]:
+    near = nearest(name, known)
+    # A name may be anything, line ends included.
+    sentence = f"{name if name.isprintable() else shown(name)} is not known and has no effect"
+    return f"{sentence}: did you mean {near}?" if near else f"{sentence}.", near is not None
