@@ -7,7 +7,6 @@ and since 2026-05-04 search and counts find none for a keyword or a hashtag (doc
 """
 
 import functools
-import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Any, TypeVar
 from connector.errors import ConnectorError, RateLimited, RetriableError
 from connector.records.post import MAX_DIGITS
 from connector.records.snowflake import created_ms, from_iso, to_iso
-from connector.sources.archive.queries import Unsearchable, queries_of
+from connector.sources.archive.queries import Unsearchable, queries_of, terms_of
 from connector.sources.rest.api import Api
 from connector.sources.rest.rules import Rule
 
@@ -45,9 +44,6 @@ WINDOW_SECS = 900.0
 
 _FRAME = "({}) -is:retweet"
 _JOINT = " OR "
-
-# A term of a rule, its sign and all; or a parenthesis.
-_TERM = re.compile(r'-?(?:\w+:)?(?:"[^"]*"|\[[^\]]*\])|[()]|[^\s()"]+')
 
 T = TypeVar("T")
 
@@ -118,8 +114,12 @@ def pack(rules: Iterable[Rule], *, from_ms: int, to_ms: int, max_characters: int
 def excludes_retweets(value: str) -> bool:
     """Whether the rule *value* plainly matches no retweet: `-is:retweet` holds for the whole of it."""
     depth, excludes = 0, False
-    for term in _TERM.findall(value):
-        depth += {"(": 1, ")": -1}.get(term, 0)
+    try:
+        terms = terms_of(value)
+    except Unsearchable:
+        return False
+    for term in terms:
+        depth += term.endswith("(") - (term == ")")
         if depth == 0 and term == "OR":
             return False
         excludes = excludes or (depth == 0 and term.lower() == "-is:retweet")

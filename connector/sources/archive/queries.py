@@ -11,7 +11,7 @@ AND is a space and binds tighter than OR (docs.x.com: build-a-rule).  Pure.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 STREAM_ONLY = frozenset(
     {
@@ -85,10 +85,29 @@ def queries_of(rule: str, max_characters: int) -> tuple[str, ...]:
         ) from None
 
 
-def _stream_only(rule: str) -> str:
+def terms_of(rule: str) -> list[str]:
+    """
+    Return the terms and the parentheses of *rule*, in order; minus signs belong to what they stand before.
+
+    Raises:
+        Unsearchable: *rule* has a quote without its end.
+    """
+    lexemes = list(_lexemes(rule))
+    if rule[lexemes[-1].end() if lexemes else 0 :].strip():
+        raise Unsearchable("The rule has a quote without its end")
+    return [lexeme[0].strip() for lexeme in lexemes]
+
+
+def _lexemes(rule: str) -> Iterator[re.Match[str]]:
+    """Yield terms and parentheses, up to a quote without its end."""
     at = 0
     while lexeme := _LEXEME.match(rule, at):
         at = lexeme.end()
+        yield lexeme
+
+
+def _stream_only(rule: str) -> str:
+    for lexeme in _lexemes(rule):
         name = lexeme["operator"] or ""
         if name.lower() in STREAM_ONLY:
             return name
