@@ -65,4 +65,6 @@ EXPANSIONS_OF_FIELDS = {
     "poll.fields": ("attachments.poll_ids",),
 }
 USER_EXPANSIONS = frozenset(EXPANSIONS_OF_FIELDS["user.fields"])
-BILLED_EXPANSIONS = (*EXPANSIONS_OF_FIELDS["user.fields"], "referenced_tweets.id")
+POST_EXPANSIONS = frozenset(name for name in EXPANSIONS if name.startswith("referenced_tweets.id"))
+BILLED_EXPANSIONS = USER_EXPANSIONS | POST_EXPANSIONS
+"""Expansions with which X adds users or posts, and charges for them (docs.x.com: pricing)."""

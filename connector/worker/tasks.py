@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from connector.cluster.requests import GapRequests
 from connector.config.connector import ConnectorConfig
-from connector.config.fields import USER_EXPANSIONS
+from connector.config.fields import POST_EXPANSIONS, USER_EXPANSIONS
 from connector.config.worker import WorkerSettings
 from connector.coverage.offset import Coverage, Way
 from connector.coverage.spend import MILLS, NOTHING_SPENT, POST_MILLS, USER_MILLS, Budget, Spend
@@ -190,7 +190,7 @@ def budget_of(config: ConnectorConfig) -> Budget:
     if config.plan == "pay_per_use":
         chosen = set(config.expansions)
         price = POST_MILLS + USER_MILLS * bool(chosen & USER_EXPANSIONS)
-        price += POST_MILLS * any(name.startswith("referenced_tweets.id") for name in chosen)
+        price += POST_MILLS * bool(chosen & POST_EXPANSIONS)
     dollars = config.budget_usd_per_month
     return Budget(
         posts_per_day=config.budget_posts_per_day,
