@@ -52,7 +52,51 @@ HELP: Mapping[str, str] = {
     "bursts": "A burst, AT:DURATION:RATE in seconds and posts a second; may be repeated.",
     "absent": "Endpoints that are answered with 404, separated by commas.",
     "rate_limits": "Requests per 15 minutes where X's limits do not fit: filtered_stream=500,rules_get=9.",
+    "account_id": "Id of the account, as problems name it.",
+    "client_id": "Id of the app, as problems and rules name it.",
+    "enforce_rate_limits": "Answer 429 beyond a rate limit.",
+    "hashtag_share": "Share of generated posts with a hashtag, from 0 to 1.",
+    "users": "How many authors write the generated posts.",
+    "match_share": "With --match-rules, share of posts that are made to match, from 0 to 1.",
+    "duplicate_every": "Send every Nth matching post a second time; 0 sends none twice.",
+    "out_of_order_s": "Delay posts at random by up to so many seconds, so that they overtake each other.",
+    "delivery_lag": "Whether posts arrive as late as X's do.",
+    "delivery_lag_s": "Median of the realistic lag in seconds.",
+    "delivery_cap": "Drop posts beyond the posts per second of the plan.",
+    "sample_percent": "Percent of all posts on the sample stream; 1 imitates X.",
+    "sample10_percent": "Percent of all posts on the sample10 stream; 10 imitates X.",
+    "store_posts": "How many posts search, counts, backfill and recovery can find.",
+    "store_days": "Age in days up to which they can find a post.",
+    "keepalive_jitter_s": "Seconds by which a keep-alive may come later.",
+    "stream_gzip": "Compress streams for clients that accept it.",
+    "key_order": "Order of the keys in a line's JSON.",
+    "astral": "Whether characters beyond U+FFFF, such as emoji, are escaped or raw in a line.",
+    "hostile": "Make every line hostile, each in another way.",
+    "long_text_cut": "How the text of a long post is cut: as in recordings of X, or as a report says.",
+    "edit_window_min": "Minutes for which a post can be edited, as its edit controls say.",
+    "buffer_bytes": "Bytes that wait for a slow reader before the connection ends.",
+    "slow_reader_s": "Seconds for which a reader may take nothing before the connection ends.",
+    "socket_send_bytes": "Size of the kernel's send buffer; a small one shows a slow reader earlier.",
+    "second_connection": "Refuse a connection beyond the plan's, or end the oldest.",
+    "count_refused": "Count refused connects against the rate limit.",
+    "problem_host": "Host in the types of problems.",
+    "error_content_type": "Content type of errors.",
+    "rules_cap_status": "HTTP status of a request for more rules than the plan has.",
+    "rule_delay_s": "Seconds until a new rule acts.",
+    "keyword_matches_hashtag": "Let the rule `kafka` match the hashtag #kafka.",
+    "search_retweets": "Let search find retweets by their text, too.",
+    "search_freshness_s": "Seconds until search finds a new post.",
+    "credit_usd": "Dollars that the account has.",
+    "spend_cap_usd": "Dollars that the account may spend; none means no limit.",
+    "usage_cap": "Reads per month; none means the cap of the plan.",
+    "post_price_usd": "Dollars for a post.",
+    "user_price_usd": "Dollars for a user.",
+    "credits_end": "What happens to streams when the credit ends.",
+    "cap_end": "What happens to streams when the usage cap is reached.",
+    "emissions_kept": "How many emissions the control endpoints show.",
+    "feed_end": "What the feed does after its last line.",
 }
+"""What `--help` says of each setting."""
 
 _SPELLED = frozenset({"hashtags", "languages", "rules", "faults", "bursts", "absent", "rate_limits"})
 """Settings that `read` parses from text."""
@@ -72,7 +116,7 @@ def options() -> tuple[Option, ...]:
 
 def _option(name: str, kind: Any, default: Any) -> Option:
     flag = f"--{name.replace('_', '-')}"
-    text = HELP.get(name, "See the settings of the simulator.")
+    text = HELP[name]
     if name in _SPELLED:
         return click.option(
             flag.removesuffix("s") if name in _REPEATED else flag, name, multiple=name in _REPEATED, help=text

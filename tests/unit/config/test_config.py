@@ -508,7 +508,10 @@ NOTICES = [
     ),
     (
         {"CONNECTOR_EXPANSIONS": "referenced_tweets.id.attachments.media_keys,geo.place_id"},
-        "CONNECTOR_EXPANSIONS has referenced_tweets.id.attachments.media_keys: X charges for what that adds to each post.",
+        (
+            "CONNECTOR_EXPANSIONS has referenced_tweets.id.attachments.media_keys: X charges for what that adds to each"
+            " post."
+        ),
     ),
     (
         {"CONNECTOR_HASHTAGS": "Python, #kafka, \uff03PYTHON, #Python"},

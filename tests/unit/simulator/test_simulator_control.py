@@ -1,5 +1,6 @@
 """Steering from outside: control endpoints and the command line."""
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 from simulator_clients import STREAM, Client, Socket, eventually, next_post
 
 from connector.simulator import Burst, SimulatorSettings
-from connector.simulator.command import main, options, read
+from connector.simulator.command import HELP, main, options, read
 
 RULE = (("#python", "py"),)
 
@@ -210,3 +211,9 @@ def test_a_taken_port_is_one_sentence(sim):
 
     assert result.returncode == 1
     assert result.stderr == f"The simulator cannot listen on 127.0.0.1:{sim.simulator.port}: the port is taken.\n"
+
+
+def test_every_option_says_what_it_does():
+    """`simulate --help` has a sentence of its own for each setting, and none that sends the reader elsewhere."""
+    assert {field.name for field in dataclasses.fields(SimulatorSettings)} == set(HELP)
+    assert len(HELP) == len(set(HELP.values()))
