@@ -5,29 +5,29 @@ Everything that can go wrong, sorted by what to do about it.
     ├── ConfigError                fix the configuration: all problems at once, exit code 78
     ├── RetriableError             wait, then connect again
     │   ├── ConnectionLost         the stream closed, broke or fell silent
-    │   │   └── Disconnected       X said so in the stream
-    │   ├── ServiceUnavailable     5xx, or what is no answer of X's
-    │   │   └── AnswerTooLong      more bytes than are read, or more time than is waited
+    │   │   └── Disconnected       X ended the stream with an error line
+    │   ├── ServiceUnavailable     5xx, or an answer that does not have the form of X's
+    │   │   └── AnswerTooLong      the answer has too many bytes, or takes too long
     │   ├── RateLimited            429 that waiting cures; `reset_at` if X said when
     │   └── ConnectionTaken        429: another connection holds the slot
-    ├── OutOfCredit                pause: money, not patience, is missing
-    │   └── BudgetReached          the operator's own limit; over with the day or the month
+    ├── OutOfCredit                pause: credits or a cap are used up, so an early retry does not help
+    │   └── BudgetReached          the operator's own budget is spent, until the next day or month
     ├── FatalError                 stop the task: a person has to act
     │   ├── NotAuthorized          401, 403
     │   │   └── TokenRejected      401: a token made from a key pair may be fetched again, once
     │   ├── InvalidRequest         400, or a rule that X refuses
     │   │   └── RulesMissing       409: the filtered stream has no rules
-    │   ├── NotFound               404: x.api.url is wrong; of an optional endpoint, it costs only its feature
+    │   ├── NotFound               404: x.api.url is wrong; if the endpoint is optional, only its feature is missing
     │   ├── BrokerUnsuitable       the broker, or a topic on it, cannot do what the configuration asks
     │   └── ToleranceExceeded      a bad record under errors.tolerance=none
     ├── BadRecord                  skip the record, or not: errors.tolerance decides
     └── DeliveryFailed             Kafka: the outcome is unknown, the committed offset is the truth
-        ├── BrokerAway             Kafka cannot be reached; trying again costs nothing
-        ├── RightMissing           Kafka does not let this user do it; over once somebody allows it
+        ├── BrokerAway             Kafka cannot be reached; the task tries again without a limit
+        ├── RightMissing           this worker's user lacks a right in Kafka; ends when somebody grants it
         ├── Fenced                 another owner has this task's transactional id
-        └── RecordsRefused         Kafka does not take some records: those are bad records, the others go on
+        └── RecordsRefused         Kafka refuses some records: those are bad records, the others are delivered
 
-`Superseded`: another owner has delivered since; the task is over here.
+`Superseded`: another owner has delivered since this task last did; the task ends on this worker.
 No message holds a token, key or password.
 """
 
@@ -36,16 +36,17 @@ from typing import Any
 
 RESET_SECS_MAX = 960.0
 """
-The longest wait for the end of a rate limit, whatever `x-rate-limit-reset` says: X's windows last 15 minutes
-(docs.x.com: rate-limits), and a minute is for clocks.
+The longest wait for the end of a rate limit, in seconds, even if `x-rate-limit-reset` says more.
+
+X's windows last 15 minutes (docs.x.com: rate-limits); one more minute allows for clocks that differ.
 """
 
 
 class ConnectorError(Exception):
     """
-    Something that the connector expects to happen now and then.
+    The base of all errors that the connector expects and handles.
 
-    *title* and *detail* are X's own words where X said something.
+    *title* and *detail* are X's own words, empty if X gave none; *status* is the HTTP status of X's answer, if known.
     """
 
     def __init__(self, message: str, *, title: str = "", detail: str = "", status: int | None = None) -> None:
@@ -56,7 +57,7 @@ class ConnectorError(Exception):
 
     @property
     def name(self) -> str:
-        """The class's name: what logs, metrics and the status call this error."""
+        """The class's name, under which logs, metrics and the status show this error."""
         return type(self).__name__
 
 
@@ -69,7 +70,7 @@ class ConfigError(ConnectorError):
 
 
 class RetriableError(ConnectorError):
-    """Waiting cures it."""
+    """A failure that waiting cures: wait, then try again."""
 
 
 class ConnectionLost(RetriableError):
@@ -81,18 +82,18 @@ class Disconnected(ConnectionLost):
 
 
 class ServiceUnavailable(RetriableError):
-    """X answered 5xx, or somebody in its place answered something else than X would."""
+    """X answered 5xx, or a proxy or another host answered in X's place."""
 
 
 class AnswerTooLong(ServiceUnavailable):
-    """An answer has more bytes than are read, or takes more time than is waited for it."""
+    """X's answer has more bytes, or takes more time, than the connector allows."""
 
 
 class RateLimited(RetriableError):
     """
     Too many requests; *reset_at* is when the window ends (UNIX seconds of X's clock), if X said so.
 
-    *reset_secs* is the time until then by the clock of the same answer, which needs no other clock to be right.
+    *reset_secs* is the time from the answer's `Date` to *reset_at*, in seconds; this host's clock does not affect it.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class RateLimited(RetriableError):
         """
         Return the seconds until the window ends, from 0 to `RESET_SECS_MAX`; None if X did not say.
 
-        *now* is UNIX time in seconds of X's clock, for an answer that did not tell its own.
+        *now* (UNIX seconds of X's clock) is used only if *reset_secs* is None, that is, if the answer had no `Date`.
         """
         secs = self.reset_secs
         if secs is None and self.reset_at is not None:
@@ -124,11 +125,11 @@ class ConnectionTaken(RetriableError):
 
 
 class OutOfCredit(ConnectorError):
-    """Credits, spend cap or monthly usage are used up; no retry helps until that changes."""
+    """The credits, the spend cap or the monthly usage are used up; retries fail until more is available."""
 
 
 class BudgetReached(OutOfCredit):
-    """The connector has spent what it may; *resume_at* is when the next period begins (UNIX seconds of X's clock)."""
+    """The operator's budget is spent; *resume_at* is when the next period begins (UNIX seconds of X's clock)."""
 
     def __init__(self, message: str, *, resume_at: float) -> None:
         super().__init__(message)
@@ -140,15 +141,15 @@ class FatalError(ConnectorError):
 
 
 class NotAuthorized(FatalError):
-    """X does not let this account do this."""
+    """X does not allow this account to make the request."""
 
 
 class TokenRejected(NotAuthorized):
-    """X does not know the bearer token (any more)."""
+    """X does not accept the bearer token, or no longer accepts it."""
 
 
 class InvalidRequest(FatalError):
-    """X refuses what we ask; the message holds X's words."""
+    """X refuses the request as invalid; the message holds X's words."""
 
 
 class RulesMissing(InvalidRequest):
@@ -160,15 +161,15 @@ class BrokerUnsuitable(FatalError):
 
 
 class ToleranceExceeded(FatalError):
-    """A bad record, and `errors.tolerance` is `none`."""
+    """There is a bad record, and `errors.tolerance` is `none`."""
 
 
 class BadRecord(ConnectorError):
-    """A line that is no post, or a post that the topic does not take."""
+    """A line that is not a post, or a post that the topic refuses."""
 
 
 class DeliveryFailed(ConnectorError):
-    """Kafka did not confirm; only the committed offset says what is in the topic."""
+    """Kafka did not confirm a batch; only the committed offset tells whether the batch is in the topic."""
 
 
 class BrokerAway(DeliveryFailed):
@@ -176,7 +177,7 @@ class BrokerAway(DeliveryFailed):
 
 
 class RightMissing(DeliveryFailed):
-    """Kafka does not let this worker's user do what it has to do; the message names the *rights* and the resources."""
+    """This worker's user lacks *rights* in Kafka; the message names the rights and the resources."""
 
     def __init__(self, message: str, *, rights: Sequence[Any] = (), **words: str | int | None) -> None:
         super().__init__(message, **words)  # type: ignore[arg-type]  # title, detail and status pass through
@@ -189,9 +190,9 @@ class Fenced(DeliveryFailed):
 
 class RecordsRefused(DeliveryFailed):
     """
-    Kafka answered that it does not take some records of the output topic; their batch is not committed.
+    Kafka refused some records for the output topic; their batch is not committed.
 
-    *partitions* of the topic have such records; what went to the others was acknowledged.
+    The refused records were for *partitions* of the topic; Kafka acknowledged the records for other partitions.
     """
 
     def __init__(self, message: str, *, partitions: Collection[int] = (), **words: str | int | None) -> None:

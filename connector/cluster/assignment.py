@@ -1,8 +1,8 @@
 """
-Which worker runs which slot: even over the slots in use, and each stays where it is if evenness allows.
+Deals the slots to the workers of the group: evenly, and moving as few slots as possible.
 
-Kafka's group protocol lets the group bring its own assignor, as Kafka Connect does; Faust's `PartitionAssignor` setting
-is the public place for it.  Faust's own would move a running stream whenever a worker joins.
+Kafka's group protocol lets a group use its own assignor, as Kafka Connect does; Faust has the public setting
+`PartitionAssignor` for it.  Faust's own assignor would move a running stream whenever a worker joins.
 """
 
 import json
@@ -16,9 +16,9 @@ from faust.assignor import PartitionAssignor
 
 def spread(slots: set[int], owned: Mapping[str, set[int]]) -> dict[str, set[int]]:
     """
-    Deal *slots* over the members of *owned*: counts differ by at most one, and as few slots as possible move.
+    Deal *slots* to the members of *owned*: counts differ by at most one, and as few slots as possible move.
 
-    Members own disjoint slots (`owners`).
+    *owned* maps each member to the slots that it owns now; no slot has two owners (see `owners`).
     """
     richest_first = sorted(owned, key=lambda member: (-len(owned[member] & slots), member))
     low, extra = divmod(len(slots), len(owned))
@@ -38,9 +38,12 @@ def spread(slots: set[int], owned: Mapping[str, set[int]]) -> dict[str, set[int]
 
 def owners(claims: Mapping[str, Mapping[int, float]]) -> dict[str, set[int]]:
     """
-    Return who owns which slots, from what each member claims: slots, and since when (UNIX seconds).
+    Return the slots of each member.  *claims* maps each member to its slots, and since when their tasks run there.
 
-    The newest claim counts: an older one is of a worker that was paused and does not know yet that it was replaced.
+    Times are UNIX seconds.
+
+    The newest claim to a slot counts.  An older claim is from a worker that was paused and does not know yet that
+    another worker has replaced it.
     """
     newest: dict[int, tuple[float, str]] = {}
     for member, slots in claims.items():
@@ -51,10 +54,10 @@ def owners(claims: Mapping[str, Mapping[int, float]]) -> dict[str, set[int]]:
 
 class SlotAssignor(PartitionAssignor):
     """
-    Faust's assignor with our own dealing; it carries the members' claims in the group's metadata.
+    Faust's assignor with our own way of dealing; members send their claims in the group's metadata.
 
-    *tasks_topic* has a partition for each slot, *slots_in_use* are those that have a task, *claims* those whose tasks
-    this member runs, and since when.
+    *tasks_topic* has a partition for each slot.  *slots_in_use* returns the slots that have a task.  *claims* returns
+    the slots whose tasks this member runs, and since when (UNIX seconds).
     """
 
     tasks_topic: str
@@ -62,7 +65,7 @@ class SlotAssignor(PartitionAssignor):
     claims: Callable[[], Mapping[int, float]]
 
     def metadata(self, topics: set[str]) -> ConsumerProtocolMemberMetadata:
-        """Say which slots this member has.  Consumer's thread."""
+        """Return this member's subscription and its claims.  Consumer's thread."""
         return ConsumerProtocolMemberMetadata(1, list(topics), json.dumps(self.claims()).encode())
 
     def assign(
@@ -89,11 +92,11 @@ class SlotAssignor(PartitionAssignor):
         }
 
     def on_assignment(self, assignment: Any) -> None:
-        """Do nothing: Faust's would look for its own metadata, and a slot is claimed once its task runs."""
+        """Do nothing: Faust's method expects Faust's metadata, and a slot is claimed when its task begins."""
 
 
 def _claims_of(member: ConsumerProtocolMemberMetadata) -> dict[int, float]:
-    """Return what *member* told of its slots; nothing for one of another program in the group."""
+    """Return the claims in the metadata of *member*; empty if the member is another program."""
     try:
         claims = {int(slot): float(since) for slot, since in json.loads(member.user_data or b"{}").items()}
     except (AttributeError, OverflowError, RecursionError, TypeError, ValueError):

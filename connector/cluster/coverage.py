@@ -1,4 +1,4 @@
-"""What is the group missing?  From the offsets that every worker follows, for the web and the command line."""
+"""Covered time and gaps of a connector, from the offsets topic that every worker follows; for web and command line."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,27 +9,31 @@ from connector.kafka.state.offsets import OffsetTable
 from connector.records.snowflake import to_iso
 
 SILENT_SECS = 45.0
-"""Beyond `settle`, an offset that has not moved for so long tells of an outage: a keep-alive comes every 20 s, a commit
-of it within 5 s, and a takeover takes up to a session timeout."""
+"""
+If `covered_to` has not changed for so many seconds plus the settle time, there is an outage.
+
+A keep-alive comes every 20 s, and is committed within 5 s.  A takeover by another worker takes up to a session timeout.
+"""
 
 SILENT = "silent"
-"""The reason of an outage of which nobody has told."""
+"""The reason of an outage that no task has reported."""
 
 GOES_ON = "it goes on"
-"""The detail of an outage that is no gap yet."""
+"""The detail of an outage that has not ended, and so is not a gap in the offset yet."""
 
 SHOWN_CLOSED = 100
 
 
 def coverage_of(connector: str, offsets: OffsetTable, outages: Mapping[str, str], *, settle_ms: int) -> dict[str, Any]:
     """
-    Return what is covered of *connector*, and what is not, as JSON.
+    Return the covered time and the gaps of *connector*, as JSON.
 
-    *outages* are the source partitions (`""` for a stream that has none) that have no connection, and why.  The end of
-    an outage that goes on is now, as far as this process can tell without trusting its clock.
+    *outages* maps each source partition without a connection (`""` for a stream without partitions) to the reason.  An
+    outage that goes on is shown to end now.  "Now" is computed from the covered time and the seconds since it changed
+    last, because this host's clock may be wrong.
 
     Raises:
-        ValueError: what is kept of *connector* cannot be read.
+        ValueError: the records of *connector* in the offsets topic cannot be read.
     """
     known = [
         (partition.get("partition"), Coverage.decode(value), silent)
@@ -60,7 +64,7 @@ def coverage_of(connector: str, offsets: OffsetTable, outages: Mapping[str, str]
 
 
 def known_gaps(shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return those of the *shown* gaps that something can be asked of: an outage that goes on is none yet."""
+    """Return those of the *shown* gaps that can be retried or accepted: all but outages that go on."""
     return [gap for gap in shown if gap["detail"] != GOES_ON]
 
 

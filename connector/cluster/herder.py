@@ -1,8 +1,8 @@
 """
-Starts and stops this worker's tasks as their slots are assigned and taken away (Connect's herder).
+Starts this worker's tasks when their slots are assigned to it, and stops them when the slots are revoked.
 
-A task that stays assigned keeps running through any rebalance.  One that ends because another owner fenced it is
-started afresh if its slot is still here; one that FAILED stays so until the worker is restarted.
+Connect calls this a herder.  A task that stays assigned keeps running during a rebalance.  A task that another owner
+fenced is started again if its slot is still assigned here.  A task that FAILED stays so until the worker is restarted.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from connector.telemetry.events.cluster import GhostsUnknown, TasksAssigned
 from connector.telemetry.events.event import Event
 
 REVOKED_STOP_SECS = 10.0
-"""How long a task whose slot has moved may drain; its new owner fences it anyway."""
+"""The most seconds in which a task may drain after its slot was revoked; the new owner fences the task anyway."""
 
 FLUSH_SECS = 2.0
 CATCH_UP_SECS = 10.0
@@ -29,7 +29,7 @@ MEMBER_POLL_SECS = 0.1
 
 
 class BuildTask(Protocol):
-    """Builds the task *task*, which writes to *slot*; *ghosts* are connections that its last owner may have left."""
+    """Builds the task *task* for *slot*; *ghosts* are connections that its last owner may have left open at X."""
 
     def __call__(
         self, task: TaskId, slot: int, *, on_status: Callable[[TaskStatus], None], ghosts: Collection[Handle]
@@ -40,12 +40,13 @@ class Herder(Service):
     """
     The tasks of this worker.
 
-    *slots* says which task has which slot.  *membership* returns what changes whenever the group does something with
-    this worker or its coordinator is lost, None while there is none.  *over* is called when all tasks of this worker
-    have reached their time limit, or one with a time limit has failed: with the exit code, perhaps more than once.
+    *slots* maps each slot to its task.  *membership* returns an opaque token that changes whenever the group rebalances
+    or this worker loses its coordinator; None while there is no coordinator.  *over* is called with the exit code when
+    all tasks of this worker have reached their time limit, or when a task with a time limit has failed; perhaps more
+    than once.
     """
 
-    mundane_level = "debug"  # our events say what an operator wants to know
+    mundane_level = "debug"  # our events tell the operator about starts and stops
 
     def __init__(
         self,
@@ -74,9 +75,10 @@ class Herder(Service):
 
     def assign(self, slots: Collection[int], *, pause_secs: float = 0.0) -> None:
         """
-        Run the tasks of *slots* and no others; returns at once.
+        Run the tasks of *slots*, and stop all other tasks; returns at once.
 
-        A task that is new here begins once the group has not changed for *pause_secs*, if it is still assigned then.
+        A task that is new on this worker begins after *pause_secs* without a change in the group, if its slot is still
+        assigned then.
         """
         self.joined = True
         before, self.assigned = self.assigned, {slot for slot in slots if slot in self.slots}
@@ -85,7 +87,7 @@ class Herder(Service):
             self._stop_soon(slot)
         for slot in self.assigned:
             runs = slot in self.tasks or (slot in self._runs and not self._runs[slot].done())
-            if not (runs or self._leaving):  # what FAILED, or reached its time limit, stays so
+            if not (runs or self._leaving):  # a task that FAILED or reached its time limit is in `tasks`, and stays so
                 self._runs[slot] = asyncio.create_task(self._run(slot, pause_secs))
                 self._runs[slot].add_done_callback(self._crash_on_error)
         names = {slot: str(self.slots[slot]) for slot in before | self.assigned}
@@ -98,18 +100,18 @@ class Herder(Service):
         )
 
     def rewrite_offsets(self) -> None:
-        """Let all tasks write again what the offsets topic held of them."""
+        """Let all tasks write their values into the offsets topic again, because the topic was deleted."""
         for task in self.tasks.values():
             task.rewrite_offsets()
 
     def begin_stop(self) -> None:
-        """Stop reading everywhere, at once; what was read is still delivered."""
+        """Let all tasks stop reading at once; they still deliver the posts that they have read."""
         self._leaving = True
         for task in self.tasks.values():
             task.begin_stop()
 
     async def on_stop(self) -> None:
-        """Drain all tasks side by side; the worker's watchdog bounds the time."""
+        """Drain all tasks at the same time; the worker's watchdog limits the time."""
         self.begin_stop()
         await asyncio.gather(*self._runs.values(), return_exceptions=True)
         try:
@@ -119,11 +121,11 @@ class Herder(Service):
 
     @property
     def undelivered_posts(self) -> int:
-        """Posts read by this worker and not confirmed by Kafka.  Any thread: the watchdog asks, too."""
+        """How many posts this worker has read and Kafka has not confirmed.  Any thread; the watchdog calls it, too."""
         return sum(task.undelivered_posts for task in list(self.tasks.values()))
 
     def unready(self) -> dict[str, str]:
-        """Return why the tasks assigned here do not do their work, by name."""
+        """Return the tasks assigned to this worker that are not ready: name to reason."""
         reasons = {}
         for slot in self.assigned:
             task = self.tasks.get(slot)
@@ -132,7 +134,7 @@ class Herder(Service):
         return reasons
 
     async def _run(self, slot: int, pause_secs: float) -> None:
-        """Run the slot's task, again and again while it is assigned here and another owner fenced it."""
+        """Run the slot's task; while the slot is assigned here, run it again each time another owner has fenced it."""
         name = self.slots[slot]
         await self._wait_for_calm(slot, pause_secs)
         try:
@@ -152,12 +154,12 @@ class Herder(Service):
             self.tasks[slot] = task
             await self.add_runtime_dependency(task)
             await task.over.wait()
-            self._tell_over(task)  # at the time limit already, so that the drain is bounded like every stop
+            self._tell_over(task)  # at the time limit, before the drain, so that the drain is limited like any stop
             await task.ended.wait()
             await self.remove_dependency(task)
             if task.finished or task.status.state is State.FAILED:
                 self._tell_over(task)
-                if slot not in self.assigned:  # taken away meanwhile: should it come back, it is a new one
+                if slot not in self.assigned:  # revoked meanwhile: if the slot comes back, its task is built anew
                     self.tasks.pop(slot, None)
                 return
             if slot in self.assigned and not self._leaving:
@@ -167,7 +169,7 @@ class Herder(Service):
     async def _wait_for_calm(self, slot: int, secs: float) -> None:
         if not secs:
             return
-        # counted from the last change: a broker that wakes may be nobody's coordinator for many seconds
+        # counted from the last change: a broker that was paused may be no coordinator for many seconds
         since, before = time.monotonic(), self._membership()
         while slot in self.assigned and not self._leaving and time.monotonic() - since < secs:
             await self.sleep(min(MEMBER_POLL_SECS, secs))
@@ -175,13 +177,13 @@ class Herder(Service):
                 since, before = time.monotonic(), now
 
     def _crash_on_error(self, run: "asyncio.Task[None]") -> None:
-        """A task that cannot even be built is our own error, and ends the worker."""
+        """End the worker if a task cannot be built, because that is an error of this program."""
         if not run.cancelled() and (error := run.exception()):
             self.add_future(self.crash(error))
 
     def _stop_soon(self, slot: int) -> None:
         run = self._runs.get(slot)
-        if run is None or run.done():  # not begun while the worker leaves; FAILED; or over
+        if run is None or run.done():  # the worker is leaving and did not begin it, or it FAILED, or has ended
             self.tasks.pop(slot, None)
         elif task := self.tasks.get(slot):
             task.begin_stop()

@@ -1,4 +1,4 @@
-"""What does this worker know of the group?  For the web and the command line, in Connect's words."""
+"""What this worker knows of the group, in the form of Connect's REST answers; for the web and the command line."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ from connector.task.status import State
 from connector.telemetry.obstacles import Obstacles
 
 ANSWER_SECS = 15.0
-"""Kafka counts as away when it has not answered this long."""
+"""If Kafka has not answered for so many seconds, this worker is not ready."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """The connectors, their tasks' states and offsets, and whether this worker does its part."""
+    """The connectors, the states and offsets of their tasks, and whether this worker is ready."""
 
     declared: Mapping[str, Mapping[str, str]]
-    """Configurations by connector name, secrets as references."""
+    """The configuration of each connector, by name; secrets are references."""
     tasks: Mapping[str, tuple[TaskId, ...]]
     herder: Herder
     statuses: Statuses
@@ -34,11 +34,11 @@ class Overview:
     settle_ms: int
     logs: tuple[CompactedLog, ...]
     troubles: Callable[[], Sequence[str]]
-    """What is wrong with Kafka for all tasks, as sentences."""
+    """Returns sentences about problems with Kafka that affect all tasks."""
     rebalancing: Callable[[], bool]
     obstacles: Obstacles
     waiting: Callable[[], Refusal | None] = lambda: None
-    """Why Kafka cannot be used now."""
+    """Returns why Kafka cannot be used now, or None."""
 
     def names(self) -> list[str]:
         """Return the names of the connectors."""
@@ -57,9 +57,10 @@ class Overview:
 
     def status(self, name: str) -> dict[str, Any] | None:
         """
-        Return Connect's status of a connector, or None for an unknown one.
+        Return Connect's status of a connector, or None for an unknown connector.
 
-        A failing task does not change the connector, as in Connect; before any task was told of it is UNASSIGNED.
+        As in Connect, a failed task does not change the connector's state.  The connector is UNASSIGNED while all its
+        tasks are.
         """
         if name not in self.declared:
             return None
@@ -89,11 +90,11 @@ class Overview:
         return {"name": name, "connector": connector, "tasks": tasks, "type": "source"}
 
     def offsets_of(self, name: str) -> dict[str, Any] | None:
-        """Return the committed source offsets of a connector, or None for an unknown one."""
+        """Return the committed source offsets of a connector, or None for an unknown connector."""
         return {"offsets": self.offsets.of(name)} if name in self.declared else None
 
     def coverage(self) -> dict[str, Any]:
-        """Return what each connector has covered, and what it is missing."""
+        """Return the covered time and the gaps of each connector."""
         return {"connectors": [self._coverage_of(name) for name in self.names()]}
 
     def _coverage_of(self, name: str) -> dict[str, Any]:
@@ -103,7 +104,7 @@ class Overview:
         }
         try:
             return coverage_of(name, self.offsets, outages, settle_ms=self.settle_ms)
-        except ValueError as exc:  # an offset that cannot be read: its task FAILS with it, and says what to do
+        except ValueError as exc:  # an offset cannot be read: its task FAILS, and its status names the cure
             return {
                 "name": name,
                 "covered_from": None,
@@ -114,7 +115,7 @@ class Overview:
             }
 
     def unready(self) -> list[str]:
-        """Return why this worker is not ready; nothing if it is."""
+        """Return the reasons why this worker is not ready; empty if it is ready."""
         reasons, waiting = [], self.waiting()
         if waiting is not None:
             reasons.append(waiting.sentence)

@@ -1,8 +1,9 @@
 """
-What people ask of gaps, in a compacted topic that each worker follows.
+Requests of operators to retry or accept gaps, in a compacted topic that each worker follows.
 
-Key: `gap-<connector>-<from_ms>-<partition>`, the last part empty without one; value:
-`{"connector","partition","from","action","at"}`.  Whoever owns the task carries it out, then writes a tombstone.
+Key: `gap-<connector>-<from_ms>-<partition>`, with an empty last part for a stream without partitions.
+Value: `{"connector","partition","from","action","at"}`.
+The worker that owns the task carries out the request, then writes a tombstone.
 """
 
 import asyncio
@@ -23,14 +24,14 @@ from connector.records.snowflake import from_iso, to_iso
 _log = getLogger(__name__)
 
 MAX_DONE = 10_000
-"""Requests of which it is remembered that they are carried out, the newest; a task has at most 200 gaps at a time."""
+"""How many of the newest carried-out requests are remembered; a task has at most 200 gaps at a time."""
 
 MAX_STRANGE = 100
-"""Strange records that are told, each once."""
+"""The most records that are logged as no requests, each key once."""
 
 
 class Action(StrEnum):
-    """What is to become of a gap."""
+    """What an operator wants done with a gap."""
 
     RETRY = "retry"
     ACCEPT = "accept"
@@ -39,9 +40,10 @@ class Action(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapRequest:
     """
-    Retry or accept the gap that begins at *from_ms* (UNIX ms of X's clock), asked for at *at_ms*.
+    A request to retry or accept the gap that begins at *from_ms* (UNIX ms of X's clock).
 
-    *partition* is the field of that name in the source partition; None for a stream that has none.
+    *partition* is the field `partition` of the source partition; None for a stream without partitions.  The request was
+    made at *at_ms* (UNIX ms).
     """
 
     connector: str
@@ -52,7 +54,7 @@ class GapRequest:
 
 
 class GapRequests:
-    """The requests that nobody has carried out yet, as far as the topic has been followed."""
+    """The requests that no worker has carried out yet, according to the records of the topic read so far."""
 
     def __init__(self, app: faust.App, topic: str, *, user: str | None = None) -> None:
         self._app, self._topic, self._user = app, topic, user
@@ -61,7 +63,7 @@ class GapRequests:
         self._strange: set[bytes] = set()
 
     def apply(self, key: bytes, value: bytes | None) -> None:
-        """Take in a record of the topic."""
+        """Apply a record of the topic."""
         self._pending.pop(key, None)
         if value is None:
             return
@@ -73,43 +75,43 @@ class GapRequests:
             if key not in self._strange and len(self._strange) < MAX_STRANGE:
                 self._strange.add(key)
                 _log.warning("A record of %s is no request: key %r", self._topic, key)
-        elif self._done.get(key) != request:  # a topic that is followed anew tells of it again
+        elif self._done.get(key) != request:  # if the topic is read again, a carried-out request comes again
             self._pending[key] = request
 
     def pending(self, connector: str, partition: str | None) -> list[GapRequest]:
-        """Return what is asked of the gaps of *connector* in *partition*, oldest first."""
+        """Return the requests for gaps of *connector* in *partition*, oldest first."""
         mine = [each for each in self._pending.values() if (each.connector, each.partition) == (connector, partition)]
         return sorted(mine, key=lambda request: request.at_ms)
 
     async def send(self, request: GapRequest) -> None:
         """
-        Ask the group; it is pending once the topic has told of it.
+        Write *request* to the topic; in each worker it is pending once the worker has read the record.
 
         Raises:
-            DeliveryFailed: Kafka has not confirmed; it may have been asked all the same.
+            DeliveryFailed: Kafka has not confirmed; the request may be in the topic all the same.
         """
         await self._publish(*encode(request))
 
     async def done(self, request: GapRequest) -> None:
         """
-        Tell the group that *request* has been carried out; here it is pending no more.
+        Remove *request*, which was carried out, here and from the topic.
 
         Raises:
-            DeliveryFailed: Kafka has not confirmed; another worker may carry it out again.
+            DeliveryFailed: Kafka has not confirmed; another worker may carry out the request again.
         """
         key = _key(request)
         self._done.pop(key, None)
         self._done[key] = request
         if len(self._done) > MAX_DONE:
             del self._done[next(iter(self._done))]
-        if self._pending.get(key, request) == request:  # else there is a newer one, which a tombstone would remove
+        if self._pending.get(key, request) == request:  # a tombstone would also remove a newer request with this key
             self._pending.pop(key, None)
             await self._publish(key, None)
 
     async def _publish(self, key: bytes, value: bytes | None) -> None:
         try:
             await asyncio.wait_for(self._send(key, value), PUBLISH_TIMEOUT_SECS)
-        except ProducerSendError as exc:  # Faust's wrapping
+        except ProducerSendError as exc:  # Faust wraps the error of aiokafka
             cause = exc.__cause__ or exc
             raise refused(cause, self._user, WRITE, topic=self._topic) or failure_of(cause) from exc
         except (KafkaError, NotReady, OSError, TimeoutError) as exc:

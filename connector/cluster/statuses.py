@@ -1,8 +1,8 @@
 """
 The states of all tasks of the group, in a compacted topic that each worker follows (Connect's `status.storage.topic`).
 
-Key: `status-task-<connector>-<number>`; value: Connect's JSON with four fields more, `detail`, `connections`,
-`outages` and `process`.
+Key: `status-task-<connector>-<number>`.
+Value: Connect's JSON with four more fields: `detail`, `connections`, `outages` and `process`.
 """
 
 import asyncio
@@ -31,16 +31,16 @@ REFUSED_RETRY_SECS = 5.0
 PART = "statuses"
 
 MAX_UNTOLD = 100
-"""States that wait for Kafka; beyond that only the newest of each task does."""
+"""If more states than this wait for Kafka, only the newest state of each task is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedStatus:
     """
-    What a worker told of a task.
+    The status of a task, and the worker that published it.
 
-    *worker_id* is `host:port` of its web interface, which workers of several hosts may have in common (`127.0.0.1`);
-    *process* is a word of that run of that worker alone, None in records of older versions.
+    *worker_id* is `host:port` of that worker's web interface; workers on different hosts may have the same one
+    (`127.0.0.1`).  *process* is unique to one run of one worker; None in records of older versions.
     """
 
     status: TaskStatus
@@ -49,14 +49,14 @@ class SharedStatus:
 
     @property
     def teller(self) -> str:
-        """Who told it, and nobody else has this name."""
+        """The publisher of this status: *process*, or *worker_id* in records of older versions."""
         return self.process or self.worker_id
 
 
 class Statuses(Service):
-    """Publishes this worker's task states, in order, and knows everybody's."""
+    """Publishes the states of this worker's tasks, in order, and knows the states of all tasks of the group."""
 
-    mundane_level = "debug"  # our events say what an operator wants to know
+    mundane_level = "debug"  # our events tell the operator about starts and stops
 
     def __init__(
         self,
@@ -75,22 +75,22 @@ class Statuses(Service):
         self._app, self._topic, self._emit = app, topic, emit
         self._log: CompactedLog | None = None
         self._refused: set[bytes] = set()
-        """The keys of which Kafka did not let us write the last status."""
+        """The keys of the tasks whose last status Kafka refused."""
         self._untold: deque[tuple[bytes, TaskStatus]] = deque()
         self._news, self._all_told = asyncio.Event(), asyncio.Event()
         self._all_told.set()
 
     def follow(self, log: CompactedLog) -> None:
-        """Learn from *log* what was told; it calls `apply`."""
+        """Use *log* to know when the topic has been read; *log* calls `apply` for each record."""
         self._log = log
 
     async def caught_up(self) -> None:
-        """Wait until all that was told before this worker began is known; the caller bounds the time."""
+        """Wait until every status published before this worker began is known; the caller limits the time."""
         if self._log is not None:
             await self._log.caught_up.wait()
 
     def apply(self, key: bytes, value: bytes | None) -> None:
-        """Take in a record of the topic."""
+        """Apply a record of the topic."""
         if value is None:
             self.known.pop(key, None)
             return
@@ -102,32 +102,32 @@ class Statuses(Service):
         self._take(key, shared)
 
     def _take(self, key: bytes, shared: SharedStatus) -> None:
-        # An owner that was fenced ends its task after its heir has begun: that is no news of the task.
+        # A fenced owner may report UNASSIGNED after the new owner has begun: the new owner's status stays.
         known = self.known.get(key)
         if shared.status.state is State.UNASSIGNED and known and known.teller != shared.teller:
-            if known.process == self.process:  # in the topic it has replaced what we said
+            if known.process == self.process:  # we are the new owner, and the report has replaced our record
                 self._tell(key, known.status)
             return
         self.known[key] = shared
 
     def of(self, task: TaskId) -> SharedStatus | None:
-        """Return what was told of *task* last, by whichever worker."""
+        """Return the last status of *task*, from any worker; None if there is none."""
         return self.known.get(_key(task))
 
     def publish(self, task: TaskId, status: TaskStatus) -> None:
-        """Tell the group; returns at once, and what this worker knows of itself is never behind."""
+        """Publish *status* to the group; returns at once.  In this worker `of` returns *status* from now on."""
         self.known[_key(task)] = SharedStatus(status=status, worker_id=self.worker_id, process=self.process)
         self._tell(_key(task), status)
 
     def _tell(self, key: bytes, status: TaskStatus) -> None:
-        if len(self._untold) >= MAX_UNTOLD:  # Kafka is away: of each task only the newest is worth telling then
+        if len(self._untold) >= MAX_UNTOLD:  # Kafka is away: keep only the newest status of each task
             self._untold = deque({key: (key, status) for key, status in self._untold}.values())
         self._untold.append((key, status))
         self._all_told.clear()
         self._news.set()
 
     async def flush(self) -> None:
-        """Wait until all is told; the caller bounds the time."""
+        """Wait until no status waits to be published; the caller limits the time."""
         await self._all_told.wait()
 
     @Service.task
@@ -143,7 +143,7 @@ class Statuses(Service):
             except (KafkaError, NotReady, ProducerSendError, OSError, TimeoutError) as exc:
                 if missing := refused(exc.__cause__ or exc, self._user, WRITE, topic=self._topic):
                     self._obstacles.meet(PART, str(missing))
-                    self._refused.add(key)  # the others have to hear of it once that is allowed
+                    self._refused.add(key)  # publish the status again when Kafka allows it
                 else:
                     self._emit(StatusNotPublished(reason=f"{type(exc).__name__}: {exc}"))
             else:
@@ -158,7 +158,7 @@ class Statuses(Service):
         refused_before, self._refused = self._refused, set()
         for key in refused_before:
             known = self.known.get(key)
-            if known is not None and known.process == self.process:  # else its new owner has told of it
+            if known is not None and known.process == self.process:  # else a new owner has published a status
                 self._tell(key, known.status)
 
     async def _send(self, key: bytes, value: bytes) -> None:
@@ -172,10 +172,10 @@ class Statuses(Service):
 
 def decode_status(value: bytes) -> SharedStatus:
     """
-    Read a record's value.
+    Return the status in a record's *value*.
 
     Raises:
-        ValueError: it is no status.
+        ValueError: *value* is not a status.
     """
     try:
         fields = orjson.loads(value)

@@ -1,15 +1,15 @@
 """
-The X end: everything that talks to the X API v2, and the only place that imports tweepy.
+The X end: all code that talks to the X API v2, and the only package that imports tweepy.
 
 Read the package in this order:
 
-`source`    what a task reads: the parts below behind one interface
+`source`    what a task reads: the modules below behind one interface
 `stream/`   one connection of one stream, by tweepy's client without its retries; the table of streams
-`rest/`     what an HTTP answer means: one table; credentials, rules, the account
-`archive/`  what fills gaps, and X's counts
-`http/`     sockets that a stop from another thread can cut, sessions, times in headers; others' private names
-`handles`   how X's connections are named
+`rest/`     REST calls: the table that gives each HTTP answer its meaning; credentials, rules, the account
+`archive/`  repair of gaps by search or replay, and X's counts of posts
+`http/`     sockets that another thread can shut, sessions, times in headers; private names of other libraries
+`handles`   how the connector names its connections at X
 
-Nothing here waits or retries on its own account, except that a refused token is fetched again once and missing rules
-are put back once: the task decides when to connect again.
+A source does not wait or retry; the task decides when to connect again.  There are two exceptions: a refused token is
+fetched again once, and missing rules are added again once.
 """

@@ -1,15 +1,15 @@
-"""Which connections does X hold for us?  How one of them is named, and what became of those that were to be ended."""
+"""Names for the connections that X holds for this account, and the result of ending some of them."""
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 Handle = str | float
-"""One of our connections at X: its id; while X has not told that, when it was opened (UNIX seconds of X's clock)."""
+"""A connection at X: its id, or when it was opened (UNIX seconds of X's clock) if the id is not known yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Released:
-    """What became of connections that were to be ended: X has *ended* some, and does not list those *absent*."""
+    """The result of `StreamSource.release`: connections that X *ended*, and those that X does not list (*absent*)."""
 
     ended: AbstractSet[Handle] = frozenset()
     absent: AbstractSet[Handle] = frozenset()

@@ -1,4 +1,4 @@
-"""What does a task read?  One part of one stream: token, rules, connection and account behind one interface."""
+"""The source of a task: token, rules, connection and account for one part of one stream, behind one interface."""
 
 import threading
 import time
@@ -27,15 +27,15 @@ from connector.telemetry.events.sources import (
 )
 
 SAY_SECS = 60.0
-"""Lines of X about errors are said so rarely, but all are counted."""
+"""The shortest time between two `StreamErrorReceived` events; error lines in between are only counted."""
 
 
 @dataclass(kw_only=True, eq=False)
 class StreamSource:
     """
-    The X end of one source partition; each `read` is one connection.
+    The X end of one source partition; each `read` makes one connection.
 
-    `stop` is for good: who wants to read again makes a new source.
+    A source that was stopped cannot read again; make a new one.
     """
 
     connector: str
@@ -46,26 +46,31 @@ class StreamSource:
     credentials: Credentials = field(repr=False)
     parameters: Mapping[str, str]
     """
-    What the connect asks for: fields and expansions, each a comma-separated list, and for a replay of an interval
-    `start_time` and `end_time`.
+    Query parameters of the connect: fields and expansions, each a comma-separated list.
+
+    A replay of an interval also has `start_time` and `end_time`.
     """
     wanted: Mapping[str, str]
-    """The rules, value to label; without meaning for a stream that has none."""
+    """The rules that X should hold, value to label; unused for a stream without rules."""
     emit: Callable[[Event], None] = field(repr=False)
     """Called from any thread."""
     limits: Limits = DEFAULT_LIMITS
     rules: tuple[HeldRule, ...] = field(default=(), init=False)
-    """All rules that X held when it was prepared last, others' too: the stream delivers what any of them matches."""
+    """
+    All rules that X held after the rules were last applied, those of other programs included.
+
+    The stream delivers the posts that match any of them.
+    """
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _wires: set[Wire] = field(default_factory=set, init=False, repr=False)
     _stopped: bool = field(default=False, init=False, repr=False)
     _connected_at: float | None = field(default=None, init=False, repr=False)  # X's clock
     _error_said_at: float = field(default=-inf, init=False, repr=False)
-    _said: set[object] = field(default_factory=set, init=False, repr=False)  # what need not be said twice
+    _said: set[object] = field(default_factory=set, init=False, repr=False)  # news that was told already
 
     def prepare(self) -> None:
         """
-        Get a token, and bring the rules to what they should be.  Executor thread.
+        Get a token, and make X hold the rules *wanted*.  Executor thread.
 
         Raises:
             ConnectorError: X refuses, or cannot be reached; `ConnectionLost` also after `stop`.
@@ -82,17 +87,17 @@ class StreamSource:
         backfill_minutes: int | None = None,
     ) -> None:
         """
-        Make one connection and put what arrives, until it ends.  Reader thread.
+        Make one connection and put what arrives, until the connection ends.  Reader thread.
 
-        A refusal that has an immediate cure is answered here by a second connect, once: a token from a key pair that X
-        does not know any more is fetched again, rules that have vanished are put back.
+        Two refusals are cured here, each once, and followed by another connect: a token from a key pair that X no
+        longer accepts is fetched again, and rules that are missing at X are added again.
 
-        Returns only when stopped, or when the interval of `end_time` is over.
+        Returns only when stopped, or when X has sent the whole interval up to `end_time`.
 
         Raises:
-            TokenRejected: X refuses the token, a new one too.
-            RulesMissing: X has no rules, and putting them back did not help.
-            ConnectorError: how the connection ended, or why there was none.
+            TokenRejected: X refuses the token, and the new one too if it could be fetched.
+            RulesMissing: X has no rules, and adding them again did not help.
+            ConnectorError: how the connection ended, or why it could not be made.
         """
         try:
             self._read(self._query(backfill_minutes), put, connected)
@@ -101,7 +106,7 @@ class StreamSource:
                 raise
 
     def stop(self) -> None:
-        """End `read` and `prepare` at once, whatever they are doing.  Any thread; idempotent."""
+        """End `read` and `prepare` at once, even if they block.  Any thread; idempotent."""
         with self._lock:
             self._stopped = True
             for wire in self._wires:
@@ -109,7 +114,7 @@ class StreamSource:
 
     def find_connection(self) -> str | None:
         """
-        Return X's id of the connection now open, None where X does not say or it is not certain.  Executor thread.
+        Return X's id of the open connection; None if X does not tell, or several may be meant.  Executor thread.
 
         Raises:
             ConnectorError: X cannot be reached.
@@ -122,9 +127,10 @@ class StreamSource:
 
     def release(self, connections: Collection[Handle]) -> Released:
         """
-        End those of *connections* that X still holds; one without an id only if it is certain which it is.
+        End those of *connections* that X still holds.  Executor thread.
 
-        Nothing is known of any where X has no such endpoint, or refuses.  Executor thread.
+        A connection that is named by its time is ended only if X lists exactly one that was opened then.  The result is
+        empty if X does not have the endpoint, or refuses.
 
         Raises:
             ConnectorError: X cannot be reached.
@@ -217,7 +223,7 @@ class StreamSource:
         def room() -> int | None:
             try:
                 counts = account.rule_counts()
-            except RetriableError as error:  # without them a full set shows by X's refusal
+            except RetriableError as error:  # without counts, X refuses the addition if there is no room
                 self._unavailable("rules/counts", str(error))
                 return None
             return counts.room if counts else None
@@ -241,7 +247,7 @@ class StreamSource:
             self.emit(FeatureUnavailable(connector=self.connector, feature=feature, reason=reason))
 
     def _is_new(self, word: object) -> bool:
-        # An empty collection is nothing to say.
+        # an empty *word*, such as no rules held elsewhere, is no news
         if not word or word in self._said:
             return False
         self._said.add(word)

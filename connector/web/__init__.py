@@ -1,11 +1,11 @@
 """
-What a worker shows over HTTP, as Faust web views.
+The HTTP interface of a worker, as Faust web views.
 
-`rest`     Connect's routes
-`coverage` /coverage: what is missing
-`health`   /ping, /ready, /metrics
-`guard`    logins, what a request must be to change something, and every error as JSON
-`origin`   host names that are answered, and pages that may write
+`rest`      Connect's routes
+`coverage`  /coverage: covered time and gaps
+`health`    /ping, /ready, /metrics
+`guard`     logins, checks of requests that may change something, and errors as JSON
+`origin`    checks of the headers Host and Origin: host names that are answered, pages that may write
 """
 
 import faust

@@ -1,5 +1,5 @@
 """
-/coverage: what is missing, and what an operator wants done about it.
+/coverage: shows gaps, and takes requests to retry or accept them.
 
     GET  /coverage   {"connectors": [{"name", "covered_from", "covered_to", "gaps": [...], "repaired": [...]}]}
     POST /coverage   {"connector": "posts", "action": "retry" | "accept", "from": "<from of a gap>" | "all"}
@@ -28,11 +28,11 @@ def register(app: faust.App, overview: Overview) -> None:
     @app.page("/coverage", name="coverage")
     class Coverage(View):
         async def get(self, request: Request) -> Response:
-            """Gaps that are open, under repair or lost, and the last ones that are not any more."""
+            """Return the gaps that are open, under repair or lost, and the last gaps that were closed."""
             return self.json(overview.coverage())
 
         async def post(self, request: Request) -> Response:
-            """Ask for another try of gaps, or accept them; 202 once the group has been told."""
+            """Ask the group to retry or accept gaps; 202 when Kafka has confirmed the requests."""
             try:
                 wanted = list(requests_in(_json(await request.read()), overview.coverage()))
             except ValueError as error:
@@ -54,10 +54,10 @@ def _json(body: bytes) -> Any:
 
 def requests_in(body: Any, coverage: dict[str, Any]) -> Iterator[GapRequest]:
     """
-    Return what *body* asks of the gaps in *coverage*, which are those that `/coverage` shows.
+    Yield the requests that *body* makes for the gaps in *coverage*, the answer of `GET /coverage`.
 
     Raises:
-        ValueError: it asks for nothing that there is; the message names the cure.
+        ValueError: *body* is wrong, or names a connector or gap that does not exist; the message names the cure.
     """
     names = {each["name"]: each for each in coverage["connectors"]}
     if not isinstance(body, dict) or body.get("connector") not in list(names):

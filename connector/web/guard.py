@@ -1,10 +1,10 @@
 """
-Who may ask, and what does an error look like?
+Checks every request to the web interface, and answers every error as JSON.
 
-Without users the web is open to whoever reaches it by a name of this machine, which by default is this host alone.
-With users all routes but `/ping` ask for a login (HTTP Basic).  Whatever a route does, a request that may change
-something must be JSON and must not come from a foreign page (`origin`).  Every error is JSON as Kafka Connect answers
-it: `error_code` and `message`.
+Without users, the web answers every request whose Host header names loopback or a host in CONNECTOR_WEB_HOSTS.  By
+default the web listens on this machine only.  With users, all routes but `/ping` ask for a login (HTTP Basic).  In both
+cases a request that may change something must be JSON and must not come from a foreign page (`origin`).  Errors have
+the form of Kafka Connect's: `error_code` and `message`.
 """
 
 import base64
@@ -22,7 +22,7 @@ Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 OPEN_ROUTES = frozenset({"/ping"})
 MAX_BODY_BYTES = 64 * 1024
-"""Of a request; the largest that makes sense has some 100."""
+"""The longest body of a request; the longest useful body has some 100 bytes."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,15 +31,15 @@ def middlewares(users: Mapping[str, str], hosts: Collection[str] = ()) -> list[M
     """
     Return aiohttp's middlewares for the web application.
 
-    *users* are passwords by name; *hosts* are names under which the web is reached besides this machine's own.
+    *users* maps names to passwords; *hosts* are host names that are answered besides this machine's own.
     """
-    # a foreign page does not know the password, so where there is one the host does not matter
+    # a foreign page does not know a password, so with a login the host need not be checked
     return [errors_as_json, login(users) if users else known_host(hosts), careful_writes]
 
 
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every error as Connect does."""
+    """Answer every error as Connect does, as JSON with `error_code` and `message`."""
     try:
         return await handler(request)
     except web.HTTPException as exc:
@@ -48,13 +48,13 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return _error(exc.status, f"HTTP {exc.status} {exc.reason}", exc.headers.get("Allow"))
     except Refused as refusal:
         return _error(refusal.status, str(refusal))
-    except Exception:  # noqa: BLE001  # logged with its stack; the answer says nothing of our insides
+    except Exception:  # noqa: BLE001  # logged with its stack; the answer must not show internals
         _log.exception("A request for %s failed", request.path)
         return _error(500, "HTTP 500 Internal Server Error")
 
 
 def known_host(hosts: Collection[str]) -> Middleware:
-    """Return what refuses requests for any host but loopback ones and *hosts*."""
+    """Return a middleware that refuses requests whose Host header is neither loopback nor in *hosts*."""
     allowed = frozenset(host.lower() for host in hosts)
 
     @web.middleware
@@ -66,7 +66,7 @@ def known_host(hosts: Collection[str]) -> Middleware:
 
 
 def login(users: Mapping[str, str]) -> Middleware:
-    """Return what refuses requests without the name and password of one of *users*."""
+    """Return a middleware that refuses requests without the name and password of one of *users*."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -81,12 +81,12 @@ def login(users: Mapping[str, str]) -> Middleware:
 
 @web.middleware
 async def careful_writes(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what may change something and comes from a foreign page, is no JSON, or too long."""
+    """Refuse a request that may change something if it comes from a foreign page, is not JSON, or is too long."""
     if request.method not in READING:
         check_origin(request.headers.getall(hdrs.ORIGIN, []), request.headers.getall(hdrs.HOST, []))
-        if request.match_info.http_exception is None:  # else the answer is that there is no such route or method
+        if request.match_info.http_exception is None:  # else there is no such route or method: answered 404 or 405
             check_content_type(request.content_type)
-            if (request.content_length or 0) > MAX_BODY_BYTES:  # what comes in chunks `request.read` counts
+            if (request.content_length or 0) > MAX_BODY_BYTES:  # `request.read` limits a chunked body
                 raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, request.content_length or 0)
     return await handler(request)
 
@@ -104,7 +104,7 @@ def _knows(users: Mapping[str, str], authorization: str) -> bool:
         name, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
     except ValueError:
         return False
-    # in the same time for unknown users, and for passwords of any length
+    # takes the same time for known and unknown users, and for passwords of any length
     matches = hmac.compare_digest(_digest(password), _digest(users.get(name, "")))
     return bool(colon) and name in users and matches
 

@@ -1,4 +1,4 @@
-"""Is the worker alive, is it ready, and what has it counted?"""
+"""The views /ping (alive?), /ready (ready?) and /metrics."""
 
 from typing import Any
 
@@ -15,17 +15,17 @@ def register(app: faust.App, overview: Overview, metrics: Metrics) -> None:
 
     @app.page("/ping")
     async def ping(self: View, request: Request) -> Response:
-        """Alive: the event loop answers; Kafka and X may be away."""
+        """Answer 200 while the event loop runs, even if Kafka and X are away."""
         return self.json({"status": "ok"})
 
     @app.page("/ready")
     async def ready(self: View, request: Request) -> Response:
-        """Ready: in the group, Kafka answers, and each task that is assigned here hears its stream."""
+        """Answer 200 if this worker is in the group, Kafka answers, and each task assigned here is ready; else 503."""
         reasons = overview.unready()
         body: dict[str, Any] = {"status": "not ready" if reasons else "ready", "reasons": reasons}
         return self.json(body, status=503 if reasons else 200)
 
     @app.page("/metrics")
     async def render(self: View, request: Request) -> Response:
-        """All metrics in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return self.bytes(metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,11 +1,11 @@
 """
-Under which host names does the web answer, and from which pages may a browser write?
+Checks the headers Host and Origin: which host names the web answers, and from which pages a browser may write.
 
-Two attacks use an operator's browser, which reaches a web interface that listens on this machine alone:
+Two attacks use an operator's browser, which can reach a web interface that listens only on this machine:
 
-* DNS rebinding: a page's own host name is made to resolve to 127.0.0.1, and the page reads our answers as its own.
-  Only the `Host` header tells: it names the page's host.
-* Cross-site requests: any page may send a form to http://localhost:8083.  The `Origin` header names that page, and a
+* DNS rebinding: an attacker lets the host name of his page resolve to 127.0.0.1, so that the page can read our answers.
+  Only the `Host` header shows the attack: it names the page's host.
+* Cross-site requests: any page can send a form to http://localhost:8083.  The `Origin` header names that page, and a
   form cannot have the content type `application/json`.
 """
 
@@ -25,7 +25,7 @@ _SHOWN_CHARACTERS_MAX = 100
 
 
 class Refused(Exception):
-    """A request that is not answered; *status* is HTTP's."""
+    """The web refuses a request; *status* is the HTTP status of the answer."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -34,10 +34,10 @@ class Refused(Exception):
 
 def check_host(headers: Sequence[str], allowed: Collection[str]) -> None:
     """
-    Let a request pass whose one `Host` header names this machine's loopback or is in *allowed* (in lower case).
+    Check that the only `Host` header names loopback or a host in *allowed* (lower case).
 
     Raises:
-        Refused: the browser of an operator may have been tricked into asking.
+        Refused: it names another host; a foreign page may have sent the request through an operator's browser.
     """
     name, _ = _named(headers)
     if not (is_loopback(name) or name in allowed):
@@ -50,20 +50,20 @@ def check_host(headers: Sequence[str], allowed: Collection[str]) -> None:
 
 def check_origin(origins: Sequence[str], hosts: Sequence[str]) -> None:
     """
-    Let a write pass that comes from no page, or from a page of the very host and port in the `Host` header.
+    Check that a write comes from no page, or from a page of the same host and port as in the `Host` header.
 
     Raises:
-        Refused: another page sent it.
+        Refused: the write comes from another page.
     """
-    if not origins:  # no browser: each sends it with every write
+    if not origins:  # not from a browser, as browsers send the header Origin with every write
         return
     name, port = _named(hosts)
     try:
         (origin,) = origins
         parts = urlsplit(origin)
-        standard = _DEFAULT_PORTS[parts.scheme]  # a proxy may speak TLS for us, so either scheme will do
+        standard = _DEFAULT_PORTS[parts.scheme]  # a proxy may add TLS, so http and https are both fine
         same = _plain(parts.hostname or "") == name and (parts.port or standard) == (port or standard)
-    except (KeyError, ValueError):  # `null`, several, or no URL
+    except (KeyError, ValueError):  # `null`, several origins, or not a URL
         same = False
     if not same:
         raise Refused(
@@ -75,17 +75,22 @@ def check_origin(origins: Sequence[str], hosts: Sequence[str]) -> None:
 
 def check_content_type(content_type: str) -> None:
     """
-    Let a write pass whose body is JSON.
+    Check that the body of a write is declared as JSON.
 
     Raises:
-        Refused: it says to be something else, or nothing.
+        Refused: *content_type* is not `application/json`.
     """
     if content_type != JSON:
         raise Refused(415, f"The header Content-Type must be {JSON}")
 
 
 def _named(headers: Sequence[str]) -> tuple[str, int | None]:
-    """Return host and port of the one `Host` header."""
+    """
+    Return host and port of the only `Host` header.
+
+    Raises:
+        Refused: there is not exactly one header, or it is malformed.
+    """
     found = _HOST.fullmatch(headers[0]) if len(headers) == 1 else None
     if found is None:
         raise Refused(400, "There must be one Host header with a host name or an address, and perhaps a port")
@@ -93,7 +98,7 @@ def _named(headers: Sequence[str]) -> tuple[str, int | None]:
 
 
 def _plain(host: str) -> str:
-    """Return *host* in lower case, without the brackets of an address and the dot of a name's root."""
+    """Return *host* in lower case, without the brackets of an IPv6 address and without a final dot."""
     return host.lower().strip("[]").removesuffix(".")
 
 

@@ -1,7 +1,7 @@
 """
-Connect's REST routes, as far as they read: list, info, config, status, offsets.
+Connect's REST routes that only read: list, info, config, status, offsets.
 
-The shapes are those of Kafka Connect 4.3.
+The answers have the form of Kafka Connect 4.3.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def register(app: faust.App, overview: Overview) -> None:
 
     @page("/connectors")
     async def connectors(self: View, request: Request) -> Response:
-        """The names of the connectors, or with `?expand=status&expand=info` all of that."""
+        """Return the names of the connectors; with `?expand=status&expand=info`, their status and info by name."""
         wanted = request.query.getall("expand", [])  # type: ignore[attr-defined]  # aiohttp's, a multi-map
         if not wanted:
             return self.json(overview.names())

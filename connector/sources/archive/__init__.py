@@ -1,1 +1,1 @@
-"""What fills gaps: search, and a connection on which X repeats an interval; and X's counts, to compare with."""
+"""Ways to get the posts of a gap: search, and a replay of an interval; and X's counts, to check completeness."""

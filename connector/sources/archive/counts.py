@@ -1,9 +1,9 @@
 """
-How many posts were there, says X?  The queries that ask it for our rules, and one page of an answer.
+Asks X how many posts match our rules.
 
-X tells how many *distinct* posts match one query, so rules are asked for together, `((one) OR (two)) -is:retweet`, in
-as few queries as their length allows.  Retweets stay out because X is of two minds about them: a stream delivers them,
-and since 2026-05-04 search and counts find none for a keyword or a hashtag (docs.x.com: changelog).
+X counts the *distinct* posts that match one query.  So rules are joined, `((one) OR (two)) -is:retweet`, into as few
+queries as their length allows.  Retweets are excluded because X treats them differently: a stream delivers them, but
+since 2026-05-04 search and counts find none for a keyword or a hashtag (docs.x.com: changelog).
 """
 
 import functools
@@ -25,22 +25,22 @@ COUNTS_PATH = "/2/tweets/counts/recent"
 MINUTE_MS = 60_000
 
 REQUEST_MILLS = 5
-"""Thousandths of a dollar for one request of pay-per-use (docs.x.com: pricing)."""
+"""The price of one request with pay-per-use, in thousandths of a dollar (docs.x.com: pricing)."""
 
 ACTIVE_MS = 20_000
-"""So long a new rule takes at most until it acts on a stream; not documented, observed."""
+"""The longest time until a new rule acts on a stream, in ms; observed, not documented."""
 
 TRIES = 5
-"""For one request, as long as X only asks for patience."""
+"""The most tries of one request that fails with a `RetriableError`."""
 
 RETRY_SECS = 1.0
-"""The first wait after a broken answer; doubled each time."""
+"""The first wait after a broken answer, in seconds; doubled for each further try."""
 
 RATE_SECS = 60.0
-"""The first wait for a rate limit of which X did not say when it ends; doubled each time."""
+"""The first wait for a rate limit whose end X did not tell, in seconds; doubled for each further try."""
 
 WINDOW_SECS = 900.0
-"""Of X's rate limits; whatever the clocks say, no wait is longer."""
+"""The window of X's rate limits, in seconds; no wait for a limit is longer, even if X tells a later end."""
 
 _FRAME = "({}) -is:retweet"
 _JOINT = " OR "
@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountQuery:
-    """A query for the posts that match one of *rules*, which all act from *from_ms* on (UNIX ms, a whole minute)."""
+    """A query for posts that match any of *rules*; all of *rules* act from *from_ms* on (UNIX ms, whole minute)."""
 
     text: str
     rules: tuple[Rule, ...]
@@ -59,7 +59,7 @@ class CountQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uncounted:
-    """A rule that no query can stand for, and why."""
+    """A rule that is in no query, and the reason."""
 
     rule: Rule
     reason: str
@@ -67,24 +67,25 @@ class Uncounted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packed:
-    """All rules, in queries or left out."""
+    """All rules: those that are in queries, and those that are left out."""
 
     queries: tuple[CountQuery, ...]
     left_out: tuple[Uncounted, ...]
 
     @property
     def are_distinct(self) -> bool:
-        """Whether X's number is one of distinct posts, and of all that the stream delivers."""
+        """Whether X's number counts each post once, and counts every post that the stream delivers."""
         rules = [rule for query in self.queries for rule in query.rules]
         return len(self.queries) == 1 and not self.left_out and all(excludes_retweets(rule.value) for rule in rules)
 
 
 def pack(rules: Iterable[Rule], *, from_ms: int, to_ms: int, max_characters: int) -> Packed:
     """
-    Put *rules* into as few queries of *max_characters* as a first fit of the longest finds.
+    Put *rules* into few queries of at most *max_characters*: the longest first, each into the first query with room.
 
-    A rule younger than *from_ms* is asked for from the first whole minute on in which it acted.  So rules that began in
-    different minutes are in different queries, and one that acts in no whole minute before *to_ms* is left out.
+    Times are UNIX ms.  A rule that was made after *from_ms* is counted from the first whole minute in which it acts.
+    So rules that begin in different minutes are in different queries.  A rule that does not act in a whole minute
+    before *to_ms* is left out.
     """
     left_out: list[Uncounted] = []
     begins: dict[int, list[tuple[str, Rule]]] = defaultdict(list)
@@ -112,7 +113,7 @@ def pack(rules: Iterable[Rule], *, from_ms: int, to_ms: int, max_characters: int
 
 
 def excludes_retweets(value: str) -> bool:
-    """Whether the rule *value* plainly matches no retweet: `-is:retweet` holds for the whole of it."""
+    """Whether the rule *value* surely matches no retweet, because `-is:retweet` applies to the whole rule."""
     depth, excludes = 0, False
     try:
         terms = terms_of(value)
@@ -130,7 +131,7 @@ def count_page(
     api: Api, query: str, *, from_ms: int, to_ms: int, token: str | None = None
 ) -> tuple[dict[int, int], str | None]:
     """
-    Ask how many posts *query* finds; return their number by minute (UNIX ms), and the token of the next page, if any.
+    Ask X how many posts match *query*; return one page of numbers by minute (UNIX ms), and the next page's token.
 
     X charges for each call.  Executor thread.
 
@@ -145,7 +146,7 @@ def count_page(
             at_ms = from_iso(entry["start"])
             counts[at_ms - at_ms % MINUTE_MS] += _count(entry["tweet_count"])
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        # Taken for no posts, it would prove what is not so; and it is paid for, so nobody tries again.
+        # An answer that is read as "no posts" would prove something false.  X charges for each request, so no retry.
         raise ConnectorError(f"X answered the counts in a form that is not known: {error!r}") from None
     return dict(counts), _next_token(answer)
 
@@ -168,7 +169,7 @@ def _seconds(ms: int) -> str:
 
 
 def _acts_from_ms(rule: Rule) -> int:
-    """Return the first whole minute in which X surely delivered for *rule*: its id tells when it was made."""
+    """Return the first whole minute (UNIX ms) in which *rule* surely acts; the rule's id tells when it was made."""
     acts_ms = created_ms(int(rule.id)) + ACTIVE_MS if rule.id.isdecimal() and len(rule.id) <= MAX_DIGITS else 0
     return -(-acts_ms // MINUTE_MS) * MINUTE_MS
 
@@ -197,7 +198,11 @@ def _length(bundle: Sequence[tuple[str, Rule]]) -> int:
 
 
 class Patience:
-    """Asks again where X only wants time: until a rate limit ends, or a little after a broken answer."""
+    """
+    Repeats a request after a `RetriableError`: when the rate limit ends, or a little after a broken answer.
+
+    *say* is called with a sentence before each wait.
+    """
 
     def __init__(
         self,
@@ -213,7 +218,7 @@ class Patience:
         Return the answer to *question*.
 
         Raises:
-            ConnectorError: what the last of all tries met, or what no waiting cures.
+            ConnectorError: the last try failed, or waiting does not help.
         """
         for tried in range(TRIES - 1):
             try:
@@ -230,12 +235,12 @@ class Patience:
         secs = error.secs_left(self._clock())
         if secs is None:
             return RATE_SECS * float(1 << tried)
-        # X's clock has whole seconds, and is not ours; what it says is only believed once
+        # 1 s more, as X's clock has whole seconds; if the time that X told was too short once, wait longer
         return max(min(secs, WINDOW_SECS) + 1, RATE_SECS * float(1 << tried) / 2 if tried else 0)
 
 
 class Counting:
-    """Adds up what X counts; *requests* are those that X answered."""
+    """Adds up X's counts over all pages; *requests* is the number of requests that X has answered."""
 
     def __init__(self, api: Api, patience: Patience) -> None:
         self._api, self._patience = api, patience
@@ -243,7 +248,7 @@ class Counting:
 
     def by_minute(self, query: CountQuery, to_ms: int) -> Mapping[int, int]:
         """
-        Return the number of posts by minute (UNIX ms), from the query's begin up to *to_ms*, over all pages.
+        Return the number of posts by minute (UNIX ms), from `query.from_ms` up to *to_ms*, over all pages.
 
         Raises:
             ConnectorError: X refuses, or cannot be reached.
@@ -251,7 +256,7 @@ class Counting:
         counted: Counter[int] = Counter()
         token: str | None = None
         seen: set[str] = set()
-        # a page that brings no minute is none, so there are no more pages than minutes
+        # each page has at least one minute, so there cannot be more pages than minutes
         while len(seen) <= (to_ms - query.from_ms) // MINUTE_MS:
             page = functools.partial(count_page, self._api, query.text, from_ms=query.from_ms, to_ms=to_ms, token=token)
             counts, following = self._patience.ask(page)

@@ -1,4 +1,4 @@
-"""How are the posts of a gap found again?  By search, or by a second connection on which X repeats an interval."""
+"""Finds the posts of a gap, by search or by a second connection on which X replays an interval."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -18,15 +18,15 @@ SECOND_MS = 1000
 @dataclass(kw_only=True, eq=False)
 class PostFinder:
     """
-    What X offers to repair the gaps of *source*'s part of a stream (`connector.task.repair.repairer.Finder`).
+    Searches and replays for the gaps of *source*'s part of a stream (`connector.task.repair.repairer.Finder`).
 
-    `stop` is for good, like that of a source.
+    A finder that was stopped cannot be used again.
     """
 
     source: StreamSource
-    """Its account, stream and fields; never read here."""
+    """Gives the account, the stream and the fields; this source itself is not read here."""
     max_characters: int
-    """Of a query."""
+    """The most characters of a query."""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _wire: Wire = field(default_factory=Wire, init=False, repr=False)
     _api: Api | None = field(default=None, init=False, repr=False)
@@ -35,7 +35,7 @@ class PostFinder:
 
     def search(self, rules: Sequence[HeldRule], low_id: int, high_id: int) -> RecentSearch:
         """Return the search for posts that match *rules*, with ids from *low_id* up to, not including, *high_id*."""
-        if self._api is None:  # one for all searches: it knows how many requests X still allows
+        if self._api is None:  # one `Api` for all searches: it knows how many requests X still allows
             self._api = Api(self.source.url, self.source.credentials, wire=self._wire)
         return RecentSearch(
             self._api,
@@ -55,7 +55,7 @@ class PostFinder:
         return _Replay(self, interval)
 
     def stop(self) -> None:
-        """End what is being asked, and refuse more.  Any thread."""
+        """End searches and replays at once, and allow no more.  Any thread."""
         with self._lock, ExitStack() as stack:
             self._stopped = True
             for replay in self._replays:
@@ -74,7 +74,7 @@ class PostFinder:
 
 
 class _Replay:
-    """One connection that repeats *interval* and closes (`connector.task.repair.repairer.Replay`)."""
+    """One connection on which X sends *interval* and closes (`connector.task.repair.repairer.Replay`)."""
 
     def __init__(self, finder: PostFinder, interval: Mapping[str, str]) -> None:
         self._finder = finder
@@ -83,10 +83,10 @@ class _Replay:
 
     def read(self, put: Callable[[Arrival], None], connected: Callable[[Connected], None]) -> None:
         """
-        Read all of it.  Executor thread.
+        Read the whole interval; returns early only after a stop.  Executor thread.
 
         Raises:
-            ConnectorError: it did not come to its end.
+            ConnectorError: the replay ended too early, or could not begin.
         """
         if not self._finder._begin(self):  # noqa: SLF001 - one thing in two classes
             return

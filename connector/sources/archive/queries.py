@@ -1,10 +1,10 @@
 """
-How does a rule of the filtered stream become queries of search?
+Turns a rule of the filtered stream into queries of search.
 
-A query may be shorter than a rule: self-serve accounts have 512 characters for it, and 1,024 for a rule.  A rule that
-is too long is split where that changes nothing, for OR is what the union of all answers does anyway:
+X allows longer rules than queries: self-serve accounts have 1,024 characters for a rule and 512 for a query.  A rule
+that is too long is split at its ORs.  The answers to all queries together are then the posts that the rule matches:
 
-    a b OR c OR (d OR e)          a b | c | d | e, and as many of them in one query as it holds
+    a b OR c OR (d OR e)          a b | c | d | e, several of them in one query if they fit
     (a OR b) lang:en -is:reply    (a) lang:en -is:reply | (b) lang:en -is:reply
 
 AND is a space and binds tighter than OR (docs.x.com: build-a-rule).  Pure.
@@ -32,14 +32,14 @@ QUERY_CHARACTERS: Mapping[str, int] = {"pay_per_use": 512, "enterprise": 4096}
 """The longest query of recent search and of recent counts, by plan (docs.x.com: rate-limits, search)."""
 
 MAX_NESTING = 100
-"""Parentheses in parentheses; deeper ones are not taken apart."""
+"""The most levels of parentheses; a rule with more is not split."""
 
 MAX_QUOTED = 60
-"""Characters of a part that go into a message."""
+"""The most characters of a part that a message quotes."""
 
 OR = " OR "
 
-# A sign of its own is the parenthesis.  What is in quotes or brackets belongs to its term, as do minus signs.
+# One lexeme: a parenthesis, or a term with its minus signs and with all that is in its quotes or brackets.
 _LEXEME = re.compile(
     r"""\s*(?:
         (?P<open>-*\()
@@ -53,11 +53,11 @@ _LEXEME = re.compile(
 
 
 class Unsearchable(Exception):
-    """Search cannot answer for this rule; the message is a sentence that says why."""
+    """Search cannot find the posts of a rule; the message is a sentence that says why."""
 
 
 class _Indivisible(Exception):
-    """No way to split *part* is known that leaves its meaning as it is."""
+    """This module cannot split *part* without changing its meaning."""
 
     def __init__(self, part: str) -> None:
         super().__init__(part)
@@ -66,12 +66,12 @@ class _Indivisible(Exception):
 
 def queries_of(rule: str, max_characters: int) -> tuple[str, ...]:
     """
-    Return queries of at most *max_characters* each that together find what *rule* matches; *rule* itself if it fits.
+    Return queries of at most *max_characters* that together find what *rule* matches; *rule* itself if it is short.
 
-    They are as few as the longest-first packing finds, which is rarely one more than the fewest.
+    The parts of *rule* are packed into queries, the longest first; rarely this makes one query more than necessary.
 
     Raises:
-        Unsearchable: *rule* has an operator of the stream only, or is too long and cannot be split.
+        Unsearchable: *rule* has an operator that search does not have, or is too long and cannot be split.
     """
     if name := _stream_only(rule):
         raise Unsearchable(f"Search does not have the operator {name}: of the filtered stream")
@@ -87,10 +87,10 @@ def queries_of(rule: str, max_characters: int) -> tuple[str, ...]:
 
 def terms_of(rule: str) -> list[str]:
     """
-    Return the terms and the parentheses of *rule*, in order; minus signs belong to what they stand before.
+    Return the terms and the parentheses of *rule*, in order, each with the minus signs before it.
 
     Raises:
-        Unsearchable: *rule* has a quote without its end.
+        Unsearchable: *rule* has a quote that is not closed.
     """
     lexemes = list(_lexemes(rule))
     if rule[lexemes[-1].end() if lexemes else 0 :].strip():
@@ -99,7 +99,7 @@ def terms_of(rule: str) -> list[str]:
 
 
 def _lexemes(rule: str) -> Iterator[re.Match[str]]:
-    """Yield terms and parentheses, up to a quote without its end."""
+    """Yield the terms and parentheses of *rule*, up to a quote that is not closed."""
     at = 0
     while lexeme := _LEXEME.match(rule, at):
         at = lexeme.end()
@@ -124,13 +124,13 @@ def _split(text: str, limit: int) -> list[str]:
 
 
 def _alternatives(text: str) -> list[list[str]]:
-    """Return the terms and groups of each side of the outermost ORs; groups begin with their parenthesis."""
+    """Split *text* at its outermost ORs; return the terms and groups of each part.  A group begins with `(` or `-(`."""
     text = text.rstrip()
     alternatives: list[list[str]] = [[]]
     at = depth = begin = 0
     while at < len(text):
         lexeme = _LEXEME.match(text, at)
-        if lexeme is None:  # a quote without its end
+        if lexeme is None:  # a quote that is not closed
             raise _Indivisible(text)
         at = lexeme.end()
         if not depth:
@@ -150,16 +150,16 @@ def _alternatives(text: str) -> list[list[str]]:
 
 
 def _parts(units: list[str], limit: int) -> list[str]:
-    """Return what may stand between ORs instead of *units*, in parts of at most *limit*."""
+    """Return parts of at most *limit* characters that, joined by OR, mean the same as *units*."""
     if len(units) == 1 and _is_group(units[0]):
-        # parentheses between ORs mean nothing, and small parts are packed better
+        # parentheses around a whole side of an OR change nothing, and small parts are packed better
         return [part for inner in _alternatives(units[0][1:-1]) for part in _parts(inner, limit)]
     whole = " ".join(units)
     return [whole] if len(whole) <= limit else _distribute(units, limit)
 
 
 def _distribute(units: list[str], limit: int) -> list[str]:
-    """Split the AND of *units* by one of its groups: `(a OR b) c` is `(a) c OR (b) c`, whatever c is."""
+    """Split the AND of *units* by one of its groups: `(a OR b) c` becomes `(a) c` and `(b) c`, for any c."""
     if len(units) == 1 and _is_group(units[0]):
         return _split(units[0][1:-1].strip(), limit)
     found: list[list[str]] = []
@@ -182,7 +182,7 @@ def _is_group(unit: str) -> bool:
 
 
 def _pack(parts: list[str], limit: int) -> list[str]:
-    """Join *parts* by OR: the longest first, each into the first query that has room."""
+    """Join *parts* by OR into queries: the longest first, each into the first query that has room."""
     queries: list[str] = []
     for part in sorted(parts, key=len, reverse=True):
         for number, query in enumerate(queries):

@@ -1,25 +1,26 @@
 """
-What would the filtered stream have delivered in a gap?  Recent search says so, rule by rule.
+Finds by recent search, rule by rule, the posts that the filtered stream would have delivered in a gap.
 
     rule ─▶ queries ─▶ pages, newest first ─┐
     rule ─▶ queries ─▶ pages, newest first ─┼─▶ merged by id, newest first ─▶ lines as of the stream
     rule ─▶ queries ─▶ pages, newest first ─┘
 
-A stream sends a post once, with all rules that it matches; search has to be asked for each.  So the answers are merged:
-each query holds a page, and asks for the next one before anything older than its page is given out.
+A stream sends a post once, with all rules that match it; search answers for one rule at a time.  So the answers are
+merged: each query holds one page, and gets its next page before any post older than the page is returned.
 
-What X sends against its own rules is dealt with so:
+X's answers can break X's own rules.  They are handled so:
 
-* A page out of order is sorted; an id that it has twice counts once.
-* Posts outside the range asked for are left out, though X bills them.
-* A post on a later page than it belongs to comes late: at the head of the next piece, unless it was given out before.
-* A page without anything new is barren, whatever token it has.  It may have successors (X leaves out deleted posts
-  after it has made the page), but tokens may also repeat.  So after some barren pages in a row the query ends, and its
-  rule counts as lost: nobody knows what is missing.
-* A token that X refuses is given up for `until_id`.
+* A page that is out of order is sorted; an id that is on it twice counts once.
+* Posts outside the requested range are dropped, though X bills them.
+* A post that comes on a later page than it should is returned at the head of the next piece, unless it was returned
+  before.
+* A page without a new post is barren, even if it has a token.  Other pages may follow, as X removes deleted posts after
+  it has made a page; but tokens may also repeat.  So the query ends after some barren pages in a row, and its rule
+  counts as lost, because nobody knows which posts are missing.
+* If X refuses a token, the query goes on without it, from `until_id`.
 
-Search is not the stream: it folds accents, does not look into quoted posts, and finds no retweets by a keyword since
-2026-05-04 (docs.x.com: recovery-and-redundancy, changelog).
+Search differs from the stream: search ignores accents, does not match quoted posts, and since 2026-05-04 finds no
+retweets by a keyword (docs.x.com: recovery-and-redundancy, changelog).
 """
 
 import heapq
@@ -40,62 +41,62 @@ from connector.sources.rest.rules import Rule
 SEARCH_PATH = "/2/tweets/search/recent"
 
 POSTS_PER_PAGE = 100
-"""The most of one page (OpenAPI 2.167)."""
+"""The most posts on one page (OpenAPI 2.167)."""
 
 POSTS_PER_PIECE = 100
 
 BARREN_PAGES = 5
-"""So many pages in a row without a new post end a query."""
+"""A query ends after so many pages in a row without a new post."""
 
 REMEMBERED_POSTS = 1_000
-"""So many posts back a late one is told from a repeated one."""
+"""How many of the last returned posts are remembered, to tell a late post from a repeated one."""
 
 MAX_DIGITS = 19
-"""Of an id (OpenAPI 2.167: ^[0-9]{1,19}$)."""
+"""The most digits of an id (OpenAPI 2.167: ^[0-9]{1,19}$)."""
 
 Object = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A piece of what search has found."""
+    """Some posts that search has found, and what they cost."""
 
     lines: tuple[bytes, ...]
-    """Newest first, as the stream would have written them, without line end."""
+    """Newest first, in the form of the stream's lines, without line end."""
     down_to_id: int
-    """All that search has from here up is in this piece or earlier ones."""
+    """All posts of the gap that search has, from this id upwards, are in this piece or earlier ones."""
     fetched: tuple[int, ...]
-    """The ids that X has sent, and bills, since the piece before; those that several rules found are repeated."""
+    """The ids that X has sent, and bills, since the last piece; an id that several queries found is repeated."""
     requests: int
-    """How often X was asked since the piece before."""
+    """How many requests were sent to X since the last piece."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Query:
-    """One query and where it is."""
+    """One query and its position."""
 
     text: str
     rule: int
     until_id: int
-    """Where its pages begin; a token is good for that only."""
+    """The pages begin below this id; a token is valid only with the same id."""
     oldest: int
-    """The oldest id of the last page that had one."""
+    """The oldest id of the last page that had a post."""
     token: str = ""
     is_over: bool = False
     barren: int = 0
-    """Pages in a row that had nothing new."""
+    """How many pages in a row had no new post."""
     posts: list[tuple[int, bytes]] = field(default_factory=list)
-    """What is left of its page, oldest first, each with its line but for the rules."""
+    """The posts of the page that are not returned yet, oldest first: id, and line without `matching_rules`."""
 
 
 class RecentSearch:
     """
     The posts of one gap, with ids from *low_id* up to, not including, *high_id*.  Executor thread.
 
-    *parameters* are the fields and expansions of the stream.  A query has at most *max_characters*.  Nothing has to
-    outlive a crash: a new search up to the last `Found.down_to_id` goes on where this one was.
+    *parameters* are the fields and expansions of the stream.  A query has at most *max_characters*.  After a crash, a
+    new search with the last `Found.down_to_id` as its *high_id* continues this one.
 
-    Each query holds up to a page of lines: many rules with many posts in the gap take some 300 kB each.
+    Each query holds up to one page of lines, some 300 kB if the gap has many posts.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class RecentSearch:
         max_characters: int,
     ) -> None:
         self.lost: dict[str, str] = {}
-        """Rules, by value, that search cannot have, or not all of; and why."""
+        """The rules, by value, whose posts search cannot find, or not all of them; and the reason."""
         self._api, self._rules = api, rules
         self._parameters = dict(parameters)
         self._expansions = frozenset(parameters.get("expansions", "").split(","))
@@ -129,20 +130,20 @@ class RecentSearch:
 
     def next(self) -> Found | None:
         """
-        Return the next piece, about 100 posts; None behind the last, which reaches down to *low_id*.
+        Return the next piece, about 100 posts; None after the last piece, which reaches down to *low_id*.
 
-        After an error the next call goes on where this one was.
+        After an error, the next call continues where this one ended.
 
         Raises:
-            RateLimited: X allows no more requests now, or has said so with its last answer: then it is not asked.
-            ConnectorError: as `Api.get`, but for a query that X refuses, which is the rule's matter: `lost`.
+            RateLimited: X refuses more requests now, or its last answer has told so: then no request is sent.
+            ConnectorError: as `Api.get`.  If X refuses a query as invalid, nothing is raised: its rule is in `lost`.
         """
         if self._down_to <= self._low:
             return None
         for query in self._queries:
             while not (query.posts or query.is_over):
                 self._fetch(query)
-        # from here on nothing fails, so what is taken out of a page is given out
+        # nothing fails from here on, so every post that is taken out of a page is also returned
         lines = self._merge()
         found = Found(
             lines=tuple(lines), down_to_id=self._down_to, fetched=tuple(self._fetched), requests=self._requests
@@ -154,7 +155,7 @@ class RecentSearch:
     # -- merging
 
     def _merge(self) -> list[bytes]:
-        """Give out the newest posts, until there are enough or a query needs its next page."""
+        """Return the lines of the newest posts, until there are enough or a query needs its next page."""
         heads = [(-query.posts[-1][0], number) for number, query in enumerate(self._queries) if query.posts]
         heapq.heapify(heads)
         lines: list[bytes] = []
@@ -201,7 +202,7 @@ class RecentSearch:
             answer = self._api.get(SEARCH_PATH, self._page_of(query), exact=True)
         except InvalidRequest as error:
             if query.token:
-                # the token, or the query: asked without the token, X will say
+                # X refuses the token or the query: the next request, without the token, shows which
                 query.until_id, query.token = query.oldest, ""
             else:
                 query.is_over = True
@@ -235,7 +236,7 @@ class RecentSearch:
     def _take(self, query: _Query, answer: Object) -> None:
         meta = answer.get("meta")
         if not isinstance(meta, dict):
-            # taken for no posts, it would prove what is not so
+            # an answer that is read as "no posts" would wrongly prove that nothing is missing
             raise ServiceUnavailable(f"X answered {SEARCH_PATH} without `meta`: it will be tried again")
         posts: dict[int, Object] = {}
         for post in _objects(answer.get("data")):
@@ -256,7 +257,11 @@ class RecentSearch:
         query.is_over = not query.token
 
     def _was_given(self, post_id: int) -> bool:
-        """Whether *post_id* was given out, as far as that is known; what is older than that counts as given out."""
+        """
+        Whether *post_id* was returned before.
+
+        A post that is newer than all remembered posts counts as returned, because it cannot be checked any more.
+        """
         if post_id < self._down_to:
             return False
         is_forgotten = len(self._given) == REMEMBERED_POSTS and post_id > self._given[0]
@@ -265,7 +270,7 @@ class RecentSearch:
 
 @dataclass(frozen=True, slots=True)
 class _Reference:
-    """An expansion adds objects of *kind*; *path* is where a post names them, by their *key*."""
+    """*expansion* adds objects of *kind* to an answer; a post names them at *path*, by their *key*."""
 
     expansion: str
     kind: str
@@ -294,22 +299,22 @@ _OWN = (
     _Reference("edit_history_tweet_ids", "tweets", "id", ("edit_history_tweet_ids",)),
     _Reference("attachments.media_source_tweet", "tweets", "id", ("attachments", "media_source_tweet_id")),
 )
-"""What the post itself refers to."""
+"""The objects that a post refers to."""
 
 _OF_REFERENCED = (
     _Reference("referenced_tweets.id.author_id", "users", "id", ("author_id",)),
     _Reference("referenced_tweets.id.attachments.media_keys", "media", "media_key", ("attachments", "media_keys")),
 )
-"""What the posts in its `referenced_tweets` refer to."""
+"""The objects that the posts in `referenced_tweets` of a post refer to."""
 
 
 class _Page:
     """
-    A page of X, taken apart into lines of the stream.
+    A page of search, which `body` turns into lines of the stream.
 
-    REST sends what several posts refer to once for all of them, and a referenced post not at all that is on the page
-    itself.  A line of the stream has all that its post refers to by the expansions asked for, and nothing else; with an
-    expansion of posts the post itself comes first among them (recorded).
+    On a page, an object to which several posts refer is there only once, and a referenced post that is itself on the
+    page is not repeated.  A line of the stream has every object to which its post refers by the requested expansions,
+    and no other object.  If an expansion adds posts, the post itself is the first of them (from recorded streams).
     """
 
     def __init__(self, answer: Object, expansions: frozenset[str]) -> None:
@@ -353,12 +358,12 @@ class _Page:
 
 
 def _subjects(error: Object) -> list[str]:
-    """Return what an entry of `errors[]` is about."""
+    """Return the names of the objects that an entry of `errors[]` is about."""
     return [name for key in ("resource_id", "value") if isinstance(name := error.get(key), str)]
 
 
 def _values(of: object, path: Sequence[str]) -> Iterator[str]:
-    """Yield the strings at *path*, through lists, but none in lists of lists."""
+    """Yield the strings at *path*, also those in lists, but not those in lists of lists."""
     if isinstance(of, list):
         for item in of:
             if not isinstance(item, list):

@@ -1,1 +1,1 @@
-"""How requests to X go out, how a stop ends them, and what the headers of answers say about time."""
+"""HTTP below the calls to X: sessions, sockets that a stop can shut, and times in headers."""

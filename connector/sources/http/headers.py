@@ -1,8 +1,8 @@
 """
-What do the headers of an answer say about time?  X's clock, and the end of a rate limit.
+Reads X's clock and the end of a rate limit from the headers of an answer.
 
-Headers come from outside: numbers of any size, dates of any year, both twice or not at all.  Nothing here raises; what
-cannot be used counts as not said.
+Headers come from outside: they may hold numbers of any size and dates of any year, or be repeated or missing.  The
+functions here do not raise; a header that cannot be used counts as missing.
 """
 
 import time
@@ -17,16 +17,16 @@ _EARLIEST = datetime(2010, 11, 4, tzinfo=UTC).timestamp()
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 
 MAX_DIGITS = 15
-"""Of a number in a header; UNIX seconds have 10, milliseconds 13."""
+"""The most digits of a number in a header; UNIX seconds have 10, milliseconds 13."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
     """
-    What X says is left of an endpoint's rate limit.
+    What is left of an endpoint's rate limit, as X states it.
 
-    *remaining* requests until *reset_at* (UNIX seconds of X's clock), which is *ends* on this host (`time.monotonic`),
-    or earlier if that lies further ahead than a window is long.
+    X allows *remaining* requests until *reset_at* (UNIX seconds of X's clock).  *ends* is the same moment in seconds of
+    this host's `time.monotonic`, but at most `RESET_SECS_MAX` after the answer.
     """
 
     remaining: int
@@ -40,44 +40,44 @@ class Quota:
 
     @property
     def secs_left(self) -> float:
-        """Seconds until a request is worth trying."""
+        """Seconds until *ends*; negative after it."""
         return self.ends - time.monotonic()
 
 
 def date_of(headers: Mapping[str, str]) -> float | None:
     """
-    Return X's clock (UNIX seconds, whole) as the header `Date` tells it; None if it does not.
+    Return X's clock (whole UNIX seconds) from the header `Date`; None if the header is missing or cannot be used.
 
-    A zone of `-0000` or none is UTC, as the zone of `Date` always is.  Years in which X had no posts, or none yet, are
-    no dates: the covered time of a connector must not begin there.
+    A missing zone, or the zone `-0000`, means UTC.  A time before 2010-11-04, when X's ids began to hold a time, or
+    from 2100 on counts as missing, because the covered time of a connector must not begin there.
     """
     try:
         moment = parsedate_to_datetime(headers.get("date", ""))
         secs = (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError, OSError):  # by the string
+    except (ValueError, TypeError, IndexError, OverflowError, OSError):  # which one depends on the string
         return None
     return secs if _EARLIEST <= secs < _LATEST else None
 
 
 def reset_of(headers: Mapping[str, str]) -> float | None:
-    """Return when a rate limit's window ends (UNIX seconds of X's clock); None if X does not say."""
+    """Return when a rate limit's window ends (UNIX seconds of X's clock); None if X does not tell."""
     value = _number(headers.get("x-rate-limit-reset", ""))
     return None if value is None else float(value)
 
 
 def reset_secs_of(headers: Mapping[str, str]) -> float | None:
     """
-    Return in how many seconds a rate limit's window ends, by X's own clock; None if X does not say both.
+    Return the seconds from the answer's `Date` to the end of a rate limit's window; None if a header is missing.
 
-    It is negative for a window that is over, and may be any number of years.
+    The number is negative for a window that is over; it has no upper limit.
     """
     reset_at, now = reset_of(headers), date_of(headers)
-    # rounded down to the second: the wait may be that much too long, never too short
+    # `Date` is rounded down to the second, so the wait may be up to a second too long, never too short
     return None if reset_at is None or now is None else reset_at - now
 
 
 def quota_of(headers: Mapping[str, str]) -> Quota | None:
-    """Return what the *headers* of an answer that has just come say about the rate limit; None if they do not."""
+    """Return the rate limit in the *headers* of an answer that has just arrived; None if a header is missing."""
     remaining, reset_at = _number(headers.get("x-rate-limit-remaining", "")), reset_of(headers)
     if remaining is None or reset_at is None:
         return None

@@ -1,8 +1,9 @@
 """
-Which private names of other libraries does the X end use?  These, and no module but this one says them.
+The private names of other libraries that the X end uses; no other module of `sources` uses private names.
 
-Any release may rename what is private.  So each name is tried once, at the start, in the way in which it is used.  What
-fails turns its fast way off, which is told; without what has no other way a worker does not start.
+Any release of a library may change a private name.  So each name is tried once, at the start, in the way in which it is
+used.  If a name of a fast path fails, the fast path is off, and an event says so.  Streams cannot be read without
+`BaseStream._connect`: if that name fails, the worker does not start.
 
 | name | seen in | for |
 |---|---|---|
@@ -34,7 +35,7 @@ from connector.telemetry.events.worker import FastPathOff
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A private name of a *library*; *works* tries it, and may raise anything."""
+    """A private name of a *library*; *works* tries the name, and may raise any exception."""
 
     library: str
     name: str
@@ -42,13 +43,13 @@ class Name:
 
     @property
     def installed(self) -> str:
-        """The library with its version."""
+        """The library and its installed version."""
         return f"{self.library} {platform.python_version() if self.library == 'Python' else version(self.library)}"
 
 
 @dataclass(frozen=True, slots=True)
 class FastPath:
-    """What is faster, or better, with its names, and what is done *without* them."""
+    """A faster or better way that needs private *names*; *without* is the consequence if a name fails."""
 
     path: str
     names: tuple[Name, ...]
@@ -65,7 +66,7 @@ def _new_conn_works(kind: type[HTTPConnection]) -> bool:
             raise _Called
 
     try:
-        Probe("127.0.0.1", port=0).connect()  # nobody listens there, if it should come to that
+        Probe("127.0.0.1", port=0).connect()  # if `_new_conn` is not called, the connect fails: nobody listens there
     except _Called:
         return True
     except OSError:
@@ -78,7 +79,7 @@ def _dns_host_works() -> bool:
 
 
 def _original_response_works() -> bool:
-    below = http.client.HTTPResponse(_Empty())  # type: ignore[arg-type]  # it only asks for the file
+    below = http.client.HTTPResponse(_Empty())  # type: ignore[arg-type]  # only `makefile` is called
     return HTTPResponse(body=below, original_response=below, preload_content=False)._original_response is below
 
 
@@ -94,7 +95,7 @@ class _Empty:
 
 
 class _Line(requests.Session):
-    """A session whose first answer is one line, which is no string, as ours are none; it has no second."""
+    """A session that answers once, with one line; the line is not a string, as our arrivals are not strings either."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -150,7 +151,7 @@ SOCKETS = FastPath(
     ),
     without="a stop waits for a connect to X that is under way, up to its time-out",
 )
-"""A socket is known before it connects."""
+"""A socket is reported to its `Wire` before it connects, so that a stop can end the connect."""
 
 CHUNKS = FastPath(
     "chunks",
@@ -160,7 +161,7 @@ CHUNKS = FastPath(
     ),
     without="each post takes more CPU, and keep-alives of X do not move the covered time",
 )
-"""All chunks of one `recv` are read at once, and whether that was all is known."""
+"""All chunks of one `recv` are read at once, and it is known whether more bytes wait."""
 
 FAST_PATHS = (SOCKETS, CHUNKS)
 
@@ -169,22 +170,22 @@ _STREAM = Name("tweepy", "BaseStream._connect", _connect_works)
 
 @cache
 def missing(path: FastPath) -> tuple[Name, ...]:
-    """Return the names of *path* that are gone or have changed; it is in use if there are none."""
+    """Return the names of *path* that are missing or behave differently; without any, *path* is in use."""
     return tuple(name for name in path.names if not _is_fine(name))
 
 
 def is_in_use(path: FastPath) -> bool:
-    """Tell whether all names of *path* are what they were."""
+    """Tell whether all names of *path* work."""
     return not missing(path)
 
 
 def fast_paths() -> dict[str, bool]:
-    """Return which fast ways are in use."""
+    """Return for each fast path whether it is in use."""
     return {path.path: is_in_use(path) for path in FAST_PATHS}
 
 
 def paths_off() -> Iterator[FastPathOff]:
-    """Yield what to tell of each fast way that is not in use."""
+    """Yield an event for each fast path that is not in use."""
     for path in FAST_PATHS:
         if names := missing(path):
             yield FastPathOff(
@@ -198,7 +199,7 @@ def paths_off() -> Iterator[FastPathOff]:
 
 @cache
 def why_no_stream() -> str:
-    """Return the sentence why no stream can be read with what is installed; nothing if one can."""
+    """Return a sentence why no stream can be read with the installed tweepy; empty if streams can be read."""
     if _is_fine(_STREAM):
         return ""
     return (
@@ -210,15 +211,15 @@ def why_no_stream() -> str:
 def _is_fine(name: Name) -> bool:
     try:
         return name.works()
-    except Exception:  # noqa: BLE001  # whatever it is, the name is not what it was
+    except Exception:  # noqa: BLE001  # any exception means that the name does not work
         return False
 
 
-# -- how they are used
+# -- the uses of the private names
 
 
 class OwnSocket:
-    """Beside a connection class of urllib3: the socket is that of `open_socket`."""
+    """A mixin for a connection class of urllib3: the connection uses the socket that `open_socket` returns."""
 
     def _new_conn(self) -> socket.socket:
         return self.open_socket()
@@ -229,17 +230,17 @@ class OwnSocket:
         Return a connected socket.
 
         Raises:
-            HTTPError: as urllib3's own.
+            HTTPError: the same as urllib3's own connections raise.
         """
 
 
 def host_to_look_up(connection: HTTPConnection) -> str:
-    """Return the host of *connection* with the dot that may end it, as urllib3 looks it up."""
+    """Return the host of *connection* as urllib3 looks it up: with the final dot, if it has one."""
     return connection._dns_host
 
 
 def response_below(answer: HTTPResponse) -> object:
-    """Return the answer of http.client below urllib3's *answer*: where requests looks for cookies, too."""
+    """Return the answer of http.client below urllib3's *answer*; requests reads cookies from it, too."""
     return answer._original_response
 
 
@@ -249,5 +250,5 @@ def close_file(response: http.client.HTTPResponse) -> None:
 
 
 def run_stream(client: BaseStream, url: str, **how: Any) -> None:
-    """Do what `StreamingClient._connect` does, whose host and paths are fixed, with *url*; blocks until the end."""
+    """Do what `StreamingClient._connect` does, but with any *url*; blocks until the stream ends."""
     BaseStream._connect(client, "GET", url, **how)

@@ -1,9 +1,9 @@
 """
-How do requests go out?  What all sessions have in common: whom they trust, what they carry, and what they keep.
+The setup of all sessions: trusted authorities, headers, and no cookies, redirects or passwords from ~/.netrc.
 
-The environment's usual names work: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` (by requests), and for the
-authorities that are trusted instead of certifi's `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE` (by requests), then
-`SSL_CERT_FILE` and `SSL_CERT_DIR` (OpenSSL's own, which requests does not know).
+The usual variables of the environment work.  For proxies, requests reads `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
+`NO_PROXY`.  For authorities that are trusted instead of certifi's, requests reads `REQUESTS_CA_BUNDLE` and
+`CURL_CA_BUNDLE`; if they are not set, this module reads OpenSSL's `SSL_CERT_FILE` and `SSL_CERT_DIR`.
 """
 
 import os
@@ -28,9 +28,9 @@ CERTIFICATE_CURE = (
 
 class KeepHeader(requests.auth.AuthBase):
     """
-    No authentication but the header that is already there.
+    Keeps the `Authorization` header that is already there.
 
-    Without an `auth`, requests looks into ~/.netrc, and would put what it finds there in place of the token.
+    If a session has no `auth`, requests replaces the token by a password for the host from ~/.netrc.
     """
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -38,12 +38,12 @@ class KeepHeader(requests.auth.AuthBase):
 
 
 def prepare(session: requests.Session, wire: Wire) -> None:
-    """Make *session* one of ours, with its sockets on *wire*."""
+    """Set up *session* for requests to X; its sockets are reported to *wire*."""
     session.headers["User-Agent"] = USER_AGENT
-    # not what else may be installed: these are the ones that are tested
+    # only the encodings that are tested, even if urllib3 could unpack more
     session.headers["Accept-Encoding"] = "gzip, deflate"
     session.auth = KeepHeader()
-    # an API has no use for cookies, and a host that sets more and more of them would fill the jar and the requests
+    # an API needs no cookies; a host that sets ever more cookies would fill memory and requests
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
     session.hooks["response"].append(_stay)
     for scheme in ("http://", "https://"):
@@ -51,12 +51,12 @@ def prepare(session: requests.Session, wire: Wire) -> None:
 
 
 def _stay(response: requests.Response, **_: Any) -> None:
-    # even where redirects are not followed requests reads the whole body of one, however long, to prepare the next step
+    # requests prepares the next step of a redirect even if it does not follow it, and reads the whole body for that
     response.headers.pop("location", None)
 
 
 def trust_problem() -> InvalidRequest | None:
-    """Return what is wrong with the authorities that the environment names; None if they can be read."""
+    """Return an error if the certificates that the environment names cannot be read, else None."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         if place := os.environ.get(name):
             return _unreadable(name, place, is_folder=Path(place).is_dir())
@@ -83,14 +83,14 @@ def _unreadable(name: str, place: str, *, is_folder: bool) -> InvalidRequest | N
 
 
 class _Adapter(WireAdapter):
-    """An adapter that trusts whom OpenSSL's variables name, unless requests' own do."""
+    """An adapter that trusts the authorities in OpenSSL's variables, unless requests' own variables are set."""
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Do what requests does; it offers this method for subclasses."""
+        """Set the trusted authorities of *conn*; requests offers this method for subclasses."""
         file, folders = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
         if verify is not True or not (file or folders) or not url.lower().startswith("https"):
             super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]  # types-requests leaves it out
             return
         conn.cert_reqs = "CERT_REQUIRED"
-        # OpenSSL itself takes several folders, as they stand in SSL_CERT_DIR
+        # SSL_CERT_DIR may name several folders; OpenSSL itself takes them in this form
         conn.ca_certs, conn.ca_cert_dir = file, folders

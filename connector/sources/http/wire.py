@@ -1,18 +1,18 @@
 """
-How does a stop from another thread end a read that blocks?  By shutting down the socket under it.
+Sockets that another thread can shut, and a fast read of chunked bodies.
 
-A blocked `connect`, TLS handshake, wait for the head or read of the body notices neither a flag nor a closed file;
-it does notice a `shutdown` of its socket, at once.  requests hides the socket until the head has arrived, so the
-connection classes here report it to a `Wire` as soon as it exists, before it connects.  The one thing that cannot be
-cut is a name lookup (`getaddrinfo`).  Proxies of HTTP work alike; a SOCKS proxy has connection classes of its own,
-so there a stop waits for the next byte.
+Stop: a blocked `connect`, TLS handshake, wait for the head or read of the body does not notice a flag or a closed file,
+but it ends at once when its socket is shut down.  requests hides the socket until the head has arrived.  So the
+connection classes here report the socket to a `Wire` as soon as it exists, before it connects.  Only a name lookup
+(`getaddrinfo`) cannot be ended.  HTTP proxies work in the same way.  A SOCKS proxy uses other connection classes, so
+there a stop waits for the next byte.
 
-The second matter is speed: http.client reads a chunked body chunk by chunk, and X sends about one chunk per post.
-`_BulkResponse` takes all chunks out of one `recv` instead.  It does not even take them out: it says where they stand,
-and whoever cuts the lines copies each one once, straight from what was received.
+Speed: http.client reads a chunked body chunk by chunk, and X sends about one chunk for each post.  `_BulkResponse`
+finds all chunks in the bytes of one `recv`.  It returns those bytes and the places of the chunks in them, so that each
+line is copied only once, when the lines are split.
 
-The third: was that all?  After a stall old data waits here, and what is read first says nothing about the present.
-`Body.is_drained` looks.
+Old data: after a stall old bytes wait on this host, and the first bytes that are read do not show the present state of
+the stream.  `Body.is_drained` tells whether more bytes wait.
 """
 
 import contextlib
@@ -40,28 +40,27 @@ from connector.sources.http import internals
 
 PIECE_BYTES = 256 * 1024
 """
-How much one read takes from the socket at most, some hundred posts.
+The most bytes that one read takes from the socket: some hundred posts.
 
-Measured: with half as much reading costs a tenth more, with twice as much hardly less.
+Measured: with half of this, reading costs a tenth more CPU; with twice as much, hardly less.
 """
 
 MAX_CHUNK_HEAD_BYTES = 64 * 1024
-"""As in http.client: a longer chunk head, or trailer, is no HTTP."""
+"""The longest chunk head, as in http.client; a longer one is not HTTP."""
 
 Spans = list[tuple[int, int]]
-"""Where something stands in a piece: begin and end of each part, in order, none of them empty."""
+"""The parts of a piece that belong to the body: begin and end of each part, in order; no part is empty."""
 
 
 class Wire:
     """
-    The socket of one source; `cut` ends whatever blocks on it, now and later.
+    The socket of one source; `cut` ends every call that blocks on the socket, now and later.
 
-    It is held as a duplicate of its descriptor: TLS wraps and replaces the original, but a shutdown through any
-    descriptor shuts the connection itself.  There is one connection at a time, so a new one means that the last is of
-    no use any more.
+    The wire holds a duplicate of the socket's descriptor: TLS replaces the original, but a shutdown through any
+    descriptor shuts the connection.  There is one connection at a time, so a new socket replaces the last one.
 
-    A time-out of a socket is none of a request: a peer that sends a byte now and then is never late.  `limit` sets a
-    time after which the socket is shut, whatever arrives on it.
+    The time-out of a socket does not limit a whole request, because each byte that arrives starts it again.  `limit`
+    sets a time after which the socket is shut, even if bytes still arrive.
     """
 
     def __init__(self) -> None:
@@ -72,28 +71,28 @@ class Wire:
         self._until = 0.0
 
     def __del__(self) -> None:
-        # as urllib3's pools do with theirs: an `Api` that nobody closed leaves no socket open
+        # an `Api` that nobody closed leaves no socket open; urllib3's pools do the same
         self._let_go()
 
     @property
     def is_cut(self) -> bool:
-        """Whether somebody wants an end.  Any thread."""
+        """Whether `cut` was called.  Any thread."""
         return self._is_cut
 
     @property
     def is_late(self) -> bool:
         """Whether the time of the last `limit` was over before `unlimit`.  Reader thread."""
         with self._lock:
-            # a read may run into its own timeout at the same moment, and be here before the timer's thread is
+            # a read with the same timeout may end before the timer's thread has run, so look at the clock, too
             self._is_late |= self._timer is not None and time.monotonic() >= self._until
         return self._is_late
 
     def attach(self, sock: socket.socket) -> None:
         """
-        Remember *sock*, which may not be connected yet.  Reader thread.
+        Use *sock*, which may not be connected yet, from now on.  Reader thread.
 
         Raises:
-            OSError: the wire is cut, or the time is over.
+            OSError: the wire is cut, or the time of `limit` is over.
         """
         with self._lock:
             if self._is_cut or (self._is_late and self._timer):
@@ -102,7 +101,7 @@ class Wire:
             self._socket = sock.dup()
 
     def limit(self, secs: float) -> None:
-        """Shut the connection in *secs*, and take none then, unless `unlimit` comes first.  Reader thread."""
+        """After *secs*, shut the connection and refuse new sockets, unless `unlimit` comes first.  Reader thread."""
         timer = threading.Timer(secs, lambda: self._expire(timer))
         timer.daemon = True
         with self._lock:
@@ -113,7 +112,7 @@ class Wire:
         timer.start()
 
     def unlimit(self) -> None:
-        """End what `limit` began.  Reader thread; idempotent."""
+        """End the limit.  Reader thread; idempotent."""
         with self._lock:
             if self._timer:
                 self._timer.cancel()
@@ -136,7 +135,7 @@ class Wire:
             self._let_go()
 
     def hang_up(self) -> None:
-        """Close what is still open, so that X frees the slot at once; the wire can be used again.  Reader thread."""
+        """Close the connection, so that X frees the slot at once; the wire can be used again.  Reader thread."""
         with self._lock:
             self._shut()
             self._let_go()
@@ -168,7 +167,7 @@ class WireAdapter(HTTPAdapter):
     def get_connection_with_tls_context(
         self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
     ) -> ConnectionPool:
-        """Return requests' own pool, made to create our connections (requests offers this method for subclasses)."""
+        """Return requests' own pool, set to create our connections; requests offers this method for subclasses."""
         pool = super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
         if isinstance(pool, HTTPConnectionPool):
             kinds = _CONNECTIONS if internals.is_in_use(internals.SOCKETS) else _LATE_CONNECTIONS
@@ -178,7 +177,7 @@ class WireAdapter(HTTPAdapter):
 
 
 class _BulkResponse(http.client.HTTPResponse):
-    """An answer whose `read1` takes every whole chunk that one `recv` brings."""
+    """An answer whose `read1` returns the body bytes of all chunks that one `recv` brings."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
@@ -186,16 +185,16 @@ class _BulkResponse(http.client.HTTPResponse):
         self._emptied = False  # nothing is left in the file `fp`
         self._poll: select.poll | None = None
         self._left = 0  # bytes of the current chunk that are still to come
-        self._inside = False  # a chunk was begun, so its line end is still to come
+        self._inside = False  # a chunk has begun, so its line end is still to come
         self._head = b""  # the begin of a chunk head that arrived in parts
-        self._broken: http.client.HTTPException | None = None  # raised once what came before it was returned
+        self._broken: http.client.HTTPException | None = None  # raised after the bytes before it were returned
 
     def read1(self, n: int = -1) -> bytes:
         """
-        Return what is there, at most *n* bytes; wait if nothing is.  Empty at the end of the body.
+        Return the bytes that have arrived, at most *n*; wait if there are none.  Empty at the end of the body.
 
         Raises:
-            HTTPException: the peer closed before the last chunk, or sent something that is no chunk.
+            HTTPException: the peer closed before the last chunk, or sent bytes that are not a chunk.
         """
         limit = PIECE_BYTES if n < 0 else n
         if not self.chunked or self.fp is None:
@@ -206,17 +205,17 @@ class _BulkResponse(http.client.HTTPResponse):
 
     def read_chunks(self, limit: int) -> tuple[bytes, Spans]:
         """
-        Return at most *limit* bytes as they were received, and where in them the body stands; only for a chunked one.
+        Return at most *limit* bytes as they were received, and the spans of the body in them; for a chunked body only.
 
-        Waits if nothing is there.  No spans at the end of the body.
+        Waits if no bytes have arrived.  Returns no spans at the end of the body.
 
         Raises:
-            HTTPException: as `read1` does, after all that came before it.
+            HTTPException: as `read1`, after the bytes before it were returned.
         """
         if self.fp is None:
             return b"", []
         while self._broken is None:
-            # the file holds what came with the head; behind that it would only be one more layer for each post
+            # the file holds the bytes that came with the head; after those, reading the socket itself is faster
             piece = self._sock.recv(limit) if self._emptied else self.fp.read1(limit)
             self._emptied = self._emptied or _empties(limit)
             if not piece:
@@ -232,7 +231,7 @@ class _BulkResponse(http.client.HTTPResponse):
 
     @property
     def drained(self) -> bool:
-        """Whether nothing waits behind what was read last; not so at the end, nor where it cannot be known."""
+        """Whether no more bytes wait on this host; False at the end of the body, and if it cannot be known."""
         if self.fp is None or self._broken is not None or not self._emptied:
             return False
         if isinstance(self._sock, ssl.SSLSocket):
@@ -255,7 +254,7 @@ class _BulkResponse(http.client.HTTPResponse):
         self._head = b""
         inside = self._inside
         while at < end:
-            # the line end of the chunk before (if any), then `<hex size>[;extension]\r\n`
+            # the line end of the last chunk (if any), then `<hex size>[;extension]\r\n`
             start = at + 2 if inside else at
             line_end = piece.find(b"\r\n", start)
             if line_end < 0 and end - at <= MAX_CHUNK_HEAD_BYTES:
@@ -280,10 +279,10 @@ class _BulkResponse(http.client.HTTPResponse):
         return spans
 
     def _end(self, rest: bytes) -> None:
-        """Close at the last chunk; trailers, of which there may be any number, mean nothing to us."""
+        """Close after the last chunk; trailers are not read, however many there are."""
         internals.close_file(self)
         if rest != b"\r\n\r\n" and isinstance(self._sock, socket.socket):
-            # what is still to come would be taken for the next answer
+            # bytes that are still to come would be read as the next answer
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)
 
@@ -292,8 +291,8 @@ class Body:
     """
     The body of an *answer*, piece by piece.  Reader thread.
 
-    urllib3 is asked only where it has something to do: for a compressed body, one without chunks, or a connection that
-    is not ours (SOCKS).  Everything else comes from the answer of http.client below it, which is what makes it fast.
+    A body that is compressed or not chunked, or whose connection is not ours (SOCKS), is read through urllib3.  Every
+    other body is read from the answer of http.client below urllib3, which is faster.
     """
 
     def __init__(self, answer: HTTPResponse) -> None:
@@ -301,20 +300,20 @@ class Body:
         response = internals.response_below(answer) if internals.is_in_use(internals.CHUNKS) else None
         self._response = response if isinstance(response, _BulkResponse) else None
         self._is_packed = "content-encoding" in answer.headers
-        self._is_cut = False  # urllib3 may have kept something of what it has unpacked
+        self._is_cut = False  # urllib3 may still hold bytes that it has unpacked
 
     def read(self) -> tuple[bytes, Spans]:
         """
-        Return a piece and where in it the body stands; wait if nothing is there.  No spans at the end.
+        Return a piece and the spans of the body in it; wait if no bytes have arrived.  No spans at the end.
 
         Raises:
-            HTTPError: what urllib3 makes of a failure.
-            HTTPException: the peer closed before the last chunk, or sent something that is no chunk.
-            OSError: the connection broke; `TimeoutError` if nothing was heard.
+            HTTPError: urllib3 reports a failure.
+            HTTPException: the peer closed before the last chunk, or sent bytes that are not a chunk.
+            OSError: the connection broke; `TimeoutError` if nothing arrived in time.
         """
         if self._response and self._response.chunked and not self._is_packed:
             return self._response.read_chunks(PIECE_BYTES)
-        # a limit costs a copy, and only a compressed piece can be larger than what was read
+        # a limit costs a copy, and is needed only for a compressed piece, which may grow when it is unpacked
         limit = PIECE_BYTES if self._is_packed else None
         piece = self._answer.read1(limit, decode_content=True)
         self._is_cut = limit is not None and len(piece) >= limit
@@ -323,15 +322,15 @@ class Body:
     @property
     def is_drained(self) -> bool:
         """
-        Whether all that has reached this host was read; the end of file counts as something to read.
+        Whether all bytes that have reached this host were read; an end of file that waits counts as unread.
 
-        Costs a system call.
+        Each look costs a system call.
         """
         return self._response is not None and not self._is_cut and self._response.drained
 
 
 def _empties(limit: int) -> bool:
-    # `read1` of a file returns all that it holds, or bypasses it, if as much is asked for as it can hold
+    # a `read1` for at least the size of the file's buffer returns the whole buffer, or bypasses an empty buffer
     return limit >= io.DEFAULT_BUFFER_SIZE
 
 
@@ -344,7 +343,7 @@ def _chunk_size(head: bytes) -> int | None:
 
 
 class _Wired(HTTPConnection):
-    """A connection with a wire."""
+    """A connection that knows its wire."""
 
     def __init__(self, wire: Wire, *args: Any, **kwargs: Any) -> None:
         self._wire = wire
@@ -365,12 +364,12 @@ class _TLSConnection(_PlainConnection, HTTPSConnection):
 
 
 class _LatePlainConnection(_Wired):
-    """A connection that reports its socket when it is connected, by public names alone."""
+    """A connection that reports its socket only after it has connected; it uses public names only."""
 
     def connect(self) -> None:
         super().connect()
         if self.sock:
-            # a socket of TLS has no `dup` of its own
+            # a TLS socket has no `dup`
             with socket.socket(fileno=os.dup(self.sock.fileno())) as plain:
                 self._wire.attach(plain)
 
@@ -387,8 +386,8 @@ _LATE_CONNECTIONS: dict[object, type[_Wired]] = {
 
 
 def _connect(connection: HTTPConnection, wire: Wire) -> socket.socket:
-    # What urllib3 does itself, with one more line: it creates and connects the socket in one call, and a stop needs the
-    # socket in between.
+    # The same as urllib3 does, with one more line: urllib3 creates and connects the socket in one call, but a stop
+    # needs the socket before it connects.
     addresses = _addresses(connection)
     failure: OSError = OSError("the name has no address")
     for family, kind, protocol, _, address in addresses:
@@ -423,5 +422,5 @@ def _addresses(connection: HTTPConnection) -> list[tuple[int, int, int, str, Any
         return list(socket.getaddrinfo(host, connection.port, type=socket.SOCK_STREAM))
     except socket.gaierror as error:
         raise NameResolutionError(connection.host, connection, error) from error
-    except UnicodeError:  # IDNA: as urllib3 itself
+    except UnicodeError:  # IDNA; the same error as urllib3's
         raise LocationParseError(f"{host!r}, label empty or too long") from None

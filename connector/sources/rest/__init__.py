@@ -1,1 +1,1 @@
-"""X's REST API: what an answer means, who we are, which rules and connections X holds."""
+"""X's REST API: the meaning of answers, credentials, and the rules and connections that X holds."""

@@ -1,7 +1,8 @@
 """
-What does X hold for this account?  Connections, rule counts, usage.
+What X tells about this account: connections, rule counts, usage.
 
-Each is a convenience that an API host may lack or refuse: then it is None, and `unavailable` is told once.
+The connector works without these endpoints.  If an API host lacks or refuses one, the method returns None and calls
+`unavailable`.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -17,16 +18,20 @@ RULE_COUNTS_PATH = "/2/tweets/search/stream/rules/counts"
 USAGE_PATH = "/2/usage/tweets"
 
 MAX_CONNECTIONS = 100
-"""Of one page, and of one DELETE (OpenAPI 2.167: 1-100)."""
+"""The most connections on one page, and in one DELETE (OpenAPI 2.167: 1-100)."""
 
 MAX_PAGES = 100
-"""Ten thousand connections; an account has a few dozen."""
+"""The most pages that are read: ten thousand connections, while an account has a few dozen."""
 
 MAX_ID_CHARACTERS = 100
-"""X's ids are UUIDs.  They are kept in the status of the task, and sent back."""
+"""The longest id that is accepted; X's ids are UUIDs.  Ids are stored in the task's status, and sent back to X."""
 
 SAME_CONNECT_SECS = 2.0
-"""`connected_at` and the `Date` header both have whole seconds, and are not written at the same moment."""
+"""
+How far `connected_at` and the `Date` header of one connect may differ.
+
+X writes both in whole seconds, and not at the same moment.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +45,7 @@ class HeldConnection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleCounts:
-    """Rules held, and how many X allows; None where it does not say."""
+    """How many rules X holds, and how many it allows (cap); None for a number that X does not tell."""
 
     app_rules: int | None
     app_cap: int | None
@@ -49,7 +54,7 @@ class RuleCounts:
 
     @property
     def room(self) -> int | None:
-        """How many more rules X takes; None if it does not say."""
+        """How many more rules X accepts; None if X does not tell."""
         rooms = [
             cap - held
             for held, cap in ((self.app_rules, self.app_cap), (self.project_rules, self.project_cap))
@@ -60,7 +65,7 @@ class RuleCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Posts read in the current cycle, the cap, and in how many days it starts again."""
+    """Posts read in the current cycle, the cap, and the days until the next cycle; None for what X does not tell."""
 
     posts: int | None
     cap: int | None
@@ -69,10 +74,10 @@ class Usage:
 
 class Account:
     """
-    The account's side of X.  Executor threads.
+    What X tells about the account, by REST calls.  Executor threads.
 
-    Methods raise a `ConnectorError` for everything except that X lacks or refuses the endpoint (403, 404, 400), or
-    answers it without end.
+    A method returns None if X lacks or refuses the endpoint (400, 403, 404) or the answer is too long; *unavailable* is
+    then called with the feature and the reason.  Every other failure is raised as a `ConnectorError`.
     """
 
     def __init__(self, api: Api, unavailable: Callable[[str, str], None] = lambda _feature, _reason: None) -> None:
@@ -113,7 +118,7 @@ class Account:
         return ended
 
     def rule_counts(self) -> RuleCounts | None:
-        """Return how many rules X holds and allows; it writes the numbers as strings since OpenAPI 2.167."""
+        """Return how many rules X holds and allows; X writes the numbers as strings since OpenAPI 2.167."""
         answer = self._optional("rules/counts", lambda: self._api.get(RULE_COUNTS_PATH))
         if answer is None:
             return None
@@ -148,7 +153,7 @@ class Account:
 
 
 def find_own(held: Sequence[HeldConnection], at: float) -> str | None:
-    """Return the id of the one connection made at *at* (X's clock, UNIX seconds); None if there is none, or several."""
+    """Return the id of the connection opened at *at* (UNIX seconds of X's clock); None if there is none, or several."""
     near = [connection.id for connection in held if abs(connection.connected_at - at) <= SAME_CONNECT_SECS]
     return near[0] if len(near) == 1 else None
 
@@ -157,7 +162,7 @@ def _connection(entry: dict[str, Any]) -> HeldConnection | None:
     try:
         connected_at = from_iso(entry["connected_at"]) / 1000
         id_, endpoint = entry["id"], entry["endpoint_name"]
-    except (KeyError, TypeError, ValueError):  # without a time or an id it cannot be told apart
+    except (KeyError, TypeError, ValueError):  # a connection without a time or an id cannot be identified
         return None
     if not (isinstance(id_, str) and id_.isprintable() and 0 < len(id_) <= MAX_ID_CHARACTERS):
         return None

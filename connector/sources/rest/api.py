@@ -1,9 +1,9 @@
 """
-What does an answer of X mean?  And the REST calls that need to know.
+REST calls to X, and the meaning of X's answers.
 
 `classify` is the one place that turns an HTTP answer into an exception, by a table; the stream uses it too.
-Problem types are matched by the end of their path: the host in them is sometimes api.twitter.com, sometimes
-api.x.com.  A body may also be empty, HTML, broken JSON, or of the v1.1 form `{"errors": [{"code", "message"}]}`.
+Problem types are matched by the last part of their path, because their host is api.twitter.com or api.x.com.
+A body may also be empty, HTML, broken JSON, or of the v1.1 form `{"errors": [{"code", "message"}]}`.
 """
 
 import json
@@ -44,25 +44,27 @@ CONNECT_TIMEOUT_SECS = 3.05
 """Slightly more than TCP's first retransmission after 3 s (as in the documentation of requests)."""
 
 ANSWER_BYTES = 1024 * 1024
-"""The longest answer that is read, unpacked."""
+"""The longest answer that is accepted, in bytes after unpacking."""
 
 LIST_BYTES = 32 * 1024 * 1024
 LISTS = ("/2/tweets/search/recent", "/2/tweets/search/stream/rules", "/2/tweets/counts/recent")
 """
-Paths whose answers may have LIST_BYTES: a page of 100 posts at the most that X's limits allow for, 256 kB each, of
-1,000 rules of 2,048 characters, or of a week's minutes.
+Paths whose answers may have LIST_BYTES.
+
+A page can hold 100 posts of 256 kB, the largest that X's limits allow, or 1,000 rules of 2,048 characters, or the
+counts of all minutes of a week.
 """
 
 ANSWER_SECS = 30.0
-"""The longest time for a request and its whole answer, the connect included."""
+"""The longest time for a request and its whole answer, in seconds, the connect included."""
 
 MAX_ERROR_BYTES = 64 * 1024
-"""How much of an error's body is read, unpacked."""
+"""How much of an error's body is read, in bytes after unpacking."""
 
 PIECE_BYTES = 64 * 1024
 
 MAX_WORDS = 500
-"""Characters of X's own words that go into a message: some list every accepted value."""
+"""The most characters of X's own words in a message; some answers of X list every accepted value."""
 
 HTTP_OK = 200
 HTTP_NO_CONTENT = 204
@@ -72,7 +74,7 @@ HTTP_UNPROCESSABLE = 422
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What the body of an error says; empty where it says nothing."""
+    """The body of an error, parsed; a field that the body does not have is empty."""
 
     title: str = ""
     detail: str = ""
@@ -84,7 +86,7 @@ class Problem:
     code: int = 0
     """The number of a v1.1 error."""
     messages: tuple[str, ...] = ()
-    """What `errors[]` says, one sentence each."""
+    """The messages in `errors[]`."""
 
     @property
     def words(self) -> str:
@@ -94,7 +96,7 @@ class Problem:
 
     @property
     def is_about_credit(self) -> bool:
-        """Whether money or the monthly cap is used up: waiting does not help, whatever the status."""
+        """Whether credits, the spend cap or the monthly cap are used up; waiting does not help, even after a 429."""
         return self.type in {"credits", "usage-capped"} or self.title in {
             "CreditsDepleted",
             "SpendCapReached",
@@ -103,11 +105,11 @@ class Problem:
 
 
 def parse_problem(body: bytes | Mapping[str, Any]) -> Problem:
-    """Read the body of an error, whatever it is; never raises."""
+    """Parse the body of an error; a body that is not a JSON object gives an empty `Problem`."""
     if isinstance(body, bytes):
         try:
             body = json.loads(whole_pairs(body).decode(errors="replace"))
-        except (ValueError, RecursionError):  # HTML, nothing, half of something, an abyss
+        except (ValueError, RecursionError):  # HTML, empty, cut off, or nested too deep
             return Problem()
     if not isinstance(body, Mapping):
         return Problem()
@@ -117,7 +119,7 @@ def parse_problem(body: bytes | Mapping[str, Any]) -> Problem:
     code = first.get("code", body.get("code"))
 
     def text(key: str) -> str:
-        # an error line of a stream has it in errors[0], an HTTP error at the top
+        # an error line of a stream has the key in errors[0], an HTTP error has it at the top
         value = body.get(key) or first.get(key)
         return value if isinstance(value, str) else ""
 
@@ -133,7 +135,7 @@ def parse_problem(body: bytes | Mapping[str, Any]) -> Problem:
 
 
 def error_messages(error: Mapping[str, Any], *, depth: int = 3) -> tuple[str, ...]:
-    """Return what one entry of `errors[]` says; the entry may hold `errors[]` of its own, a few deep."""
+    """Return the messages of one entry of `errors[]`; an entry may hold `errors[]` of its own, up to *depth* levels."""
     nested = error.get("errors")
     if isinstance(nested, list) and nested and depth:
         return tuple(
@@ -151,11 +153,16 @@ def error_messages(error: Mapping[str, Any], *, depth: int = 3) -> tuple[str, ..
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    """One line of the table: which answers, what they are, and what to do about them."""
+    """
+    One row of the table.
+
+    An answer fits if it has *status* and *when* is true of its body.  It then becomes an *error* with a message made of
+    *says* and *cure*.
+    """
 
     error: type[ConnectorError]
     status: int | None = None
-    """None: any."""
+    """None fits any status."""
     when: Callable[[Problem], bool] = lambda _: True
     says: str
     cure: str
@@ -245,9 +252,10 @@ def _row(status: int, problem: Problem) -> _Row:
 
 def classify(status: int, headers: Mapping[str, str], body: bytes) -> ConnectorError:
     """
-    Return what the HTTP answer (*status*, *headers*, *body*) other than success means.
+    Return the error that an HTTP answer (*status*, *headers*, *body*) stands for; only for answers without success.
 
-    *headers* are only asked for `x-rate-limit-reset` and `date`, in lower case or by a mapping that ignores case.
+    Only the headers `x-rate-limit-reset` and `date` are used; their names must be in lower case, or *headers* must
+    ignore case.
     """
     problem = parse_problem(body)
     row = _row(status, problem)
@@ -267,12 +275,12 @@ def classify(status: int, headers: Mapping[str, str], body: bytes) -> ConnectorE
 
 
 def network_error(error: BaseException | None) -> ConnectorError:
-    """Return what a failure below HTTP means; requests' classes, urllib3's and the socket's own are all welcome."""
+    """Return our error for a failure below HTTP, given an exception of requests, urllib3, http.client or socket."""
     if isinstance(error, ValueError):
-        # requests' InvalidURL, InvalidSchema, InvalidHeader: waiting cures none, and a header may hold the token
+        # requests' InvalidURL, InvalidSchema, InvalidHeader: waiting does not help; the text may hold the token
         return InvalidRequest(f"The request cannot be made ({type(error).__name__}): check x.api.url and the proxy")
     cause = _cause(error)
-    # a bundle that cannot be read shows as whatever error of a file it is
+    # a certificate bundle that cannot be read raises an OSError that is not about the network
     is_of_network = isinstance(cause, ConnectionError | TimeoutError | socket.gaierror)
     if isinstance(cause, OSError) and not is_of_network and (problem := trust_problem()):
         return problem
@@ -286,7 +294,7 @@ def network_error(error: BaseException | None) -> ConnectorError:
 
 
 def _cause(error: BaseException | None) -> BaseException | None:
-    # requests and urllib3 wrap the sentence that says something in up to three that do not
+    # requests and urllib3 wrap the original exception in up to three others whose texts do not help
     if error is None:
         return None
     inner = [getattr(error, "reason", None), *error.args]
@@ -296,7 +304,7 @@ def _cause(error: BaseException | None) -> BaseException | None:
 
 
 def redacted(body: bytes, token: str) -> bytes:
-    """Return *body* without *token*, which a proxy's error page may repeat."""
+    """Return *body* without *token*; a proxy's error page may repeat the request with the token in it."""
     return body.replace(token.encode(), b"[token]") if token else body
 
 
@@ -308,8 +316,8 @@ class Api:
     """
     REST calls of one account at one host.  Executor threads, one at a time.
 
-    *token_fetched* is called when *credentials* exchanged a key pair for a token.  A stop by *wire* ends a call at
-    once; without one a call ends in *answer_secs*, whatever arrives.
+    *token_fetched* is called when *credentials* exchanged a key pair for a token.  `wire.cut` ends a call at once.
+    Each request ends after *answer_secs* seconds at the latest, even if bytes still arrive.
     """
 
     def __init__(
@@ -343,7 +351,7 @@ class Api:
 
     def token(self) -> str:
         """
-        Return the bearer token; fetch it if need be.
+        Return the bearer token; exchange the key pair first if there is no token yet.
 
         Raises:
             ConnectorError: as `get`.
@@ -352,7 +360,7 @@ class Api:
 
     def renew_token(self, rejected: str) -> bool:
         """
-        Return whether there is another token than *rejected*, after fetching one if the credentials allow it.
+        Fetch a new token if the credentials allow it; return whether the token now differs from *rejected*.
 
         Raises:
             ConnectorError: as `get`.
@@ -360,18 +368,18 @@ class Api:
         return self._credentials.renew(rejected, self.exchange)
 
     def quota(self, path: str) -> Quota | None:
-        """Return what X last said about the rate limit of `GET` *path*; None if it did not."""
+        """Return the rate limit of `GET` *path* as X last stated it; None if X has not."""
         return self._quotas.get(("GET", path))
 
     def get(self, path: str, params: Mapping[str, Any] | None = None, *, exact: bool = False) -> dict[str, Any]:
         """
         Return the JSON object that X answers; a token from a key pair is fetched again once if X refuses it.
 
-        Half of a surrogate pair in its texts is U+FFFD, if not *exact*: logs and requests cannot be written with it.
+        Unless *exact*, half of a surrogate pair in a text becomes U+FFFD, because logs and requests cannot encode it.
 
         Raises:
-            AnswerTooLong: it has more bytes than such an answer of X, or takes too long.
-            ConnectorError: what the answer means, by the table; `ConnectionLost` if there is none.
+            AnswerTooLong: the answer has more bytes than X's answers have, or takes too long.
+            ConnectorError: the answer is an error, by the table; `ConnectionLost` if there is no answer.
         """
         return self._call("GET", path, params=params, exact=exact)
 
@@ -385,7 +393,7 @@ class Api:
 
     def exchange(self, authorization: str) -> str:
         """
-        Exchange *authorization* (Basic) for a bearer token (docs.x.com: POST oauth2/token), used as X writes it.
+        Exchange *authorization* (Basic) for a bearer token (docs.x.com: POST oauth2/token); the token is not decoded.
 
         Raises:
             NotAuthorized: X does not know the pair.
@@ -426,7 +434,7 @@ class Api:
                     headers={"Authorization": authorization},
                     timeout=(CONNECT_TIMEOUT_SECS, self._answer_secs),
                     allow_redirects=False,
-                    stream=True,  # requests would read the body to its end, wherever that is
+                    stream=True,  # else requests reads the whole body, however long
                     **request,
                 )
                 with response:
@@ -436,11 +444,11 @@ class Api:
                         words = redacted(error_body(response.raw), hide)
                         raise classify(response.status_code, response.headers, words)
                     body = _body(response.raw, max_bytes)
-            # a ValueError is one of urllib3 about the address
+            # urllib3 raises a ValueError for a bad address
             except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
                 if not self._wire.is_late:
                     raise network_error(error) from None
-        # a head that was cut off may look complete
+        # an answer that was cut off may look complete, so this is checked even without an error
         if self._wire.is_cut:
             raise ConnectionLost(f"{method} {path} was ended by a stop")
         if self._wire.is_late:
@@ -460,7 +468,7 @@ class Api:
 
 
 def _body(raw: HTTPResponse, limit: int) -> bytes | None:
-    """Return the unpacked body, None if it has more than *limit* bytes; what urllib3 raises leaves."""
+    """Return the unpacked body, None if it has more than *limit* bytes; errors of urllib3 pass through."""
     pieces: list[bytes] = []
     size = 0
     while piece := raw.read1(PIECE_BYTES, decode_content=True):
@@ -472,7 +480,7 @@ def _body(raw: HTTPResponse, limit: int) -> bytes | None:
 
 
 def error_body(raw: HTTPResponse) -> bytes:
-    """Return the begin of the body of an error; nothing if it breaks, as the status alone must do then."""
+    """Return the begin of an error's body, at most MAX_ERROR_BYTES; empty if the body cannot be read."""
     try:
         return raw.read(MAX_ERROR_BYTES, decode_content=True)
     except (HTTPError, HTTPException, OSError):

@@ -1,8 +1,8 @@
 """
-How does a connector show X who it is?
+The bearer token with which a connector identifies itself to X.
 
-Streams of v2 take an OAuth 2.0 app-only bearer token and nothing else (docs.x.com: authentication): either the
-operator gives one, or a key pair is exchanged for one.  The classes here know the secrets, `Api` makes the calls.
+Streams of v2 take only an OAuth 2.0 app-only bearer token (docs.x.com: authentication).  The operator gives a token, or
+a key pair that is exchanged for a token.  The classes here hold the secrets; `Api` makes the calls.
 """
 
 import base64
@@ -14,25 +14,25 @@ from urllib.parse import quote
 from connector.errors import ConfigError
 
 Exchange = Callable[[str], str]
-"""`Authorization` header of a key pair → bearer token."""
+"""A function that takes the `Authorization` header of a key pair and returns a bearer token."""
 
 
 class Credentials(Protocol):
     """Where a bearer token comes from.  Any thread."""
 
     def token(self, exchange: Exchange) -> str:
-        """Return the token; get one by *exchange*, whose errors pass through, if there is none yet."""
+        """Return the token; if there is none yet, get one by *exchange*, whose errors pass through."""
 
     def renew(self, rejected: str, exchange: Exchange) -> bool:
-        """Return whether `token` now returns another one than *rejected*, which X refused with 401."""
+        """Get a new token if possible; return whether `token` now differs from *rejected*, which X refused with 401."""
 
 
 class BearerToken:
     """
-    A token as the operator gave it, percent escapes included: decoding them earns a 401.
+    A token that the operator gave; percent escapes in it stay, because X answers a decoded token with 401.
 
     Raises:
-        ConfigError: it holds something that no HTTP header can.
+        ConfigError: the token is empty, or holds characters that no token has.
     """
 
     def __init__(self, token: str) -> None:
@@ -48,15 +48,16 @@ class BearerToken:
         return self._token
 
     def renew(self, rejected: str, exchange: Exchange) -> bool:
-        """Return False: only the operator has another one."""
+        """Return False: only the operator can give another token."""
         return False
 
 
 class KeyPair:
     """
-    A consumer key and secret, exchanged for a token that is kept until X refuses it.
+    A consumer key and secret; they are exchanged for a token, which is kept until X refuses it.
 
-    X returns the same token until it is invalidated, so a refused token that comes back again is refused for good.
+    X returns the same token until the token is invalidated.  So if X returns a token that it has refused, another
+    exchange does not help.
 
     Raises:
         ConfigError: one of the two is empty.
@@ -68,7 +69,7 @@ class KeyPair:
         if not self._key or not self._secret:
             raise ConfigError(["x.consumer.key and x.consumer.secret are needed together"])
         self._token: str | None = None
-        self._lock = threading.Lock()  # one exchange at a time; those who wait use its token
+        self._lock = threading.Lock()  # one exchange at a time; threads that wait then use the new token
 
     def __repr__(self) -> str:
         return "KeyPair(…)"
@@ -81,7 +82,7 @@ class KeyPair:
             return self._token
 
     def renew(self, rejected: str, exchange: Exchange) -> bool:
-        """Exchange the pair again, unless another thread has done so since *rejected* was used."""
+        """Exchange the pair again, unless another thread has replaced *rejected*; return whether the token differs."""
         with self._lock:
             if self._token in {None, rejected}:
                 self._token = exchange(self._authorization())

@@ -1,20 +1,20 @@
 """
-Which rules should X hold, and what is to be done about the difference?
+Makes X hold the rules that a connector wants.
 
-Rules belong to the app, not to a connection: those of other connectors, of other programs and of earlier runs are
-there too, and they deliver (and cost) until somebody deletes them.  Ours are those whose tag begins with
+At X, rules belong to the app, not to a connection.  X also holds rules of other connectors, other programs and earlier
+runs; they deliver posts (and cost money) until somebody deletes them.  Our rules are those whose tag begins with
 `<connector name>/`; no other rule is ever changed.
 
-X knows a rule by its value and holds each value once.  Hence two special cases:
+X identifies a rule by its value and holds each value once.  So there are two special cases:
 
-* One of our rules has the right value and the wrong tag: tags cannot be changed, so it is deleted and added again.
-* Somebody else holds the value, under a tag of his: it cannot be added (DuplicateRule).  It counts as present, because
-  X delivers its posts to every connection of the app, and is reported as *held elsewhere*: should the other one delete
-  it, we lose it, and its posts show his tag.
+* A rule of ours has the right value and the wrong tag.  X cannot change a tag, so the rule is deleted and added again.
+* Another program holds the value, under its own tag.  X refuses to add the value (DuplicateRule).  The rule counts as
+  present, because X delivers its posts to every connection of the app.  It is reported as *held elsewhere*: its posts
+  show the other program's tag, and are missing if that program deletes the rule.
 
-X may store a value in another form than it was sent, with other blanks for instance; then the stored form is the rule.
-It is known again by its tag, which no other rule of ours has, where the two forms differ in blanks only or the label
-is made from the value.  Where neither is so X itself is asked: it refuses the value as a duplicate of that very rule.
+X may store a value in another form than we sent, for instance with other blanks.  The stored rule is recognised by its
+tag, which no other rule of ours has, if the two forms differ only in blanks or the label is made from the value.
+Otherwise the value is sent again, and X refuses it as a duplicate of the stored rule.
 """
 
 import unicodedata
@@ -29,17 +29,23 @@ from connector.sources.rest.api import HTTP_UNPROCESSABLE, Api, error_messages
 RULES_PATH = "/2/tweets/search/stream/rules"
 
 RULES_PER_PAGE = 1000
-"""The most, and the default, of one page (OpenAPI 2.167)."""
+"""The most rules on one page, which is also X's default (OpenAPI 2.167)."""
 
 RULES_PER_CALL = 100
 """
-Rules in one POST.  X does not say how many it takes; 100 of the longest are half a megabyte, and the 1,000 rules of
-pay-per-use are 10 of the 100 POSTs that X allows in 15 minutes (docs.x.com: rate-limits).
+Rules in one POST.
+
+X does not document a limit.  100 of the longest rules are half a megabyte; the 1,000 rules of pay-per-use take 10 of
+the 100 POSTs that X allows in 15 minutes (docs.x.com: rate-limits).
 """
 
 MAX_PAGES = 1_000
 MAX_CHARACTERS = 64 * 1024 * 1024
-"""Of all rules; Enterprise has some 25,000 of 2,048 characters (docs.x.com: high-volume-capacity)."""
+"""
+The most characters of all rules together.
+
+Enterprise accounts have some 25,000 rules of 2,048 characters (docs.x.com: high-volume-capacity).
+"""
 
 DUPLICATE = "DuplicateRule"
 CAP_EXCEEDED = "RulesCapExceeded"
@@ -49,7 +55,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A rule as X has it; *id* is empty for one that it is to have.  A rule without a tag has the tag `""`."""
+    """A rule at X, or to be added: then *id* is empty.  A rule without a tag has the tag `""`."""
 
     value: str
     tag: str
@@ -59,28 +65,28 @@ class Rule:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleChange:
     """
-    What makes X hold what is wanted, or what was done for it.
+    The additions and deletions after which X holds the wanted rules; from `apply`, those that were made.
 
-    A value in *add* may also be in *delete*, under another tag: then the deletion must come first.
+    A value in *add* may also be in *delete*, under another tag; then the deletion must come first.
     """
 
     add: tuple[Rule, ...] = ()
     delete: tuple[Rule, ...] = ()
     held_elsewhere: tuple[str, ...] = ()
-    """Values that are wanted, and held under somebody else's tag."""
+    """Wanted values that X holds under a tag that is not ours."""
     held: tuple[Rule, ...] = ()
-    """All that X holds once this is done, ours and others'; `apply` says it."""
+    """All rules that X holds after the change, ours and others'; only `apply` sets this."""
 
     def __bool__(self) -> bool:
-        """Whether there is something to do."""
+        """Whether there is a rule to add or to delete."""
         return bool(self.add or self.delete)
 
 
 def difference(held: Iterable[Rule], wanted: Mapping[str, str], name: str) -> RuleChange:
     """
-    Return how X's rules *held* become those that connector *name* wants: a mapping of value to label.
+    Return the change from the rules *held* to those that connector *name* wants.  Pure.
 
-    The tag of a rule is `<name>/<label>`.  Pure.
+    *wanted* maps values to labels; the tag of a rule is `<name>/<label>`.
     """
     prefix = f"{name}/"
     ours: dict[str, Rule] = {}
@@ -106,7 +112,7 @@ def difference(held: Iterable[Rule], wanted: Mapping[str, str], name: str) -> Ru
         else:
             add.append(Rule(value=value, tag=tag))
     elsewhere = tuple(value for value in wanted if value in foreign and value not in ours)
-    # those that come again under another tag last, in the order in which they do
+    # rules that are added again under another tag are deleted last, in the order of the additions
     again = {rule.value: outdated.pop(rule.value) for rule in add if rule.value in outdated}
     return RuleChange(add=tuple(add), delete=(*outdated.values(), *again.values()), held_elsewhere=elsewhere)
 
@@ -134,7 +140,7 @@ def held_rules(api: Api) -> list[Rule]:
         characters += sum(len(str(entry.get("value"))) for entry in _entries(answer, "data"))
         if characters > MAX_CHARACTERS:
             break
-        # X leaves `tag` out for a rule that has none; a rule without a value or an id is none that we could name
+        # X leaves out `tag` for a rule without one; a rule without a value or an id cannot be used, and is skipped
         rules += [
             Rule(value=entry["value"], tag=str(entry.get("tag") or ""), id=str(entry["id"]))
             for entry in _entries(answer, "data")
@@ -152,15 +158,15 @@ def apply(
     api: Api, wanted: Mapping[str, str], name: str, *, room: Callable[[], int | None] = lambda: None
 ) -> RuleChange:
     """
-    Make X hold the rules *wanted* of connector *name* (value to label), and return what was changed for that.
+    Make X hold the rules *wanted* (value to label) of connector *name*, and return what was changed.
 
-    New rules are added before old ones are deleted, so that a change of the rules loses no post in between.  Only if X
-    has no *room* for both (asked where it matters; None: unknown), or says so, it is the other way round.  What X
-    created before an error stays, and the next call goes on from there.
+    New rules are added before old rules are deleted, so that no post is lost.  The order is reversed only if X has no
+    room for both.  *room* returns how many more rules X accepts, None if unknown; it is called only if there are both
+    additions and deletions.  Rules that X created before an error stay; the next call adds the rest.
 
     Raises:
-        InvalidRequest: X refuses rules; the message names all of them with X's words.  Nothing was deleted then,
-            unless for want of room.
+        InvalidRequest: X refuses rules; the message names all of them with X's words.  No rule was deleted, unless X
+            had no room for the new ones.
         ConnectorError: as `Api.get`.
     """
     return _Application(api, name).run(wanted, room)
@@ -168,14 +174,14 @@ def apply(
 
 @dataclass(slots=True)
 class _Application:
-    """One run of `apply`: what X said so far."""
+    """One run of `apply`, with X's answers so far."""
 
     api: Api
     name: str
     created: dict[Rule, Rule] = field(default_factory=dict)
-    """What was asked for, and as what X has stored it."""
+    """Each rule that was sent and created, and the rule as X has stored it."""
     duplicates: dict[str, str] = field(default_factory=dict)
-    """Value of a rule that X refused as a duplicate, and the id of the rule that it duplicates."""
+    """The value of each rule that X refused as a duplicate, and the id of the rule that X holds instead."""
 
     def run(self, wanted: Mapping[str, str], room: Callable[[], int | None]) -> RuleChange:
         held = held_rules(self.api)
@@ -196,7 +202,7 @@ class _Application:
             deleted = self._delete(change.delete)
             self._add([rule for rule in fresh if rule not in self.created])
         if not deleted:
-            # of these X says that they are what it was asked for, in another form
+            # X refused new rules as duplicates of these: these are the wanted rules in another form, so they stay
             same = {
                 rule.id
                 for rule in change.delete
@@ -205,7 +211,7 @@ class _Application:
             change = replace(change, delete=tuple(rule for rule in change.delete if rule.id not in same))
             self.duplicates = {value: id_ for value, id_ in self.duplicates.items() if id_ not in same}
             self._delete(change.delete)
-        # X may find a value equal to an outdated one of ours that differs in letters: it is gone now
+        # X may have refused a value as a duplicate of an outdated rule of ours; that rule is deleted now
         gone = {rule.id for rule in change.delete}
         later += [rule for rule in fresh if self.duplicates.get(rule.value) in gone]
         for rule in later:
@@ -224,7 +230,7 @@ class _Application:
         for batch in _batches(rules, RULES_PER_CALL):
             adding = [{"value": rule.value, "tag": rule.tag} for rule in batch]
             answer = self.api.post(RULES_PATH, {"add": adding})
-            # 200 and 201 do not mean that a rule exists: valid ones are created, the others are in `errors`
+            # 200 and 201 do not mean that every rule exists: X creates the valid ones, and lists the others in `errors`
             told = assign(batch, _entries(answer, "data"), _entries(answer, "errors"))
             for rule, entry in told.created:
                 stored = entry.get("value")
@@ -252,7 +258,7 @@ class _Application:
             answer = self.api.post(RULES_PATH, {"delete": {"ids": [rule.id for rule in batch]}})
             unsure += [_refusal(error) for error in _entries(answer, "errors")]
         if unsure:
-            # mostly "Rule does not exist", which is what we want; so look, instead of reading prose
+            # mostly "Rule does not exist", which is the goal; so ask which rules are left instead of reading X's words
             left = {rule.id for rule in held_rules(self.api)} & {rule.id for rule in rules}
             if left:
                 raise InvalidRequest(
@@ -262,7 +268,7 @@ class _Application:
         return True
 
     def _duplicates_of_others(self, held: Sequence[Rule]) -> tuple[str, ...]:
-        # somebody else added it just now; or another worker of ours, which is as good as we
+        # another program has just added the value; if another worker of this connector has, the rule is ours
         prefix = f"{self.name}/"
         ours = {rule.id for rule in held if rule.tag.startswith(prefix)}
         return tuple(value for value, rule_id in self.duplicates.items() if rule_id not in ours)
@@ -273,7 +279,7 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What an answer to an addition says of each rule; an error may be about none of them that is known."""
+    """What X answered about each rule of an addition; a refusal has None for a rule if its rule is unknown."""
 
     created: Sequence[tuple[Rule, Entry]]
     refused: Sequence[tuple[Rule | None, Entry]]
@@ -282,9 +288,10 @@ class Told:
 
 def assign(rules: Sequence[Rule], data: Sequence[Entry], errors: Sequence[Entry]) -> Told:
     """
-    Tell which entry of *data* and of *errors* is about which of *rules*.  Pure.
+    Assign each entry of *data* (created) and of *errors* (refused) to one of *rules*.  Pure.
 
-    By its value, by its tag, by its value but for blanks; and where as many are left on both sides, by the order.
+    An entry is assigned by its value, else by its tag, else by its value without regard to blanks.  If then only *data*
+    or only *errors* has entries left, as many as there are rules left, they are assigned in order.
     """
     left = list(rules)
     created: list[tuple[Rule, Entry]] = []
@@ -323,7 +330,7 @@ def _text(value: object) -> str:
 
 
 def _is_cap(error: InvalidRequest) -> bool:
-    # X's status for it is not documented, its title is
+    # the title is documented, the status is not
     return error.title == CAP_EXCEEDED or error.status == HTTP_UNPROCESSABLE
 
 

@@ -1,1 +1,1 @@
-"""One connection of one stream: how it begins, its lines, how it ends; and the table of streams."""
+"""One connection of one stream: its begin, its lines and its end; and the table of streams."""

@@ -1,11 +1,11 @@
 """
-Is what an answer begins with the begin of a stream?
+Does an answer with status 200 begin like a stream?
 
-A proxy, a portal or a host that is not X's also answers 200: with a page, with an error as JSON, with bytes that are
-not packed as the head says.  None of that is a bad post, and none is fatal: it stands in X's place for now.
+A proxy, a portal or another host can also answer 200: with a page, with an error as JSON, or with bytes that are not
+packed as the head says.  Such an answer is not a bad post, and not fatal: X may answer again later.
 
-What the head calls JSON is taken for a stream unless its first bytes say otherwise; of anything else the first bytes
-must be those of a JSON object.
+An answer that its head calls JSON counts as a stream unless its first bytes show a page or gzip.  Any other answer must
+begin with a JSON object.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ from connector.sources.rest.api import parse_problem
 from connector.sources.stream.lines import ends_stream, has_data, is_error
 
 WORDS_BYTES = 200
-"""How much of what is no stream is quoted."""
+"""How much of an answer that is no stream the error message quotes."""
 
 _PAGES = ("text/html", "application/xhtml", "text/xml", "application/xml", "image/", "audio/", "video/", "font/")
 _GZIP = b"\x1f\x8b"
@@ -26,24 +26,24 @@ _CURE = "it will be tried again; check x.api.url, and which proxy or portal answ
 
 
 class Begin:
-    """The begin of the answer with *headers* to a connect that showed *token*, as far as it has come."""
+    """Checks the begin of an answer with *headers*, as it arrives; errors do not show *token*."""
 
     def __init__(self, headers: Mapping[str, str], token: str) -> None:
         self._headers, self._token = headers, token
         kind = headers.get("content-type", "").lower()
         self._is_called_json = "json" in kind
         self.is_called_page = kind.startswith(_PAGES)
-        """Whether the headers say that it is something for people."""
+        """Whether the headers say that the answer is a page, an image or the like."""
         self._has_bytes = False
         self.has_line = False
-        """Whether a line with something in it is complete."""
+        """Whether a line that is not empty has arrived completely."""
 
     def check_head(self) -> None:
         """
-        Look at the headers.
+        Check the headers.
 
         Raises:
-            ServiceUnavailable: nobody here can unpack the body.
+            ServiceUnavailable: the body is packed in a way that urllib3 cannot unpack.
         """
         names = [name.strip().lower() for name in self._headers.get("content-encoding", "").split(",")]
         for name in names:
@@ -54,7 +54,7 @@ class Begin:
                 )
 
     def may_go_on(self, text: bytes) -> bool:
-        """Tell whether *text*, the next of the body, may be of a stream: the first that is not blank decides."""
+        """Tell whether *text*, the next part of the body, may belong to a stream; the first non-blank bytes decide."""
         begin = b"" if self._has_bytes else text.lstrip()
         if not begin:
             return True
@@ -63,11 +63,11 @@ class Begin:
 
     def check_lines(self, lines: Iterable[bytes]) -> None:
         """
-        Look at the first of all *lines* with something in it.
+        Check the first line that is not empty; later calls do nothing.
 
         Raises:
-            ServiceUnavailable: it is the body of an error, or an object without a post in an answer that has told its
-                length, which no stream does.
+            ServiceUnavailable: the line is the body of an error, or the line has no `data` and the answer has a
+                `content-length`, which a stream does not have.
         """
         line = b"" if self.has_line else next(filter(None, lines), b"")
         if not line:
@@ -84,10 +84,10 @@ class Begin:
 
     def check_failure(self, error: Exception) -> None:
         """
-        Look at why the body of an answer that is called a page cannot be read.
+        Check *error*, with which the read of the body failed.
 
         Raises:
-            ServiceUnavailable: it was never packed as the head says.
+            ServiceUnavailable: the body is not packed as the head says.
         """
         if isinstance(error, DecodeError):
             raise ServiceUnavailable(
@@ -96,7 +96,7 @@ class Begin:
             )
 
     def no_stream(self, text: bytes) -> ServiceUnavailable:
-        """Return the error that says what came instead of a stream, in its own words but for the token."""
+        """Return the error that says what came instead of a stream; it quotes *text* without the token."""
         if self._token:
             text = text.replace(self._token.encode(), b"[token]")
         kind = _plain(self._headers.get("content-type", "")) or "of no type"

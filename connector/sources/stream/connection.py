@@ -9,15 +9,16 @@ One connection of one stream, by tweepy's `StreamingClient` without its retries.
                                                    ▼
                                                  raise, and tweepy's loop ends
 
-Three things of tweepy are in the way of a connector, and this is what is done about each:
+Three habits of tweepy do not suit a connector:
 
-* It reconnects by itself, without a pause after a clean close, and forgets our offset.  Every hook raises, and
-  `on_exception` lets the error leave; so its loop runs once.
-* It hands out the status of a refusal but not the body, in which a second connection, a rate limit and a used-up cap
-  differ (all 429).  requests calls a *response hook* before tweepy sees the answer; ours reads the body and raises.
-* It iterates `response.iter_lines(chunk_size)`, which joins and splits strings every 512 bytes and invents empty lines
-  where CR LF is cut in two.  The hook replaces `iter_lines` *of this one answer* by `_arrivals`, which yields whole
-  arrivals; so one turn of tweepy's loop moves as many posts as one read of the socket brought.
+* tweepy reconnects by itself, without a pause after a clean close, and does not know our offset.  So our hooks raise,
+  and `on_exception` raises the error again; tweepy's loop runs once.
+* tweepy passes on the status of a refusal but not the body.  Only the body tells a second connection, a rate limit and
+  a used-up cap apart, as all have status 429.  requests calls a *response hook* before tweepy sees the answer; our hook
+  reads the body and raises.
+* tweepy iterates `response.iter_lines(chunk_size)`, which joins and splits strings every 512 bytes and yields false
+  empty lines where CR LF is cut in two.  Our hook replaces `iter_lines` *of this one answer* by `_arrivals`, which
+  yields all lines of one read together; so one turn of tweepy's loop moves all posts that one read of the socket got.
 """
 
 import contextlib
@@ -54,31 +55,33 @@ Piece = tuple[bytes, Spans]
 
 SILENCE_SECS = 25.0
 """
-X sends something every 20 s, give or take more than 1 s (docs.x.com: consuming-streaming-data); longer silence means a
-dead connection.
+A connection on which nothing arrives for so many seconds is dead.
+
+X sends something about every 20 s (docs.x.com: consuming-streaming-data); the time varies by more than 1 s.
 """
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
-"""64 times the largest post that X's limits allow for: a line that grows beyond is not one."""
+"""The longest line that is accepted, in bytes: 64 times the largest post that X's limits allow."""
 
 HEAD_SECS = 60.0
 """
-The longest time until a connect is answered: connection, TLS, head, and what shows that a stream begins, or the body of
-a refusal.
+The longest time until a connect is answered, in seconds.
+
+It includes the connection, TLS, the head, and the bytes that show that a stream begins, or the body of a refusal.
 """
 
 WORDS_SECS = 2.0
-"""How long the first words of what is no stream are waited for."""
+"""How many seconds to wait for the first words of an answer that is no stream; they go into the error message."""
 
 LINE_SECS = 60.0
-"""The longest time for one line: whoever sends a byte now and then is no stream of X."""
+"""The longest time for one line, in seconds: a peer that sends one byte at a time is not X."""
 
 DATE_RESOLUTION_SECS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """When a connection counts as dead, and what is too long for a post."""
+    """When a connection counts as dead (seconds), and which line is too long for a post (bytes)."""
 
     silence_secs: float = SILENCE_SECS
     max_line_bytes: int = MAX_LINE_BYTES
@@ -95,8 +98,8 @@ class Connection(StreamingClient):
 
     With the parameter `end_time` the stream is finite: X closes it after the interval, and `read` returns.
 
-    *date* is X's clock (UNIX seconds, whole) when it answered, if it did.  *remark* is called with each line of X about
-    an error that does not end the stream.
+    *date* is the time at X (whole UNIX seconds) when X answered with a stream; None before, or if X did not tell.
+    *remark* is called with each error line that does not end the stream.
     """
 
     def __init__(
@@ -124,16 +127,16 @@ class Connection(StreamingClient):
 
     def read(self, put: Callable[[Arrival], None], connected: Callable[[Connected], None]) -> None:
         """
-        Connect, and *put* what arrives until the connection ends.  Reader thread, which also makes both calls.
+        Connect, and *put* what arrives until the connection ends.  Reader thread; it also calls *put* and *connected*.
 
-        *connected* is called once, when X has accepted.  Lines that arrived before the end are put before it is
-        raised.  A last line that is complete but for its line end is put, a cut one is not, and named in the message.
-        The socket is closed in any case, because X counts an open one as a connection.
+        *connected* is called once, when X has accepted.  Lines that arrived before the end are put before the error is
+        raised.  A last line that only lacks its line end is put; an incomplete last line is dropped, and the message
+        says so.  The socket is always closed, because X counts an open socket as a connection.
 
-        Returns when `stop` was called, or after the interval of `end_time`.
+        Returns when `stop` was called, or when X has sent the whole interval up to `end_time`.
 
         Raises:
-            ConnectorError: how the connection ended, or why there is none.
+            ConnectorError: how the connection ended, or why it could not be made.
         """
         self._put = put
         self._connected = connected
@@ -150,16 +153,20 @@ class Connection(StreamingClient):
             self._wire.hang_up()
 
     def stop(self) -> None:
-        """End `read` at once, whatever it is at; a blocked `put` is its owner's to free.  Any thread; idempotent."""
+        """
+        End `read` at once, even if it waits for the network.  Any thread; idempotent.
+
+        A blocked `put` does not end by this: the owner of the buffer must free it.
+        """
         self.running = False  # for tweepy's loop, after a `put` that was blocked
         self._wire.cut()
 
-    # -- tweepy's side, all in the reader thread
+    # -- hooks that tweepy calls, all in the reader thread
 
     def on_connect(self) -> None:
         """Tell the task that X has accepted."""
         now = clock.now()
-        # X's clock says whole seconds: on average half a second more has passed
+        # `Date` has whole seconds; X's clock is half a second ahead of it on average
         skew = 0.0 if self.date is None else self.date + DATE_RESOLUTION_SECS / 2 - now
         self._connected(Connected(at=now, skew_secs=skew, date=self.date))
         if self._wire.is_cut:
@@ -172,11 +179,11 @@ class Connection(StreamingClient):
             self.running = False
 
     def on_closed(self, response: requests.Response) -> None:
-        """Say nothing: `_arrivals` has already raised, unless the stream was finite and is over."""
+        """End tweepy's loop without an error: `_arrivals` has raised already, unless a finite stream is complete."""
         self.running = False
 
     def on_connection_error(self) -> NoReturn:
-        """End here instead of waiting and connecting again.  tweepy calls this from its `except`."""
+        """Raise, so that tweepy does not wait and connect again.  tweepy calls this from its `except`."""
         error = sys.exception()
         if self._wire.is_late:
             raise ConnectionLost(f"X did not answer the connect within {self._limits.head_secs:g} s")
@@ -185,19 +192,19 @@ class Connection(StreamingClient):
         raise network_error(error)
 
     def on_request_error(self, status_code: int) -> NoReturn:
-        """End here; `_on_head` has already raised something better."""
+        """Raise, so that tweepy does not connect again; normally `_on_head` has raised a better error already."""
         raise classify(status_code, {}, b"")
 
     def on_exception(self, exception: Exception) -> NoReturn:
-        """Let the error leave, which tweepy would log."""
+        """Raise the error to the caller of `read`; tweepy itself would only log it."""
         if isinstance(exception, requests.RequestException | HTTPError | OSError):
             raise network_error(exception) from None
         raise exception
 
     def on_disconnect(self) -> None:
-        """Say nothing: the error that leaves says it."""
+        """Do nothing: the error that `read` raises tells more than tweepy's log line."""
 
-    # -- our side
+    # -- our own methods
 
     def _on_head(self, response: requests.Response, **_: Any) -> None:
         if response.status_code != HTTP_OK:
@@ -207,7 +214,7 @@ class Connection(StreamingClient):
         begin, body = Begin(response.headers, self.bearer_token), Body(response.raw)
         try:
             begin.check_head()
-            # whether a page is one shows before the task is told that X has accepted
+            # a page is recognised here, before the task is told that X has accepted
             first = self._first(body, begin) if begin.is_called_page else None
         except ConnectorError:
             response.close()
@@ -218,10 +225,10 @@ class Connection(StreamingClient):
 
     def _first(self, body: Body, begin: Begin) -> Piece:
         """
-        Return the first piece that is not blank, of an answer that is called a page.
+        Return the first piece that is not blank, of an answer whose head calls it a page.
 
         Raises:
-            ServiceUnavailable: it does not begin as a stream.
+            ServiceUnavailable: the answer does not begin like a stream.
         """
         while True:
             try:
@@ -259,13 +266,13 @@ class Connection(StreamingClient):
             if not spans:
                 how = "" if "end_time" in self._parameters else "X closed the stream"
                 break
-            at = clock.now()  # before the look whether more waits: what comes between counts as later
+            at = clock.now()  # taken before `is_drained` looks: bytes that arrive in between count as later
             if not (first or begin.has_line):
                 self._look(_text(piece, spans), body, begin)
             first = None
             if lines := self._split(splitter, piece, spans, begin):
                 half_since = None
-                # half a line has more behind it, wherever that is
+                # after half a line there is always more to come, so the arrival is not drained
                 yield from self._arrival(lines, at, drained=not splitter.has_rest and body.is_drained)
             elif at - (half_since := half_since or at) > self._limits.line_secs:
                 how = f"A line was not complete after {self._limits.line_secs:g} s"
@@ -299,7 +306,7 @@ class Connection(StreamingClient):
         return lines
 
     def _arrival(self, lines: Sequence[bytes], at: float, *, drained: bool) -> Iterator[Arrival]:
-        # Posts first, then the reason: an error line never overtakes what came with it.
+        # posts first, then the error: an error line never overtakes posts that came with it
         posts, end = sort(lines, self._remark)
         yield Arrival(lines=posts, at=at, size=held_bytes(posts), drained=drained)
         if end is not None:
@@ -308,9 +315,9 @@ class Connection(StreamingClient):
 
 def stream_error(line: bytes) -> ConnectorError:
     """
-    Return what an error *line* means (docs.x.com: handling-disconnections).
+    Return the error that an error *line* stands for (docs.x.com: handling-disconnections).
 
-    Rules that became invalid (InvalidRules) are a disconnect like the others: the next connect says more.
+    Rules that became invalid (InvalidRules) are an ordinary disconnect; the refusal of the next connect tells more.
     """
     problem = parse_problem(line)
     words = " ".join(filter(None, [problem.disconnect_type, problem.words])) or "without saying why"

@@ -1,8 +1,8 @@
 """
-Which lines are in the bytes that arrived, and which of them are posts?
+Splits the bytes of a stream into lines, and tells posts from errors.
 
-A body arrives in pieces that end anywhere, inside a `\\r\\n` and inside a UTF-8 sequence too.  Lines are X's bytes
-without their end; an empty line is a keep-alive (docs.x.com: consuming-streaming-data).
+A body arrives in pieces that can end anywhere, even inside a `\\r\\n` or a UTF-8 sequence.  A line is X's bytes without
+the line end; an empty line is a keep-alive (docs.x.com: consuming-streaming-data).
 """
 
 import contextlib
@@ -14,10 +14,10 @@ import msgspec
 from connector.records.scanner import members, whole_pairs
 
 POST_PREFIX = b'{"data":{'
-"""How nearly every line begins, so that it need not be parsed here."""
+"""The begin of nearly every line with a post; a line that begins so is not parsed here."""
 
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are no JSON, no UTF-8, or JSON that it does not take."""
+"""What msgspec raises for bytes that are not JSON or not UTF-8, or for JSON that msgspec does not support."""
 
 FIRST_ERROR_STATUS = 400
 
@@ -37,7 +37,7 @@ ENDING_TYPES = frozenset(
         "invalid-rules",
     }
 )
-"""Types of problems, by the end of their path, with which X ends a stream or refuses it (OpenAPI 2.166)."""
+"""Problem types with which X ends or refuses a stream: the last part of their path (OpenAPI 2.166)."""
 
 ENDING_TITLES = frozenset(
     {"operational-disconnect", "ConnectionException", "CreditsDepleted", "SpendCapReached", "UsageCapExceeded"}
@@ -47,19 +47,17 @@ CR = 0x0D
 
 
 class LineTooLong(Exception):
-    """A line without end is longer than the limit."""
+    """A line whose end has not arrived is longer than the limit."""
 
 
 class LineSplitter:
     """
-    Cuts pieces into lines and keeps the unfinished rest.
-
-    `rest` is what no line end followed; `limit` bytes of it are the most that is kept.
+    Splits pieces into lines and keeps the begin of an unfinished line, at most *limit* bytes.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        # a list, so that a long line in many pieces is not copied once per piece
+        # a list of pieces, so that a long line is copied once, not once for each piece
         self._rest: list[bytes] = []
         self._rest_bytes = 0
 
@@ -70,18 +68,18 @@ class LineSplitter:
 
     @property
     def has_rest(self) -> bool:
-        """Whether a line has begun, were it by a CR; `rest` without the copy."""
+        """Whether a line has begun, even if only a CR of it has arrived; cheaper than `rest`, as nothing is copied."""
         return bool(self._rest)
 
     def split(self, piece: bytes, spans: Iterable[tuple[int, int]] | None = None) -> list[bytes]:
         """
-        Return the lines that *piece* completes, empty ones included; *spans* of it count, or all if they are None.
+        Return the lines that *piece* completes, empty lines included.
 
-        What a chunk holds is usually one line.  Then it is found by one look for its end, and copied once, without CR
-        LF, out of what was received.
+        Only the bytes in *spans* of *piece* belong to the body; with None all bytes do.  A chunk is usually one line:
+        the line is then found by one search for its end, and copied once, without CR LF, out of *piece*.
 
         Raises:
-            LineTooLong: the unfinished line grows over the limit.
+            LineTooLong: the unfinished line is longer than the limit.
         """
         lines: list[bytes] = []
         rest = self._rest
@@ -109,7 +107,7 @@ class LineSplitter:
 
 
 class _Kind(msgspec.Struct):
-    """Enough of a line to tell a post from an error; the rest is skipped, not decoded."""
+    """The members of a line that tell a post from an error; msgspec skips all others without decoding them."""
 
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     errors: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -123,10 +121,10 @@ _kind = msgspec.json.Decoder(_Kind)
 
 def is_error(line: bytes) -> bool:
     """
-    Tell whether *line* is X speaking of an error instead of a post.
+    Tell whether *line* is an error of X instead of a post.
 
-    Keys come in any order, and a post may carry `errors` about things it refers to beside its `data`: only a line
-    without `data` is an error.  A line that is not JSON is not one either: it goes on, to be judged as a record.
+    Keys come in any order.  A post may have `errors`, about things that it refers to, beside its `data`; so only a line
+    without `data` is an error.  A line that is not JSON is not an error here: the converter judges it as a record.
     """
     if line.startswith(POST_PREFIX) or not (b'"errors"' in line or b"/problems/" in line or b'"status"' in line):
         return False
@@ -152,7 +150,7 @@ def _is_error_by_grammar(line: bytes) -> bool:
 
 
 def has_data(line: bytes) -> bool:
-    """Tell whether *line* has what makes a post; one that is no JSON may have it."""
+    """Tell whether *line* has the member `data`, as every post does; True also for a line that is not JSON."""
     try:
         return line.startswith(POST_PREFIX) or _kind.decode(line).data is not msgspec.UNSET
     except _REFUSED:
@@ -165,10 +163,10 @@ def has_data(line: bytes) -> bool:
 
 def ends_stream(line: bytes) -> bool:
     """
-    Tell whether the error *line* says that the stream ends, or that there is none.
+    Tell whether the error *line* says that the stream ends, or that X refuses the stream.
 
-    One about a resource (a post that was not found, a field that is not for this account) says neither; nor does one
-    that says nothing, and should X close after it, that is the end.
+    An error about a resource (a post that was not found, a field that this account may not read) does not end the
+    stream.  An error of an unknown kind does not end it either: if X closes the connection next, that is the end.
     """
     error = _error_in(line)
     status = error.get("status")
@@ -179,7 +177,7 @@ def ends_stream(line: bytes) -> bool:
 
 
 def _error_in(line: bytes) -> dict[str, Any]:
-    """Return what *line* holds, as far as a parser can read it."""
+    """Return the object in *line*; members that cannot be decoded are missing."""
     try:
         error = msgspec.json.decode(line)
     except _REFUSED:
@@ -199,7 +197,7 @@ def _is_end(error: dict[str, object]) -> bool:
         return True
     kind, title, code = error.get("type"), error.get("title"), error.get("code")
     suffix = kind.rstrip("/").rpartition("/")[2] if isinstance(kind, str) else ""
-    # what v1.1 answered instead of a stream had a number
+    # an error of v1.1 has a number and no type
     return (
         suffix in ENDING_TYPES
         or (isinstance(title, str) and title in ENDING_TITLES)
@@ -213,7 +211,7 @@ def sort(
     """
     Return the posts among *lines*, in order, and the first line that ends the stream, if there is one.
 
-    Other error lines go to *remarks*; keep-alives fall away.
+    *remarks* is called with each other error line; keep-alives are dropped.
     """
     posts: list[bytes] = []
     end: bytes | None = None

@@ -1,4 +1,4 @@
-"""Which streams are there, and which part of one does a task read?"""
+"""The streams of X, and how the parts of a stream are dealt to tasks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,20 +9,24 @@ from connector.records.record import SourcePartition
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """One feed of X (docs.x.com: API reference of the endpoints; `endpoint` as in GET /2/connections)."""
+    """
+    A stream that X offers (docs.x.com: API reference of the endpoints).
+
+    *endpoint* is the stream's name in the answer of GET /2/connections.
+    """
 
     name: str
     path: str
     endpoint: str
     has_rules: bool = False
     has_backfill: bool = True
-    """`backfill_minutes`: up to 5 on a reconnect, Enterprise only."""
+    """Whether the stream takes `backfill_minutes`: up to 5 minutes on a reconnect, Enterprise only."""
     has_recovery: bool = True
-    """`start_time` and `end_time`: an interval of the last 24 h, Enterprise only."""
+    """Whether the stream takes `start_time` and `end_time`: an interval of the last 24 h, Enterprise only."""
 
     @property
     def partitions(self) -> int:
-        """How many connections carry the whole feed together; 0 for a feed that takes no `partition`."""
+        """How many connections carry the whole stream together; 0 for a stream that takes no `partition`."""
         count = STREAM_PARTITIONS[self.name]
         return count if count > 1 else 0
 
@@ -51,7 +55,7 @@ STREAMS: Mapping[str, Stream] = {stream.name: stream for stream in _TABLE}
 
 
 def source_partitions(stream: Stream) -> tuple[SourcePartition, ...]:
-    """Return every part of *stream*: one per connection that is needed to read all of it."""
+    """Return the parts of *stream*; reading the whole stream needs one connection for each part."""
     if not stream.partitions:
         return ({"stream": stream.name},)
     return tuple({"stream": stream.name, "partition": str(number)} for number in range(1, stream.partitions + 1))
@@ -59,7 +63,7 @@ def source_partitions(stream: Stream) -> tuple[SourcePartition, ...]:
 
 def spread(stream: Stream, tasks: int) -> tuple[tuple[SourcePartition, ...], ...]:
     """
-    Deal the parts of *stream* to *tasks* tasks, as evenly as possible; a task beyond the last part gets none.
+    Deal the parts of *stream* to *tasks* tasks, as evenly as possible; with more tasks than parts, some get none.
 
     A task with several parts needs one connection for each.
     """
