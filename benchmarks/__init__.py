@@ -1,1 +1,1 @@
-"""What the connector costs, measured beside what a user would write without it."""
+"""Benchmarks: what the connector costs, compared with what a user would write without it."""

@@ -1,10 +1,10 @@
 """
-Measure, say each number as it comes, and write the tables into docs/benchmarks.md.
+Runs the benchmarks, prints each number at once, and writes the tables into docs/benchmarks.md.
 
-    python -m benchmarks                                  all scenarios, as long as each takes
-    python -m benchmarks --only contenders --rounds 9     one of them, longer
-    python -m benchmarks --quick                          the contenders, shortly; writes nothing
-    python -m benchmarks --only versions --before REV     this tree beside an earlier revision of it
+    python -m benchmarks                                  all scenarios except `versions`, in full length
+    python -m benchmarks --only contenders --rounds 9     one scenario, with more rounds
+    python -m benchmarks --quick                          a short run of the contenders; writes nothing
+    python -m benchmarks --only versions --before REV     this tree compared with an earlier revision of it
 """
 
 import argparse
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         compared = _install(options.before) if options.before else ()
     except (JarsMissing, Failure, Unavailable) as error:
         sys.exit(str(error))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave through the `with`s, which end the processes
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # exit normally: `with` blocks end the processes
     chosen = ["contenders"] if options.quick else options.only or [name for name in SCENARIOS if name != VERSIONS]
     failed = False
     for name in chosen:
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _prepare() -> None:
-    """Get what a fresh clone has not."""
+    """Get the files that a fresh clone lacks."""
     if reason := why_not():
         raise Failure(f"No bench without a broker: {reason}.")
     if not list(JARS.glob("kafka_2.13-*.jar")):
@@ -139,7 +139,7 @@ def _prepare() -> None:
 
 
 def _install(before: str) -> tuple[Version, Version]:
-    """Have both versions ready."""
+    """Install both versions."""
     new, earlier = revisions.revisions(before)
     report.say(
         f"Installing {new.said} and {earlier.said} into {revisions.FOLDER.relative_to(ROOT)}, unless they are ..."
@@ -149,7 +149,7 @@ def _install(before: str) -> tuple[Version, Version]:
 
 
 def _run(scenario: Scenario, effort: Effort, options: argparse.Namespace, command: str) -> bool:
-    """Run one scenario with a Kafka of its own; whatever it fails of, the next one has its turn."""
+    """Run one scenario with a Kafka of its own; an error ends this scenario only."""
     report.say(f"{scenario.title}: {scenario.about}")
     facts, begin = report.machine(), time.monotonic()
     texts: list[str] = []
@@ -157,8 +157,8 @@ def _run(scenario: Scenario, effort: Effort, options: argparse.Namespace, comman
     try:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder, rig(Path(folder)) as bench:
             for text in scenario.run(bench, effort):
-                texts.append(text)  # noqa: PERF402  # what it said before an error is kept
-    except Exception as exc:  # noqa: BLE001  # the next scenario is another matter
+                texts.append(text)  # noqa: PERF402  # keeps the texts before an error
+    except Exception as exc:  # noqa: BLE001  # reported; the next scenario runs
         error = exc
         texts.append(f"- It ended early: {report.first_line(exc)}")
         report.say(f"{scenario.name}: {exc!r}")

@@ -1,8 +1,8 @@
 """
-`FeedSource.java` in a worker of Kafka Connect.
+Runs `FeedSource.java` in a worker of Kafka Connect.
 
-The worker comes from the broker's jars (build/kafka) and runs with the options of Java that Apache's own start scripts
-give it.  *Default* is what Connect does by itself, but for the converter: bytes as they are.
+The worker comes from the broker's jars (build/kafka) and runs with the Java options of Apache's start scripts.
+*Default* means Connect's default settings, except for the converter, which passes bytes unchanged.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ JAVA_OPTIONS = (
 
 BYTES = "org.apache.kafka.connect.converters.ByteArrayConverter"
 
-# Larger batches, as the tuned script has them, and several requests in flight; idempotence keeps their order.
+# Larger batches, as in the tuned script, and several requests in flight, which idempotence keeps in order.
 TUNED_PRODUCER = {
     "batch.size": 1_000_000,
     "linger.ms": 20,
@@ -45,7 +45,7 @@ TUNED_TRANSACTION_MS = 500
 
 def compile_source() -> None:
     """
-    Compile the source, unless it is.
+    Compile the source, unless it is compiled already.
 
     Raises:
         Failure: there is no compiler.
@@ -63,7 +63,7 @@ def compile_source() -> None:
 
 
 def run_standalone(bench: Rig, topic: str, url: str, *, tuned: bool) -> Running:
-    """A standalone worker, at least once."""
+    """Start a standalone worker, which delivers at least once."""
     port = free_port()
     worker = _worker(bench, port, tuned=tuned) | {"offset.storage.file.filename": "offsets"}
     process = _start(bench, topic, "ConnectStandalone", worker, _connector(topic, url, tuned=tuned))
@@ -71,7 +71,7 @@ def run_standalone(bench: Rig, topic: str, url: str, *, tuned: bool) -> Running:
 
 
 def run_distributed(bench: Rig, topic: str, url: str, *, tuned: bool) -> Running:
-    """A distributed worker, exactly once."""
+    """Start a distributed worker, which delivers exactly once."""
     port = free_port()
     worker = _worker(bench, port, tuned=tuned)
     worker |= {"group.id": f"{topic}-group", "exactly.once.source.support": "enabled"}
@@ -151,7 +151,7 @@ def _submit(port: int, connector: Mapping[str, object]) -> bool:
 
 
 def _status(port: int) -> str:
-    """What the worker says of the connector, with the trace of its task."""
+    """Return the connector's status from the worker, with the stack trace of its task."""
     url = f"http://127.0.0.1:{port}/connectors/feed/status"
     with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:  # http
         return str(answer.read().decode()[:2000])

@@ -1,22 +1,22 @@
 """
-The ways from the stream to Kafka that are compared.
+The contenders: ways from the stream to Kafka that the benchmarks compare.
 
-All with `acks=all`, each in a process of its own.
+All use `acks=all`, each in a process of its own.
 
-`exactly-once`   Our worker as it is configured by default: one transaction per batch with posts, ledger and source
-                 offset, ids looked up and remembered against duplicates, each line checked to be JSON, keyed by the
-                 post's id and stamped with its time, REST API and metrics on.  It is bounded in memory, survives
-                 SIGKILL at any moment without a post lost or doubled.
+`exactly-once`   Our worker with its default settings.  Each batch is one transaction with posts, ledger and source
+                 offset.  The worker removes duplicates by their ids, checks that each line is JSON, uses the post's
+                 id as key and its time as timestamp, and serves the REST API and metrics.  Its memory is bounded.
+                 SIGKILL at any moment loses and doubles no post.
 `at-least-once`  The same without transactions: posts are acknowledged before the source offset is written.
 `as written`     tweepy's `on_data` into confluent-kafka's `produce`, `poll(0)`, tweepy's default chunk of 512 bytes.
-                 No key (to have one, the line would have to be parsed), no duplicates removed, no check, no offset:
-                 after a crash nobody knows what is missing.  It is not idempotent, and does not look at delivery
-                 errors.  A full queue is waited for.
+                 It sets no key (it would have to parse the line), removes no duplicates, checks nothing and stores no
+                 offset: after a crash nobody knows which posts are missing.  It is not idempotent and ignores delivery
+                 errors.  It waits while the queue is full.
 `tuned`          The same with chunks of 64 KiB, a longer linger and a queue of 350,000 posts; `poll` every 1,000.
-                 What is in the queue is lost in a crash.
+                 A crash loses the posts in the queue.
 `kafka-python`   tweepy's `on_data` into kafka-python's `send`, with its defaults.
-`connect ...`    `FeedSource.java` in Kafka Connect (`connect`): it does as little as the scripts.  At least once it is
-                 a standalone worker, exactly once a distributed one, because only that has transactions.
+`connect ...`    `FeedSource.java` in Kafka Connect (`connect`): it does as little as the scripts.  The worker is
+                 standalone for at least once and distributed for exactly once, as only that one has transactions.
 """
 
 import sys
@@ -39,11 +39,11 @@ class Contender(Protocol):
 
     @property
     def name(self) -> str:
-        """As the tables have it."""
+        """The name in the tables."""
 
     @property
     def transactional(self) -> bool:
-        """Whether it writes in transactions."""
+        """Whether the contender writes in transactions."""
 
     @property
     def keyed(self) -> bool:
@@ -51,20 +51,20 @@ class Contender(Protocol):
 
     @property
     def warmup_factor(self) -> float:
-        """How much more time than others it needs to come to its speed."""
+        """Multiplies the time for the warm-up."""
 
     def start(self, bench: Rig, simulator: Simulator, topic: str) -> Running:
         """
-        Begin to fill *topic*.
+        Start the contender, which fills *topic*.
 
         Raises:
-            Failure: it cannot be had here.
+            Failure: this machine cannot run it.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ours:
-    """Our worker; *workers* of them in one group, with *settings* such as `{"tasks.max": 2}`."""
+    """Our workers: *workers* of them in one group, with *settings* such as `{"tasks.max": 2}`."""
 
     delivery: str
     name: str = ""
@@ -72,7 +72,7 @@ class Ours:
     workers: int = 1
     command: Sequence[str] = (sys.executable, "-m", "connector", "worker")
     python_path: str = str(ROOT)
-    """Where that finds the connector, if it is not installed."""
+    """The folder with the connector, if it is not installed."""
     keyed: bool = True
     warmup_factor: float = 1.0
 
@@ -81,7 +81,7 @@ class Ours:
         return self.delivery == "exactly_once"
 
     def start(self, bench: Rig, simulator: Simulator, topic: str) -> Running:
-        """A group of its own for each topic: nothing is left over from another run."""
+        """Start the workers in a new group for each topic, so that no state of another run is used."""
         ports = [free_port() for _ in range(self.workers)]
         environment = self._environment(bench, simulator, topic)
         processes = [
@@ -102,7 +102,7 @@ class Ours:
             "delivery": self.delivery,
             "x_api_url": simulator.url,
             "x_bearer_token": TOKEN,
-            "recovery": "none",  # the feed's posts are in no search
+            "recovery": "none",  # the simulator's search does not have the feed's posts
             "rules": rules(1),
             **self.settings,
         }
@@ -114,14 +114,14 @@ class Ours:
 
 
 def rules(count: int) -> str:
-    """The rule that the feed's lines match, and others up to *count*."""
+    """Return *count* rules as JSON; the feed's lines match one of them."""
     others = [{"value": f"cats lang:en number{number}", "tag": f"t{number}"} for number in range(1, count)]
     return orjson.dumps([{"value": RULE, "tag": "cats"}, *others]).decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """A script that people write."""
+    """A script as users write it."""
 
     name: str
     file: str
@@ -148,7 +148,7 @@ class Connect:
     tuned: bool
     transactional: bool
     keyed: bool = False
-    warmup_factor: float = 3.5  # a virtual machine compiles what it finds hot
+    warmup_factor: float = 3.5  # Java compiles hot code only after some time
 
     def start(self, bench: Rig, simulator: Simulator, topic: str) -> Running:
         url = f"{simulator.url}/2/tweets/search/stream"
@@ -172,4 +172,4 @@ CONTENDERS: Sequence[Contender] = (
     Connect(name="connect exactly-once", tuned=False, transactional=True),
     Connect(name="connect exactly-once tuned", tuned=True, transactional=True),
 )
-"""In the order of the first round."""
+"""All contenders, in the order of the first round."""

@@ -1,8 +1,8 @@
 """
-Does memory stay where it is?
+Measures whether the memory of a worker stays bounded.
 
-*flat*     A worker at full speed, exactly once, its resident memory read every second.
-*frozen*   The same, while Kafka is stopped (SIGSTOP: sockets stay open and nobody answers), then runs again.
+*flat*     A worker runs at full speed, exactly once; its resident memory is read every second.
+*frozen*   The same, but Kafka is stopped for a time (SIGSTOP: sockets stay open, Kafka does not answer).
 """
 
 import time
@@ -17,7 +17,7 @@ from benchmarks.tables import NOTHING, Text, grid
 
 PARTS = ("flat", "frozen")
 KEEP_BYTES = 512 * 1024**2
-"""Of each partition, as nobody reads it."""
+"""Kafka keeps only this much of each partition, because nobody reads it."""
 BUFFER_BYTES = 64 * 1024**2
 BOUND_BYTES = BUFFER_BYTES + 100_000_000
 MARKS = (0.25, 0.5, 0.75, 1.0)
@@ -25,7 +25,7 @@ SAMPLE_SECS = 1.0
 
 
 def endurance(bench: Rig, effort: Effort) -> Iterator[Text]:
-    """Both."""
+    """Run the parts of the scenario."""
     if effort.wants("flat"):
         yield f"### Over {effort.minutes:g} minutes at full speed\n\n{_flat(bench, effort)}"
     if effort.wants("frozen"):
@@ -91,7 +91,7 @@ def _through_frost(bench: Rig, simulator: Simulator, way: Ours, effort: Effort, 
         finally:
             bench.broker.thaw()
         thawed = time.monotonic()
-        now = sum(bench.ends(topic).values())  # what was on its way when it froze
+        now = sum(bench.ends(topic).values())  # counts requests that Kafka had received before it was stopped
         running.await_(lambda: sum(bench.ends(topic).values()) > max(now, ends) + 10_000, "posts after the frost")
         waited = time.monotonic() - thawed
         running.sleep(effort.warmup)
@@ -123,7 +123,7 @@ def _failed(way: Ours, failure: Failure, columns: int) -> Sequence[str]:
 
 
 def _sampled(running: Running, secs: float) -> list[tuple[float, int]]:
-    """Resident memory over time."""
+    """Return resident memory over time: pairs of seconds and bytes."""
     samples, began = [], time.monotonic()
     while not samples or time.monotonic() - began < secs:
         running.sleep(min(SAMPLE_SECS, secs))
@@ -132,7 +132,7 @@ def _sampled(running: Running, secs: float) -> list[tuple[float, int]]:
 
 
 def _slope(samples: Sequence[tuple[float, int]]) -> float:
-    """Bytes a second, by least squares."""
+    """Return the growth of memory in bytes per second, by least squares."""
     if len(samples) < 2:
         return 0.0
     middle = sum(at for at, _ in samples) / len(samples)

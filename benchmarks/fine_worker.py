@@ -1,8 +1,8 @@
 """
-Our worker, the histogram of whose delivery times has bounds 0.5 % apart, so that percentiles can be read from it.
+Our worker with fine bounds in its histogram of delivery times, 0.5 % apart, so that percentiles can be read from it.
 
-It measures what it always does: from the read of the socket to the confirmed commit, by its own clock.  It is run as a
-file, by the Python that has the worker; which module declares the bounds may differ between two versions of that.
+The worker measures as always, by its own clock: from the read of the socket to the confirmed commit.  This file is run
+as a script by the Python in which the worker is installed; two versions may declare the bounds in different modules.
 """
 
 import importlib
@@ -16,7 +16,7 @@ BOUNDS_SECS = tuple(0.0002 * 1.005**number for number in range(2530))  # up to a
 
 
 def refine() -> None:
-    """Put the bounds into the module that declares them."""
+    """Replace the bounds in the module that declares them."""
     spec = importlib.util.find_spec("connector")
     for folder in (spec and spec.submodule_search_locations) or ():
         for path in sorted(Path(folder).rglob("*.py")):

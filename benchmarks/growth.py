@@ -1,15 +1,14 @@
 """
-What does more work cost?
+Measures what more work costs.
 
-One thing grows at a time, all else is as in `throughput`: exactly once, lines of 2.6 KB, one rule, four partitions,
-one task.
+One parameter grows at a time; all others are as in `throughput`: exactly once, lines of 2.6 KB, one rule, four
+partitions, one task.
 
-*window*   A first worker starts, delivers and stops.  Then so many ids, as of posts of the last minutes, are written
-           into its group's ledger, and the worker that is measured reads them back when it starts, as after a failover.
-           While it is measured it looks up each post in them, and remembers it beside them.  Its memory and its start
-           are with the reading back.
-*tasks*    The firehose, whose 20 partitions are 20 connections, over the tasks of one worker or two.  CPU and memory
-           are those of all workers together.
+*window*   A first worker starts, delivers and stops.  Then a number of ids, made for the last minutes, are written into
+           the ledger of its group.  The measured worker reads them when it starts, as after a failover, looks up each
+           new post among them, and adds it.  Its start and its memory include this reading.
+*tasks*    The firehose, with 20 partitions and so 20 connections, is shared by the tasks of one worker or two.  CPU and
+           memory are those of all workers together.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,24 +28,24 @@ LINES = (512, LINE_BYTES, 10_240)
 RULES = (1, 1000)
 WINDOWS = (10_000, 10_000_000)
 TASKS = ((1, 1), (2, 1), (4, 1), (2, 2), (4, 2))
-"""Tasks, and workers."""
+"""Pairs of the number of tasks and the number of workers."""
 TOPIC_PARTITIONS = (1, 4, 32)
 FIREHOSE_CONNECTIONS = 20
 
 COMPARED = frozenset({"rules", "window"})
-"""What should make less than 10 % of a difference takes all rounds, the rest half of them."""
+"""These parts may differ by less than 10 %, so they run in all rounds; the other parts run in half of them."""
 JOINING_FACTOR = 3.0
-"""Two workers need longer until each has its tasks."""
+"""Multiplies the warm-up of two workers, which need longer until each has its tasks."""
 
 IDS_AT_ONCE = 8000
-"""In one record of the ledger, as one transaction of a busy task has them."""
+"""Ids in one record of the ledger, as in one transaction of a busy task."""
 WINDOW_SECS = 150.0
-"""Over so much time the ids are spread; all of them are still remembered when the measurement ends."""
+"""The ids are spread over this time; the worker still remembers all of them when the measurement ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembering(Ours):
-    """A worker whose predecessors have delivered *ids* posts within the last minutes."""
+    """A worker whose group has delivered *ids* posts in the last minutes."""
 
     ids: int
 
@@ -62,7 +61,7 @@ class Remembering(Ours):
 
 
 def _remember(bench: Rig, ledger: str, count: int) -> None:
-    # here, as no version is loaded where two are compared
+    # imported here: where two versions are compared, this process may load neither
     from connector.coverage.ledger import encode_ids
     from connector.records.snowflake import created_ms, first_id
 
@@ -72,14 +71,14 @@ def _remember(bench: Rig, ledger: str, count: int) -> None:
     producer = Producer({"bootstrap.servers": bench.broker.address, "acks": "all", "linger.ms": 20})
     for at in range(0, count, IDS_AT_ONCE):
         ids = [begin + number * step for number in range(at, min(at + IDS_AT_ONCE, count))]
-        # the task is the first, and the connector's name the default one
+        # slot 0, and the default name of a connector
         producer.produce(ledger, encode_ids(ids), key=b"posts", partition=0, timestamp=created_ms(ids[-1]))
         producer.poll(0)
     producer.flush()
 
 
 def growth(bench: Rig, effort: Effort) -> Iterator[Text]:
-    """All parts, or those that are wanted."""
+    """Run all parts, or those that *effort* names."""
     for name, (title, part) in _PARTS.items():
         if effort.wants(name):
             results = Results()

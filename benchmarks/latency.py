@@ -1,18 +1,18 @@
 """
-How long does a post take, where there is no hurry?
+Measures how long a post takes at moderate rates.
 
-The simulator sends lines of 2.6 KB at 250 and at 2,500 a second, one in a chunk, as X does (`paced_feed`).  Two times
-are taken:
+The simulator sends lines of 2.6 KB at 250 and at 2,500 posts/s, one line in each chunk, as X does (`paced_feed`).  Two
+times are measured:
 
-*arrival to commit*    What the contender itself can know.  Our worker: from the read of the socket to the confirmed
-                       commit (for at-least-once, to the acknowledgements), by its own histogram (`fine_worker`).  The
-                       script: from `produce` to the delivery report, which a thread waits for; its wait in tweepy's
-                       reading is not in it.
-*emission to visible*  What everybody sees.  From the moment the simulator handed the post to its kernel to the moment
-                       a consumer with `read_committed` and librdkafka's defaults had it in hand, by the one clock of
-                       the machine.  A post that was not seen counts as infinitely late.
+*arrival to commit*    The time that the contender itself can measure.  Our worker: from the read of the socket to the
+                       confirmed commit (at least once: to the acknowledgements), by its histogram (`fine_worker`).  The
+                       script: from `produce` to the delivery report, for which a thread waits; the time that a line
+                       waits in tweepy is not included.
+*emission to visible*  The time that a user sees: from the moment the simulator hands the post to the kernel, to the
+                       moment a consumer with `read_committed` and librdkafka's defaults has it.  Both use the clock of
+                       this machine.  A post that is never seen counts as infinitely late.
 
-The CPU of the contender's process is of the same window; an idle worker is measured beside.
+CPU is that of the contender's process in the same window.  An idle worker is measured, too.
 """
 
 import contextlib
@@ -38,10 +38,10 @@ from benchmarks.tables import NOTHING, Text, grid
 RATES = (250, 2500)
 PERCENTILES = (50, 99, 99.9)
 GRACE_SECS = 3.0
-"""So long after the window posts of it may still become visible."""
+"""Posts of the window may become visible until this long after its end."""
 
 FINE = ("-P", str(Path(__file__).parent / "fine_worker.py"), "worker")
-"""What Python is told, to run a worker that can be asked for percentiles."""
+"""Arguments of Python that run a worker with a fine histogram."""
 
 WAYS: Sequence[Contender] = (
     replace(EXACTLY_ONCE, command=(sys.executable, *FINE)),
@@ -58,7 +58,7 @@ HEAD = (
 
 
 def latency(bench: Rig, effort: Effort) -> Iterator[Text]:
-    """Both rates, and an idle worker."""
+    """Measure both rates, and an idle worker."""
     rows = [HEAD]
     for rate in RATES:
         if not effort.wants(str(rate)):
@@ -73,12 +73,12 @@ def latency(bench: Rig, effort: Effort) -> Iterator[Text]:
 
 @dataclass(slots=True, kw_only=True)
 class Times:
-    """Seconds of each post: *commits* from arrival on, with how many posts took so long; *visible* from emission on."""
+    """Times in seconds: *commits*, from arrival to commit, with the number of posts; *visible*, from emission on."""
 
     commits: Mapping[float, float]
     visible: Sequence[float]
     rate: float
-    """Posts a second that were emitted."""
+    """Posts that the simulator emitted per second."""
     cpu_percent: float
 
 
@@ -117,7 +117,7 @@ def _percentiles(counts: Mapping[float, float]) -> list[str]:
 
 
 def percentile(counts: Mapping[float, float], percent: float) -> float | None:
-    """The seconds within which *percent* of the posts were done; *counts* says how many took how long."""
+    """Return the percentile in seconds; *counts* are the numbers of posts by their time."""
     left = sum(counts.values()) * percent / 100
     for secs, posts in sorted(counts.items()):
         left -= posts
@@ -158,7 +158,7 @@ def _measure(bench: Rig, simulator: Simulator, emissions: Path, way: Contender, 
 
 
 def commits(running: Running) -> dict[float, float]:
-    """Posts of our worker by the upper bound of the seconds that they took, so far."""
+    """Return the numbers of posts that our worker has committed so far, by the upper bound of their time (seconds)."""
     counts: dict[float, float] = {}
     for url in running.urls:
         with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:  # noqa: S310  # http
@@ -187,7 +187,7 @@ def _acknowledged(running: Running, began: float, ended: float) -> dict[float, f
 
 
 class Watcher:
-    """A consumer in a thread, which notes when it has each post."""
+    """A consumer in a thread, which notes the time at which it gets each post."""
 
     def __init__(self, bench: Rig, topic: str) -> None:
         self._consumer = bench.consumer()
@@ -204,7 +204,7 @@ class Watcher:
                 self._seen.append((time.time(), message.value()))
 
     def stop(self) -> Mapping[str, float]:
-        """Return when each post was seen first, by its id."""
+        """Stop, and return the time at which each post was seen first, by its id."""
         self._stop.set()
         self._thread.join()
         self._consumer.close()
@@ -212,7 +212,7 @@ class Watcher:
 
 
 def _idle(bench: Rig, effort: Effort) -> Text:
-    """What a worker costs that waits."""
+    """Measure a worker that waits for posts."""
     with bench.simulator(*SIMULATOR, "--rate", "0") as simulator, bench.topic() as topic:
         running = EXACTLY_ONCE.start(bench, simulator, topic)
         try:

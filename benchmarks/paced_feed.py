@@ -1,10 +1,10 @@
 """
-The simulator's feed at a pace: prepared lines, one in a chunk, so many a second; and a file that says when each went.
+The simulator's feed at a fixed rate: prepared lines, one in each chunk; a file gets the time of each.
 
     python -m benchmarks.paced_feed RATE LINE_BYTES FILE
 
-Generating and matching posts would take the simulator most of a core at 2,500 a second; prepared ones take little.
-A line of FILE is the post's id and the time (UNIX seconds) at which it was handed to the kernel.
+At 2,500 posts/s the simulator would need most of a core to generate and match posts; prepared posts need little.
+A line of FILE is the post's id and the time (UNIX seconds) at which the post was handed to the kernel.
 """
 
 import sys
@@ -20,12 +20,12 @@ SHORTEST_SECS = 0.001
 
 
 class PacedWriter(feed.FeedWriter):
-    """Writes what is due, and never ahead; what a held-up loop was late with goes at once, with its own time."""
+    """Writes each line when it is due; if the event loop was held up, late lines go at once, with their real time."""
 
     rate: float
     emissions: BinaryIO
     _last: float | None = None
-    """Up to when everything due is written."""
+    """The time up to which all lines that were due are written."""
 
     def _schedule(self) -> None:
         if self._handle is None and not self._stopped:
@@ -56,7 +56,7 @@ def main() -> int:
     """Run until SIGTERM."""
     rate, line_bytes, path = sys.argv[1:]
     PacedWriter.rate = float(rate)
-    feed.FeedWriter = PacedWriter  # type: ignore[misc]  # `Feed` looks it up when a stream is opened
+    feed.FeedWriter = PacedWriter  # type: ignore[misc]  # `Feed` reads this name when a stream is opened
     with Path(path).open("wb", buffering=0) as PacedWriter.emissions:
         return run(
             {

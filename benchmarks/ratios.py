@@ -1,4 +1,4 @@
-"""Numbers of two versions, taken in the same rounds, and what one is of the other."""
+"""Numbers of two versions, measured in the same rounds, and the ratios of the two."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ HEAD = ("", NEW, BEFORE, f"{NEW} / {BEFORE}", "range")
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """Something that is measured, and how it is written."""
+    """A quantity that is measured, and its format."""
 
     name: str
     style: str
@@ -39,7 +39,7 @@ class Ratio:
 
     @property
     def settled(self) -> bool:
-        """Whether every round says the same of which is more."""
+        """Whether the same version has more in every round."""
         return min(self.each) > 1 or max(self.each) < 1
 
 
@@ -53,7 +53,7 @@ class Taken:
         self._values.setdefault((way, number), {NEW: {}, BEFORE: {}})[side][round_] = value
 
     def ratios(self) -> Mapping[tuple[str, Number], Ratio | None]:
-        """What was measured, way by way; None where no round has it of both."""
+        """Return the ratio of each number, way by way; None if no round has the number of both versions."""
         ways = list(dict.fromkeys(way for way, _ in self._values))
         found = sorted(self._values.items(), key=lambda item: ways.index(item[0][0]))
         return {key: ratio(sides[NEW], sides[BEFORE]) for key, sides in found}
@@ -68,7 +68,7 @@ def ratio(new: Mapping[int, float], before: Mapping[int, float]) -> Ratio | None
 
 
 def table(ratios: Mapping[tuple[str, Number], Ratio | None]) -> Text:
-    """Each number of both, and the median and the range of the ratios of its rounds."""
+    """Return a table: each number of both versions, and the median and the range of the ratios."""
     return grid([HEAD, *(_row(f"{way}: {number.name}", number, of) for (way, number), of in ratios.items())])
 
 
@@ -80,7 +80,7 @@ def _row(name: str, number: Number, of: Ratio | None) -> Sequence[str]:
 
 
 def sentence(ratios: Mapping[tuple[str, Number], Ratio | None]) -> Text:
-    """Say which numbers differ by more than 3 %, and to which side."""
+    """Return a sentence on the numbers that differ by more than 3 %, and in which direction."""
     better: list[str] = []
     worse: list[str] = []
     for (way, number), of in ratios.items():

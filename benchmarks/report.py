@@ -1,4 +1,4 @@
-"""How the numbers are told: tables, the machine they come from, and the page that holds both."""
+"""The report: tables, the facts about the machine, and the page that holds both."""
 
 import os
 import platform
@@ -20,7 +20,7 @@ HEAD = ("", "posts/s", "spread", "CPU s/M posts", "spread", "peak MB", "spread")
 
 
 class Failures:
-    """What failed of what, and how often."""
+    """The failures, and how often each happened."""
 
     def __init__(self) -> None:
         self._failed: dict[tuple[str, str], int] = {}
@@ -31,20 +31,20 @@ class Failures:
 
     @property
     def said(self) -> list[Text]:
-        """A Markdown list, if anything did."""
+        """The failures as a Markdown list; empty without failures."""
         lines = [f"- Not measured: {name}, {count} x: {why}" for (name, why), count in self._failed.items()]
         return ["\n".join(lines)] if lines else []
 
 
 class Results:
-    """Windows by name and round; a round that failed has none, and a line among *failures*."""
+    """Windows by name and round; a round that failed has a line in *failures* instead."""
 
     def __init__(self) -> None:
         self.windows: dict[str, dict[int, Window]] = {}
         self._failures = Failures()
 
     def add(self, name: str, number: int, outcome: Window | Failure) -> None:
-        """Keep what came out of round *number*."""
+        """Keep the *outcome* of *name* in round *number*."""
         rounds = self.windows.setdefault(name, {})
         if isinstance(outcome, Window):
             rounds[number] = outcome
@@ -52,30 +52,30 @@ class Results:
             self._failures.add(name, outcome)
 
     def in_order(self, names: Iterable[str]) -> Mapping[str, Mapping[int, Window]]:
-        """The windows, by name as *names* has them."""
+        """Return the windows by name, in the order of *names*."""
         return {name: self.windows.get(name, {}) for name in names}
 
     @property
     def failures(self) -> list[Text]:
-        """What failed, as a Markdown list, if anything did."""
+        """The failures as a Markdown list; empty without failures."""
         return self._failures.said
 
 
 def first_line(error: BaseException) -> str:
-    """What *error* says, without what a process logged."""
+    """Return the first line of *error*'s message, without the log of a process."""
     return str(error).partition("\n")[0] or type(error).__name__
 
 
 def say(text: str) -> None:
-    """Tell whoever waits."""
+    """Show *text* to the user at once."""
     print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
 
 
 def table(results: Mapping[str, Mapping[int, Window]], baselines: Sequence[str]) -> Text:
     """
-    Medians, from-to, and for each of *baselines* the ratio of the rates.
+    Return a table of medians and ranges, with the ratio of the rates to each of *baselines*.
 
-    A ratio is the median of the rounds' ratios: both sides of each were measured within minutes.
+    A ratio is the median of the rounds' ratios: in a round both sides were measured within minutes.
     """
     baselines = [name for name in baselines if results.get(name)]
     rows = [(*HEAD, *(f"x {name}" for name in baselines), *(f"CPU x {name}" for name in baselines))]
@@ -108,7 +108,7 @@ def _ratio(windows: Mapping[int, Window], baseline: Mapping[int, Window], what: 
 
 
 def machine() -> Text:
-    """What the numbers depend on, as a Markdown list."""
+    """Return the machine and the versions that the numbers depend on, as a Markdown list."""
     packages = ("aiokafka", "faust-streaming", "tweepy", "confluent-kafka", "kafka-python")
     kafka = next(iter(JARS.glob("kafka_2.13-*.jar"))).stem.removeprefix("kafka_2.13-")
     java = subprocess.run(["java", "-version"], capture_output=True, text=True, check=True)  # noqa: S607
@@ -125,7 +125,7 @@ def machine() -> Text:
 
 
 def neighbours() -> str:
-    """A warning if somebody else uses the machine."""
+    """Return a warning if other processes use the machine."""
     if os.getloadavg()[0] < len(os.sched_getaffinity(0)) / 4:
         return ""
     return ": others used the machine, so compare ratios only"
@@ -145,7 +145,7 @@ def write(page: Path, name: str, text: Text) -> None:
     Put *text* between the markers of *name* in *page*.
 
     Raises:
-        ValueError: there are no such markers.
+        ValueError: *page* has no such markers.
     """
     begin, end = f"<!-- bench: {name} -->", f"<!-- end of {name} -->"
     before = page.read_text()

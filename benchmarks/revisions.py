@@ -1,4 +1,4 @@
-"""Two versions of the connector, each from git and installed in a virtual environment of its own, in build/versions."""
+"""Installs two versions of the connector from git, each in a virtual environment of its own in build/versions."""
 
 import io
 import os
@@ -19,24 +19,24 @@ PIP_SECS = 600.0
 
 
 class Unavailable(RuntimeError):
-    """A version cannot be had; the message says why in one sentence."""
+    """A version cannot be installed; the message says why in one sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """One of the two, which is installed."""
+    """One of the two versions, installed."""
 
     side: str
     revision: str
-    """As people are told."""
+    """The name of the revision in reports."""
     venv: Path
     packages: Mapping[str, str] = field(default_factory=dict)
-    """What it runs with, by name."""
+    """The versions of the packages it is installed with, by package name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
-    """What `git archive` makes a folder of."""
+    """A state of the source that `git archive` can export."""
 
     tree: str
     """A commit, or the tree of a folder that has changes."""
@@ -48,7 +48,7 @@ def revisions(before: str, root: Path = ROOT) -> tuple[Revision, Revision]:
     Return the tree in *root*, with what was changed and added since the last commit, and the revision *before*.
 
     Raises:
-        Unavailable: git does not know it.
+        Unavailable: git does not know *before*.
     """
     if shutil.which("git") is None:
         raise Unavailable("No comparison of versions without `git` on the PATH.")
@@ -68,7 +68,7 @@ def _present(root: Path) -> Revision:
     head = _commit(root, "HEAD") or ""
     if not _git(root, "status", "--porcelain"):
         return Revision(tree=head, said=_short(root, head))
-    with tempfile.TemporaryDirectory() as folder:  # an index of its own: the user's is not touched
+    with tempfile.TemporaryDirectory() as folder:  # an index of its own, so that the user's index stays as it is
         index = {"GIT_INDEX_FILE": f"{folder}/index"}
         _git(root, "add", "--all", environment=index)
         tree = _git(root, "write-tree", environment=index)
@@ -97,7 +97,7 @@ def _git_bytes(root: Path, *arguments: str, environment: Mapping[str, str] | Non
 
 
 def keep_only(*wanted: Revision) -> None:
-    """Remove what other comparisons have installed: each tree that was changed leaves a folder."""
+    """Remove installed versions that are not *wanted*; each comparison of a changed tree leaves one."""
     for folder in FOLDER.glob("*"):
         if folder.name not in {_name(revision) for revision in wanted}:
             shutil.rmtree(folder, ignore_errors=True)
@@ -109,10 +109,10 @@ def _name(revision: Revision) -> str:
 
 def install(side: str, revision: Revision) -> Version:
     """
-    Install *revision*, unless it is.
+    Install *revision*, unless it is installed already.
 
     Raises:
-        Unavailable: it cannot be installed, or only without its part in C.
+        Unavailable: the revision cannot be installed, or only without its part in C.
     """
     folder = FOLDER / _name(revision)
     venv, source, stamp = folder / "venv", folder / "source", folder / f"installed-by-{platform.python_version()}"
@@ -135,7 +135,7 @@ def _pip(venv: Path) -> Sequence[str]:
 
 
 def _run(revision: Revision, *command: str) -> str:
-    # a PYTHONPATH would let pip see another connector
+    # with a PYTHONPATH pip would see another connector
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     try:
         return subprocess.run(  # noqa: S603  # ours
@@ -143,7 +143,7 @@ def _run(revision: Revision, *command: str) -> str:
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
         said = str(getattr(error, "stderr", None) or error).strip().splitlines()
-        errors = [line.strip() for line in said if "ERROR:" in line]  # pip has notes after them
+        errors = [line.strip() for line in said if "ERROR:" in line]  # pip writes notes after its errors
         why = (errors or said or [str(error)])[-1]
         raise Unavailable(f"{revision.said} cannot be installed: {why}") from None
 

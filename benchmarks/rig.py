@@ -1,5 +1,5 @@
 """
-The bench: one real Kafka, one simulator, and one contender at a time between them.
+The test bench: a real Kafka, a simulator, and one contender at a time between them.
 
     simulator (own process) ──▶ contender (own process) ──▶ Kafka (own process)
                                    │ CPU, memory                │ end offsets, records
@@ -28,7 +28,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from tests.brokers import KafkaBroker
 
 ROOT = Path(__file__).parent.parent
-TOKEN = "simulated-token"  # noqa: S105  # opens nothing but the simulator
+TOKEN = "simulated-token"  # noqa: S105  # valid for the simulator only
 RULE = "cats lang:en"
 PARTITIONS = 4
 LINE_BYTES = 2600
@@ -41,19 +41,19 @@ POLL_SECS = 0.05
 MOVE_SECS = 1.0
 LOG_TAIL = 1500
 
-# A run at full speed writes a disk full in minutes, if what nobody needs is not thrown away soon.
+# At full speed a run fills the disk within minutes, so Kafka has to delete old records soon.
 BROKER_EXTRAS = "log.retention.check.interval.ms=2000\nlog.initial.task.delay.ms=1000\n"
 TOPIC_BYTES = 8 * 1024**3
-"""Kept of each partition, and more than a window writes."""
+"""Kafka keeps this much of each partition; a window writes less."""
 
 
 class Failure(RuntimeError):
-    """A run that gave no number; its first line says why."""
+    """A run failed and gave no number; the first line says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """What a contender did between two moments of steady work."""
+    """What a contender did in a window of time, after its warm-up."""
 
     posts: int
     secs: float
@@ -66,12 +66,12 @@ class Window:
 
     @property
     def cpu_us_per_post(self) -> float:
-        """Microseconds per post, which is seconds per million posts."""
+        """CPU time per post in microseconds; the same number is seconds per million posts."""
         return self.cpu_secs / self.posts * 1e6
 
     @property
     def cpu_percent(self) -> float:
-        """Of one core."""
+        """CPU time in percent of one core."""
         return self.cpu_secs / self.secs * 100
 
 
@@ -88,7 +88,7 @@ class Process:
     def __init__(
         self, command: Sequence[str], log: Path, environment: Mapping[str, str], *, folder: Path | None = None
     ) -> None:
-        # not our variables, and no `.env` of the place where the bench was started
+        # without CONNECTOR_ variables and without the `.env` of the folder in which the bench was started
         kept = {key: value for key, value in os.environ.items() if not key.startswith("CONNECTOR_")}
         self.log = log
         with log.open("wb") as output:
@@ -104,29 +104,29 @@ class Process:
 
     @property
     def said(self) -> str:
-        """The end of its output."""
+        """The end of the process's output."""
         return self.log.read_text(errors="replace")[-LOG_TAIL:].strip()
 
     def check(self) -> None:
         """
-        Look whether it still runs.
+        Check that the process still runs.
 
         Raises:
-            Failure: it does not.
+            Failure: the process has ended.
         """
         if self._process.poll() is not None:
             raise Failure(f"it ended with {self._process.returncode}\n{self.said}")
 
     def sleep(self, secs: float) -> None:
-        """Sleep, and raise if the process has ended by then."""
+        """Sleep, and raise `Failure` if the process has ended by then."""
         time.sleep(secs)
         self.check()
 
     @property
     def cpu_secs(self) -> float:
-        """User and system time so far, of all its threads, living and ended."""
-        # Linux's number for the CPU clock of another process.  /proc counts the same in ticks of 10 ms, and an idle
-        # worker takes six of those in ten seconds.
+        """User and system time of the process so far (seconds), with threads that have ended."""
+        # Linux's number for the CPU clock of another process.  /proc counts in ticks of 10 ms, which is too coarse: an
+        # idle worker takes six ticks in ten seconds.
         try:
             return time.clock_gettime(~self._process.pid << 3 | 2)
         except OSError:
@@ -135,12 +135,12 @@ class Process:
 
     @property
     def peak_rss_bytes(self) -> int:
-        """The most memory that it had resident."""
+        """The largest resident memory of the process so far."""
         return self._status("VmHWM")
 
     @property
     def rss_bytes(self) -> int:
-        """The memory that it has resident."""
+        """The resident memory of the process now."""
         return self._status("VmRSS")
 
     def _status(self, field: str) -> int:
@@ -148,12 +148,12 @@ class Process:
         return int(status.partition(f"{field}:")[2].split()[0]) * 1024
 
     def ask_to_stop(self) -> None:
-        """SIGTERM."""
+        """Send SIGTERM."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
 
     def stop(self) -> None:
-        """Ask it to stop, and kill it if it does not."""
+        """Send SIGTERM, and SIGKILL if the process does not end."""
         self.ask_to_stop()
         try:
             self._process.wait(STOP_SECS)
@@ -165,9 +165,10 @@ class Process:
 
 class Running:
     """
-    A contender at work: *processes* between the stream and *topic*.
+    A contender that runs: *processes* between the stream and *topic*.
 
-    *why_not* is asked for more words when it does not come to work.  *urls* are of the workers' web interfaces.
+    *why_not* returns an explanation if the contender does not start to work.  *urls* are those of the workers' web
+    interfaces.
     """
 
     def __init__(
@@ -192,7 +193,7 @@ class Running:
             process.check()
 
     def sleep(self, secs: float) -> None:
-        """Sleep, and raise if one of them has ended by then."""
+        """Sleep, and raise `Failure` if one of the processes has ended by then."""
         time.sleep(secs)
         self.check()
 
@@ -201,7 +202,7 @@ class Running:
         Wait until *condition* is true.
 
         Raises:
-            Failure: it does not become true, or a process ends.
+            Failure: *condition* does not become true within *secs*, or a process ends.
         """
         end = time.monotonic() + secs
         while not condition():
@@ -231,17 +232,17 @@ class Simulator:
 
     @property
     def connections(self) -> int:
-        """How many streams are open."""
+        """The number of open streams."""
         return len(orjson.loads(self.ask("state"))["connections"]["live"])
 
     def ask(self, what: str, body: object = None) -> bytes:
-        """Return what a control endpoint answers."""
+        """Return the answer of the control endpoint *what*."""
         data = None if body is None else orjson.dumps(body)
         with urllib.request.urlopen(f"{self.url}/control/{what}", data=data, timeout=30) as answer:  # noqa: S310  # http
             return bytes(answer.read())
 
     def await_hang_up(self) -> None:
-        """Wait until it has noticed that nobody reads any more."""
+        """Wait until the simulator has noticed that its client is gone."""
         while self.connections:
             time.sleep(POLL_SECS)
 
@@ -250,7 +251,7 @@ class Simulator:
 
 
 class Rig:
-    """Kafka, and what the bench asks of it; use `rig`."""
+    """Kafka and the simulators of the bench; made by `rig`."""
 
     def __init__(self, broker: KafkaBroker, folder: Path) -> None:
         self.broker, self.folder = broker, folder
@@ -260,7 +261,7 @@ class Rig:
 
     @contextlib.contextmanager
     def simulator(self, *arguments: str) -> Iterator[Simulator]:
-        """Run a simulator meanwhile: a module and its arguments."""
+        """Run a simulator inside `with`; *arguments* are its module and its options."""
         self._runs += 1
         simulator = Simulator(arguments, self.folder / f"simulator-{self._runs}.log")
         try:
@@ -279,7 +280,7 @@ class Rig:
 
     @contextlib.contextmanager
     def paced(self, rate: float) -> Iterator[tuple[Simulator, Path]]:
-        """Run one that writes *rate* such lines a second, and the file that says when."""
+        """Run a simulator that writes *rate* prepared lines a second; yield it and the file with their times."""
         emissions = self.folder / f"emissions-{self._runs}"
         arguments = (str(rate), str(LINE_BYTES), str(emissions))
         with self.simulator("benchmarks.paced_feed", *arguments) as simulator:
@@ -287,10 +288,10 @@ class Rig:
 
     @contextlib.contextmanager
     def topic(self, partitions: int = PARTITIONS, *, keep_bytes: int = TOPIC_BYTES) -> Iterator[str]:
-        """Have a new topic; whatever begins with its name goes with it."""
+        """Make a new topic inside `with`; at the end delete all topics whose names begin with its name."""
         self._runs += 1
         topic = f"bench-{self._runs}"
-        # gone from the disk soon after it is deleted
+        # deleted topics leave the disk soon
         settings = {
             "file.delete.delay.ms": "1000",
             "retention.bytes": str(keep_bytes),
@@ -306,17 +307,17 @@ class Rig:
             self._admin.delete_topics([name for name in every if name == topic or name.startswith(f"{topic}-")])
 
     def log(self, topic: str, number: int = 1) -> Path:
-        """Where the process number *number* that fills *topic* writes its log, in a folder of its own."""
+        """Return the log file, in a folder of its own, of the process *number* that fills *topic*."""
         folder = self.folder / topic / str(number)
         folder.mkdir(parents=True, exist_ok=True)
         return folder / "log"
 
     def await_first_post(self, running: Running) -> None:
         """
-        Wait until something can be seen in its topic.
+        Wait until a reader of committed records can see a record in the topic.
 
         Raises:
-            Failure: nothing comes.
+            Failure: no record comes.
         """
         running.await_(lambda: sum(self.ends(running.topic).values()), "the first post")
 
@@ -324,10 +325,10 @@ class Rig:
         """
         Measure for *secs*.
 
-        With *ordered* the keys are ids of one connection, and each partition has to have them ascending.
+        With *ordered* the keys are the ids of one connection, and must ascend in each partition.
 
         Raises:
-            Failure: a process has ended, nothing came, or the order is not kept.
+            Failure: a process has ended, no record came, or the order is wrong.
         """
         before = self._now(running)
         running.sleep(secs)
@@ -343,7 +344,7 @@ class Rig:
         )
 
     def _now(self, running: Running) -> _Moment:
-        # Ends move by whole transactions: a window that begins and ends at such a move has no part of one too many.
+        # End offsets move by whole transactions: a window that begins and ends at a move holds only whole transactions.
         first, give_up = self.ends(running.topic), time.monotonic() + MOVE_SECS
         while True:
             begin = time.monotonic()
@@ -352,25 +353,25 @@ class Rig:
                 return _Moment(at=(begin + time.monotonic()) / 2, ends=ends, cpu_secs=cpu_secs)
 
     def ends(self, topic: str) -> Mapping[int, int]:
-        """The last stable offset of each partition: what a reader of committed records may see."""
+        """Return the last stable offset of each partition, up to which a reader of committed records may read."""
         places = [kafka.TopicPartition(topic, number) for number in self._offsets.partitions_for_topic(topic) or ()]
         return {place.partition: end for place, end in self._offsets.end_offsets(places).items()}
 
     def consumer(self, **settings: Any) -> Consumer:
-        """A reader of committed records."""
+        """Return a consumer that reads committed records only."""
         return Consumer(
             {
                 "bootstrap.servers": self.broker.address,
                 "group.id": "bench",
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
-                "auto.offset.reset": "error",  # what is thrown away before it is counted is no number
+                "auto.offset.reset": "error",  # fail if records are deleted before they are counted
                 **{name.replace("_", "."): value for name, value in settings.items()},
             }
         )
 
     def _records(self, topic: str, begins: Mapping[int, int], ends: Mapping[int, int], *, ordered: bool) -> int:
-        """Count what a reader of committed records gets; offsets would count the markers of transactions, too."""
+        """Return the number of committed records; offsets would count the markers of transactions, too."""
         consumer = self.consumer(enable_partition_eof=True)
         left = {number for number in ends if ends[number] > begins[number]}
         consumer.assign([TopicPartition(topic, number, begins[number]) for number in left])
@@ -397,7 +398,7 @@ class Rig:
 
 @contextlib.contextmanager
 def rig(folder: Path) -> Iterator[Rig]:
-    """Start Kafka in *folder*, and stop it in any case."""
+    """Run Kafka in *folder* inside `with`."""
     broker = KafkaBroker(folder / "broker")
     with (broker.folder / "server.properties").open("a") as properties:
         properties.write(BROKER_EXTRAS)

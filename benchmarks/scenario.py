@@ -1,4 +1,4 @@
-"""What is run for how long: the table of scenarios."""
+"""A scenario, and how long it runs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,19 +10,19 @@ from benchmarks.tables import Text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How much time a scenario takes: *seconds* is the length of a window, *warmup* what goes before it."""
+    """How long a scenario runs: *seconds* is the length of a window, *warmup* the time before it, in seconds."""
 
     rounds: int
     seconds: float
     warmup: float
     minutes: float = 0.0
-    """For what is watched over time."""
+    """Length of the parts that watch something over time."""
     connect_rounds: int | None = None
-    """Rounds in which Kafka Connect, slow to start, takes part; all, if None."""
+    """Number of rounds with Kafka Connect, which is slow to start; all rounds if None."""
     only: Sequence[str] = field(default=())
-    """The parts of the scenario to run; empty for all."""
+    """The parts of the scenario to run; all parts if empty."""
     versions: Sequence[Version] = field(default=())
-    """What is compared, where two versions are."""
+    """The versions, if the scenario compares two."""
 
     def __str__(self) -> str:
         rounds = "1 round" if self.rounds == 1 else f"{self.rounds} rounds"
@@ -32,21 +32,21 @@ class Effort:
         return f"{rounds}, windows of {self.seconds:g} s after {self.warmup:g} s{watched}"
 
     def wants(self, part: str) -> bool:
-        """Whether *part* is to be run."""
+        """Return whether *part* is to be run."""
         return not self.only or part in self.only
 
     def changed(self, **given: object) -> "Effort":
-        """The same, with what is *given* and not None."""
+        """Return a copy with those values of *given* that are not None."""
         return replace(self, **{name: value for name, value in given.items() if value is not None})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """*run* yields texts in Markdown, one after the other."""
+    """A scenario; *run* yields the texts of its report in Markdown."""
 
     name: str
     title: str
     run: Callable[[Rig, Effort], Iterator[Text]]
     effort: Effort
     about: str
-    """How long it takes, for the help."""
+    """How long the scenario takes, for the help."""

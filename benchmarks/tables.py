@@ -9,7 +9,7 @@ NOTHING = "-"
 
 
 def grid(rows: Sequence[Sequence[str]]) -> Text:
-    """A Markdown table of *rows*, the first of which is the head; the first column is of words."""
+    """Return a Markdown table of *rows*; the first row is the head, the first column has words."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "| " + " | ".join(f"{cell:{'>' if number else '<'}{widths[number]}}" for number, cell in enumerate(row)) + " |"

@@ -1,13 +1,14 @@
 """
-How many posts a second, beside the scripts that people write and beside Kafka Connect?
+Measures posts per second of our worker, of scripts that users write, and of Kafka Connect.
 
-One real Kafka and the simulator's feed (prepared lines of 2.6 KB, as fast as the socket takes them) run throughout.
-In each round every contender runs once, in a rotating order, into a new topic of four partitions: it is started, seen
-to deliver, left to warm up, measured over a window, stopped.  What counts is what lies in the topic: end offsets at
-both ends of the window; for transactions the last stable offsets, and the records that a reader of committed records
-finds between them.  CPU is user and system time of the contender's process over the same window.
+One real Kafka and the simulator's feed (prepared lines of 2.6 KB, as fast as the socket takes them) run all the time.
+In each round every contender runs once, in a rotating order, into a new topic of four partitions.  The bench starts the
+contender, waits for its first post, lets it warm up, measures over a window, and stops it.  Posts are counted in the
+topic: by the end offsets at the begin and the end of the window; with transactions by the records that a reader of
+committed records gets between the last stable offsets.  CPU is user and system time of the contender's process in the
+window.
 
-A contender that fails in a round has no number for it; the others have theirs.
+A contender that fails in a round has no number for that round; the other contenders have theirs.
 """
 
 import contextlib
@@ -23,7 +24,7 @@ BASELINES = (AS_WRITTEN.name, TUNED.name)
 
 
 def contenders(bench: Rig, effort: Effort) -> Iterator[Text]:
-    """All of them, in rounds."""
+    """Run all contenders, in rounds."""
     chosen = [contender for contender in CONTENDERS if effort.wants(contender.name)]
     results = Results()
     with bench.feed() as simulator:
@@ -47,7 +48,7 @@ def measure(
     partitions: int = PARTITIONS,
     connections: int = 1,
 ) -> Window | Failure:
-    """Run *contender* once; what it fails of is returned."""
+    """Run *contender* once; return its window, or the failure."""
     try:
         with bench.topic(partitions) as topic:
             window = _measure(bench, simulator, contender, effort, topic, connections)

@@ -1,19 +1,20 @@
 """
-Is this version faster or slower than an earlier one?
+Measures whether this version is faster or slower than an earlier one.
 
-Each is installed as users install it, from git and not editable, in a virtual environment of its own (`revisions`), and
-is known here by its command, variables and HTTP routes only.  Both meet one Kafka and the same simulator, which is that
-of this tree.  In each round every number is taken of both, one after the other; which is first alternates.
+Each version is installed as users install it, from git and not editable, in a virtual environment of its own
+(`revisions`); the bench uses only its command, variables and HTTP routes.  Both use the same Kafka and the simulator of
+this tree.  In each round every number is measured of both versions; where they run one after the other, the first one
+alternates.
 
-*throughput*   As in `throughput`: posts/s, CPU of a post, peak memory.  The disk rests before each, as it takes writes
-               faster after a rest.
-*250*          As in `latency`, by the worker's own clock: arrival to commit, and CPU, at 250 posts/s.  Both versions at
-               the same time, each with a simulator of its own: they hardly disturb each other, and what else the
-               machine does slows both.
-*idle*         CPU and memory of workers that wait; of both versions and in both ways at the same time.
+*throughput*   As in `throughput`: posts/s, CPU of a post, peak memory.  The disk rests before each run, because
+               it takes writes faster after a rest.
+*250*          As in `latency`, by the worker's own clock: arrival to commit, and CPU, at 250 posts/s.  Both versions
+               run at the same time, each with a simulator of its own: they hardly disturb each other, and other
+               load on the machine slows both.
+*idle*         CPU and memory of workers that wait for posts; both versions and both ways run at the same time.
 
-A ratio is the median of the rounds' ratios.  A version beside itself (`--before HEAD`) shows what the machine does to
-them.
+A ratio is the median of the rounds' ratios.  A version compared with itself (`--before HEAD`) shows how much the
+machine alone changes the ratios.
 """
 
 import contextlib
@@ -35,9 +36,9 @@ WAYS = (EXACTLY_ONCE, AT_LEAST_ONCE)
 PARTS = ("throughput", "250", "idle")
 RATE = 250
 PACED_FACTOR, IDLE_FACTOR = 2.0, 3.0
-"""How much longer than at full speed it is watched, where little happens in a second."""
+"""Multiply the length of a window where little happens in a second."""
 REST_SECS = 20.0
-"""How long the disk rests before each run at full speed."""
+"""The disk rests this long before each run at full speed."""
 
 THROUGHPUT = Number("posts/s", ",.0f", more_is_better=True)
 CPU_OF_A_POST = Number("CPU µs a post", ".2f")
@@ -51,7 +52,7 @@ IDLE_MEMORY = Number("MB idle", ",.1f")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """A version in one of the ways to deliver."""
+    """A version with one of the ways to deliver."""
 
     version: Version
     way: Ours
@@ -62,13 +63,13 @@ class Side:
 
     @property
     def worker(self) -> Ours:
-        """As people start it."""
+        """The worker as users start it."""
         program = str(self.version.venv / "bin" / "faust")
         return self._by(program, "-A", "connector", "worker")
 
     @property
     def fine_worker(self) -> Ours:
-        """One whose latency can be read."""
+        """The worker with a fine histogram of delivery times."""
         return self._by(str(self.version.venv / "bin" / "python"), *FINE)
 
     def _by(self, *command: str) -> Ours:
@@ -79,7 +80,7 @@ Outcome = tuple[Side, Mapping[Number, float] | Failure]
 
 
 def versions(bench: Rig, effort: Effort) -> Iterator[Text]:
-    """All parts, round by round."""
+    """Run all parts, round by round."""
     one, other = effort.versions
     taken, failures = Taken(), Failures()
     with contextlib.ExitStack() as stack:
@@ -139,7 +140,7 @@ def _numbers(window: Window) -> Mapping[Number, float]:
 
 
 def _paced(bench: Rig, simulators: Sequence[Simulator], sides: Sequence[Side], effort: Effort) -> list[Outcome]:
-    """Both versions in one way, at the same time."""
+    """Measure both versions with one way to deliver, at the same time."""
     with contextlib.ExitStack() as stack:
         started: list[tuple[Side, Running, Simulator]] = []
         for side, simulator in zip(sides, simulators, strict=True):
@@ -185,7 +186,7 @@ def _watched(
 
 
 def _idle(bench: Rig, sides: Sequence[Side], effort: Effort) -> list[Outcome]:
-    """All at once, each with a simulator of its own, as X lets an app have one stream."""
+    """Measure all *sides* at the same time, each with a simulator of its own, as an app may have only one stream."""
     outcomes: list[Outcome] = []
     with contextlib.ExitStack() as stack:
         started: list[tuple[Side, Running, Simulator]] = []
@@ -216,7 +217,7 @@ def _idle(bench: Rig, sides: Sequence[Side], effort: Effort) -> list[Outcome]:
             _say(side, found)
             outcomes.append((side, found))
         for _, running, _ in started:
-            running.ask_to_stop()  # all, before the first is waited for
+            running.ask_to_stop()  # all stop at the same time
     return outcomes
 
 

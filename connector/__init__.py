@@ -3,18 +3,18 @@ Murmuration: posts of the X API v2 in Kafka, each exactly once.
 
 Read the package in this order:
 
-`records/`           what travels: a line of X, the post in it, the time in its id
+`records/`           a line of X, the post in the line, the time in the post's id
 `sources/`           the X end: one connection of one stream, its rules and its credentials
-`task/`              one task: reader, buffer, converter, batches; and the repair of gaps
-`errors`             what can go wrong, sorted by what to do about it
-`coverage/`          what is delivered and what is missing
-`formats/`           how a value is written
+`task/`              one task: reader thread, buffer, converter, batches, and the repair of gaps
+`errors`             the exceptions, sorted by what to do about each
+`coverage/`          which posts are delivered and which are missing
+`formats/`           the formats of a record's value
 `kafka/`             the Kafka end: the typed channel, transactions, offsets, topics
 `cluster/`           which worker runs which task
-`config/`            what an operator says
-`telemetry/`         everything that can happen, with its log line and its metrics
-`web/`, `cli/`       what an operator sees
-`worker/`            one process, and the one place that wires
+`config/`            the options of a connector and the settings of a worker
+`telemetry/`         the events, with their log lines and metrics
+`web/`, `cli/`       the REST API and the web interface; the commands
+`worker/`            the process, and the one place that wires all the others together
 `simulator/`         a stand-in for the X API
 """
 

@@ -7,7 +7,7 @@ from connector.cli.inherited import VERSION
 
 def main() -> None:
     """Run Faust's command line on our application."""
-    if sys.argv[1:] == ["--version"]:  # whatever the settings are
+    if sys.argv[1:] == ["--version"]:  # works with wrong settings, too: the application is not built
         sys.stdout.write(f"{VERSION}\n")
         return
     from connector import app

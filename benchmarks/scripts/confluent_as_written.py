@@ -1,4 +1,4 @@
-"""Posts to Kafka by tweepy and confluent-kafka, as people write it."""
+"""Posts to Kafka by tweepy and confluent-kafka, as users write it."""
 
 import os
 import signal

@@ -12,7 +12,7 @@ from simulated import StreamingClient
 TOPIC = os.environ["TOPIC"]
 
 times = []
-"""When a post was acknowledged, and how many seconds after `produce`."""
+"""For each post: the time of its acknowledgement, and the seconds since `produce`."""
 
 
 def note(error, message):
@@ -21,7 +21,7 @@ def note(error, message):
 
 
 def hear(producer):
-    """Take reports as they come, not with the next post."""
+    """Handle delivery reports when they come, not only when the next post comes."""
     while True:
         producer.poll(0.1)
 
@@ -47,10 +47,10 @@ producer = Producer({"bootstrap.servers": os.environ["BOOTSTRAP_SERVERS"], "acks
 threading.Thread(target=hear, args=(producer,), daemon=True).start()
 stream = PostStream(os.environ["BEARER_TOKEN"], producer)
 stopping = []
-signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))  # not to end in the middle of `note`
+signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))  # so that `note` is not interrupted
 try:
     stream.filter()
 finally:
     producer.flush()
-    with open(f"{TOPIC}.times", "w") as file:  # noqa: PTH123  # as people write it
+    with open(f"{TOPIC}.times", "w") as file:  # noqa: PTH123  # as users write it
         file.write("\n".join(times))

@@ -1,4 +1,4 @@
-"""Posts to Kafka by tweepy and kafka-python, as people write it."""
+"""Posts to Kafka by tweepy and kafka-python, as users write it."""
 
 import os
 import signal

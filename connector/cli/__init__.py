@@ -1,7 +1,7 @@
 """
-Commands of `faust -A connector …`, one file each.
+The commands of `faust -A connector …`: a module or a package for each.
 
-`inherited` adapts Faust's own; `children`, `proof` and `screen` are parts of the demo.
+`inherited` adapts Faust's own commands.
 """
 
 from collections.abc import Callable
@@ -34,14 +34,14 @@ MODULES = {
 
 
 class _Later(click.Command):
-    """A command that is imported when it is called: a worker knows all of them, calls none, and saves 6 MB."""
+    """A command whose module is imported when the command is called; this saves a worker 6 MB."""
 
     def __init__(self, name: str, help_: str, load: Callable[[], click.Command]) -> None:
         super().__init__(name, help=help_)
         self._load = load
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Begin a call, or the answer to `--help`: of the command itself."""
+        """Import the command and let it read the arguments, `--help` too."""
         return self._load().make_context(*args, **kwargs)
 
 
@@ -53,5 +53,5 @@ def register(app: "ConnectorApp", loaded: "Loaded") -> None:
 
 
 def _load(name: str, app: "ConnectorApp", loaded: "Loaded") -> click.Command:
-    import_module(MODULES[name]).register(app, loaded)  # which puts it into the place of the `_Later`
+    import_module(MODULES[name]).register(app, loaded)  # the command replaces the `_Later`
     return faust_cli.commands[name]

@@ -1,10 +1,11 @@
 """
-`faust -A connector coverage`: what are we missing?
+`faust -A connector coverage`: shows covered time and gaps, and asks for a gap to be retried or accepted.
 
-It reads the topics in which the workers keep their state, so it needs Kafka and no worker.  What it asks of a gap
-(`--retry`, `--accept`) the worker does that runs the task.
+The command reads the topics in which the workers keep their state, so it needs Kafka but no running worker.  `--retry`
+and `--accept` write a request to Kafka; the worker that runs the task carries it out.
 
-Exit codes: 0 shown, or asked; 2 wrong arguments; 69 Kafka did not answer; 78 configuration.
+Exit codes: 0 coverage is shown or the request written; 2 wrong arguments; 69 Kafka did not answer or refused; 78 wrong
+configuration.
 """
 
 from __future__ import annotations
@@ -49,14 +50,14 @@ if TYPE_CHECKING:
     from connector.config.worker import WorkerSettings
     from connector.worker.process import ConnectorApp
 
-EX_USAGE = 2  # as click has it
+EX_USAGE = 2  # click's code for wrong arguments
 
 BAR_CELLS = (96, 72, 48, 24)
-"""How many cells a day may have: as many as fit."""
+"""Possible numbers of cells for the bar of a day; the widest that fits the terminal is used."""
 
 BAR_MS = 24 * 3_600_000
 TABLE_COLUMNS = 120
-"""With less than that a gap is shown in lines of its own: nothing of it is cut off."""
+"""On a narrower terminal each gap is shown in lines instead of a table, so that nothing is cut off."""
 
 COVERED, MISSING, REPAIRING, UNKNOWN = "█", "░", "▒", "·"
 STYLES = {COVERED: "green", MISSING: "red", REPAIRING: "yellow", UNKNOWN: "dim"}
@@ -65,11 +66,11 @@ Shown = dict[str, Any]
 
 
 class Wrong(Exception):
-    """The command line asks for what there is not; the message names the cure."""
+    """The arguments cannot be followed; the message names the cure."""
 
 
 class Group:
-    """What Kafka holds of the group's coverage."""
+    """The coverage of the group, as stored in Kafka."""
 
     def __init__(self, settings: WorkerSettings, config: ConnectorConfig) -> None:
         self._cluster: KafkaCluster = cluster_of(settings)
@@ -77,17 +78,17 @@ class Group:
 
     async def read(self) -> Shown:
         """
-        Return what `/coverage` says of the connector.
+        Return the coverage of the connector, in the form of the REST API's `/coverage`.
 
         Raises:
-            KafkaError, OSError, TimeoutError: Kafka cannot be asked.
+            KafkaError, OSError, TimeoutError: Kafka does not answer, or refuses.
         """
         admin = AIOKafkaAdminClient(**self._cluster.options(), request_timeout_ms=REQUEST_TIMEOUT_MS)
         try:
             await admin.start()
             trusted = (await probe(admin, self._group)).transactions
             read = [Right(READ, TOPIC, name) for name in (self._names.offsets, self._names.statuses)]
-            # what this user does not see would look as if nothing were covered
+            # without these rights it would look as if nothing were covered
             await require(admin, read, self._cluster.user)
             known = set(await admin.list_topics())
         finally:
@@ -97,7 +98,7 @@ class Group:
 
         def learn(key: bytes, value: bytes | None) -> None:
             if key in tasks and value is not None:
-                with contextlib.suppress(ValueError):  # no status: it says nothing
+                with contextlib.suppress(ValueError):  # not a status
                     outages.update(decode_status(value).status.outages)
 
         for slot in range(self._config.tasks):
@@ -125,11 +126,11 @@ class Group:
 
     async def ask(self, gaps: Sequence[Shown], action: requests.Action) -> None:
         """
-        Ask *action* of *gaps*.
+        Write a request for *action* on each of *gaps*.
 
         Raises:
-            KafkaError, OSError: Kafka has not confirmed.
-            RightMissing: this user may not ask.
+            KafkaError, OSError: Kafka has not confirmed the requests.
+            RightMissing: this user may not write requests.
         """
         topic = self._names.configs
         with named(self._cluster.user, WRITE, topic):
@@ -148,7 +149,7 @@ class Group:
 
 def chosen(coverage: Shown, wanted: str) -> list[Shown]:
     """
-    Return the gaps that *wanted* means: `all`, or the begin of one.
+    Return the gaps that *wanted* names: `all`, or the begin of one gap.
 
     Raises:
         Wrong: there is no such gap.
@@ -172,7 +173,7 @@ def chosen(coverage: Shown, wanted: str) -> list[Shown]:
 
 
 def bar(coverage: Shown, now_ms: int, size: int = BAR_CELLS[0]) -> str:
-    """Return the last 24 hours up to *now_ms* (UNIX ms) in *size* cells; the worst of each counts."""
+    """Return the 24 hours before *now_ms* (UNIX ms) as *size* characters; each shows the worst state in its time."""
     begin_ms, cell_ms = now_ms - BAR_MS, BAR_MS // size
     cells = [UNKNOWN] * size
     if coverage["covered_from"] is None:
@@ -192,7 +193,7 @@ def bar(coverage: Shown, now_ms: int, size: int = BAR_CELLS[0]) -> str:
 
 
 def show(coverage: Shown, console: Console, now_ms: int) -> None:
-    """Print *coverage* for people."""
+    """Print *coverage* as text for people; *now_ms* is UNIX ms."""
     if coverage["covered_from"] is None:
         console.print(f"{coverage['name']}: nothing is covered yet; a worker has to connect first.")
         return
@@ -276,11 +277,11 @@ async def _run(group: Group, values: Mapping[str, Any]) -> int:
 
 
 def run(values: Mapping[str, Any], loaded: Loaded, unconfigured: Sequence[str] = ()) -> int:
-    """Do what the options *values* ask for; return the exit code."""
+    """Run the command with the options *values*; return the exit code."""
     config = loaded.connector
     if config is None:
         exit_misconfigured(ConfigError(unconfigured))
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what matters is told in a sentence
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # errors are told in one sentence below
     try:
         return asyncio.run(_run(Group(loaded.worker, config), values))
     except Wrong as wrong:
@@ -296,7 +297,7 @@ def register(app: ConnectorApp, loaded: Loaded) -> None:
     """Add the command `coverage` to an application made of *loaded*."""
 
     class OwnLoop(AppCommand):
-        """A command that brings its own event loop; Faust would run it under a worker."""
+        """A command that brings its own event loop; Faust would run it inside a worker."""
 
         abstract: ClassVar[bool] = True
 

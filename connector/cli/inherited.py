@@ -1,9 +1,9 @@
 """
-What of Faust's own command line makes sense for this connector?
+Adapts Faust's own commands and options to this connector.
 
-`faust -A connector --help` lists commands and options of Faust's, which were made for applications with agents, tables
-and files.  Those that can do nothing here are refused with a sentence, those that do no harm are hidden, and the
-options of a worker mean what they say: Faust gives them to its logging and its banner, which we replace.
+Faust's commands and options are made for applications with agents, tables and files.  A command that can do nothing
+here is refused with a sentence; commands and options that do no harm are hidden.  The options of a worker are passed to
+our logging, because Faust would pass them to its own, which we replace.
 """
 
 import importlib.util
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import faust.cli.faust  # registers Faust's commands, which are then adapted
+import faust.cli.faust  # registers the commands that are adapted here
 from click.core import ParameterSource
 from faust.cli.base import cli, compat_option, option
 from faust.cli.params import TCPPort, WritableFilePath
@@ -25,7 +25,7 @@ from connector.kafka.internals import click_command
 if TYPE_CHECKING:
     from connector.worker.process import ConnectorApp
 
-EX_USAGE = 2  # as click has it
+EX_USAGE = 2  # click's code for wrong arguments
 
 VERSION = f"murmuration-connector {__version__} (Faust {faust.__version__})"
 
@@ -61,7 +61,7 @@ _FILE_HELP = "Log into this file, which logrotate may move. [default: standard e
 
 
 class _Refused(click.Command):
-    """A command of Faust's that could do nothing here but confuse."""
+    """A command of Faust that can do nothing here; it says why."""
 
     def __init__(self, name: str, why: str) -> None:
         anything = {"ignore_unknown_options": True, "allow_extra_args": True}
@@ -69,7 +69,7 @@ class _Refused(click.Command):
         self._why = why
 
     def invoke(self, ctx: click.Context) -> None:
-        """Say why, and exit as after any wrong command line."""
+        """Say why the command is refused, and exit with 2, as after wrong arguments."""
         refusal = click.ClickException(self._why)
         refusal.exit_code = EX_USAGE
         raise refusal
@@ -114,14 +114,14 @@ class worker(faust_worker):  # noqa: N801  # Faust makes the command's name of i
         ):
             raise click.UsageError(f"There is no event loop {root.params['loop']} here: leave --loop out.", root)
         super().__init__(ctx, *args, **kwargs)
-        self.debug = False  # a variable DEBUG means nothing to a worker
+        self.debug = False  # a worker ignores the variable DEBUG
         if self.quiet:
             self.app.log_level = "ERROR"
         if self.json:
             self.app.log_format = "json"
         level = self._loglevel
         if level is None and root.get_parameter_source("loglevel") is ParameterSource.COMMANDLINE:
-            level = "warn"  # Faust's default, which it takes for nothing said
+            level = "warn"  # Faust ignores this level, because it is its default
         if level is not None:
             self.app.log_level = LEVELS[level.lower()]
         self.app.log_file = self._writable(self.logfile)
@@ -141,7 +141,7 @@ class worker(faust_worker):  # noqa: N801  # Faust makes the command's name of i
 
 
 def adapt() -> None:
-    """Make Faust's command line ours; as often as one likes."""
+    """Adapt Faust's command line; a second call changes nothing."""
     cli.help = HELP
     cli.params[:] = [param for param in cli.params if param.name not in REMOVED_OPTIONS]
     for param in cli.params:
@@ -181,7 +181,7 @@ def _say_version(ctx: click.Context, _param: click.Parameter, value: object) -> 
 
 
 def _check_model(command: click.Command) -> None:
-    """Let `model` refuse a name that is none, where Faust prints a stack."""
+    """Let the command `model` refuse an unknown name with a sentence; Faust prints a stack."""
     show = command.callback
     if show is None or getattr(show, "checks", False):
         return

@@ -18,8 +18,8 @@ class _OwnLoop(AppCommand):
     """
     A command that brings its own event loop.
 
-    Faust would run it under a worker, with that worker's banner, signals and
-    exit codes; the simulator has its own.
+    Faust would run the command inside a worker, with the worker's banner, signal
+    handling and exit codes; the simulator has its own.
     """
 
     abstract: ClassVar[bool] = True

@@ -1,18 +1,18 @@
 """
-What does an operator say?
+The options of a connector and the settings of a worker: declared, read and checked.
 
 `options`         how an option is declared, and how a text becomes its value
 `connector`       the options of a connector; `checks` looks at several of them together
 `worker`          the options of a worker; `worker_checks` looks at several of them together
 `load`            reads a worker's environment: its settings, and the connector that it declares
-`fields`          the names that X's streams take
-`addresses`       hosts, ports and URLs as users write them
-`faust_settings`  Faust's own settings under our prefix: which there are, which are refused
-`secret`          a text that is never shown
-`names`           the names of a group's own topics in Kafka
-`rules`           which posts a connector asks for
-`dotenv`          the file `.env`
-`kafka_security`  which settings of TLS and of the login go together
-`certificates`    can the files of certificates and keys be used
-`docs`            docs/configuration.md, made of the declarations
+`fields`          the streams, fields and expansions of X
+`addresses`       hosts, ports and URLs, checked and normalised
+`faust_settings`  the settings that Faust reads under our prefix, and those that are refused
+`secret`          a text that is never shown or logged
+`names`           the names of a worker group's own topics in Kafka
+`rules`           the rules of the filtered stream
+`dotenv`          reads the file `.env`
+`kafka_security`  checks that the settings of TLS and of the login fit together
+`certificates`    checks files of certificates and keys
+`docs`            makes docs/configuration.md from the declarations
 """

@@ -1,4 +1,4 @@
-"""Hosts, ports and URLs of brokers and of the web interface, as users write them."""
+"""Checks and normalises hosts, ports and URLs of brokers and of the web interface."""
 
 import ipaddress
 import re
@@ -24,7 +24,7 @@ class Brokers:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether *host* can be reached from this machine alone."""
+    """Return whether *host* can be reached from this machine only."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -32,7 +32,7 @@ def is_loopback(host: str) -> bool:
 
 
 def netloc(host: str, port: int | str) -> str:
-    """`host:port` as a URL has it: an IPv6 address in brackets."""
+    """Return `host:port` as in a URL, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -60,7 +60,7 @@ def parse_web_hosts(listing: str) -> tuple[str, ...]:
 
 
 def parse_token_url(url: str) -> str:
-    # The text may hold a secret, so no sentence shows it.
+    # The text may hold a secret, so no message shows it.
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -76,7 +76,12 @@ def parse_token_url(url: str) -> str:
 
 
 def parse_brokers(listing: str) -> Brokers:
-    """Read a list of brokers; what it says of user and password comes apart from the addresses."""
+    """
+    Read a list of brokers; return the user and the password apart from the addresses.
+
+    Raises:
+        Unfit: *listing* is not such a list, or has more than one user.
+    """
     urls, logins = [], set()
     for entry in (entry.strip() for entry in re.split("[,;]", listing)):
         if not entry:

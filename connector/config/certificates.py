@@ -1,8 +1,7 @@
 """
-Can the files of certificates and keys be used?
+Checks that the files of certificates and keys can be used, before anything starts.
 
-What is wrong with one is the rest of a sentence that begins with its option's name (`options.Unfit`), and is found
-before anything starts.
+A problem is the rest of a sentence that begins with the option's name (`options.Unfit`).
 """
 
 import ssl
@@ -12,21 +11,26 @@ from pathlib import Path
 from connector.config.options import Unfit
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
-"""Larger than any bundle of authorities."""
+"""More than any file of authorities needs."""
 
 _BEGIN_CERTIFICATE = (b"-----BEGIN CERTIFICATE-----", b"-----BEGIN TRUSTED CERTIFICATE-----")
 _BEGIN_KEY = b"PRIVATE KEY-----"
 _LOCKED_MARKS = (b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED")
-_DER = b"\x30"  # a SEQUENCE, with which certificates, keys and PKCS#12 stores begin
+_DER = b"\x30"  # the tag SEQUENCE, the first byte of certificates, keys and PKCS#12 stores
 _JKS = b"\xfe\xed\xfe\xed"
 
 
 class Locked(Exception):
-    """A key needs a password that nobody has given."""
+    """A key is locked by a password, and the password is missing or wrong."""
 
 
 def never_ask(password: str | None) -> Callable[[], str]:
-    """Return what gives OpenSSL the *password* of a key; without one it would ask at the terminal, and wait."""
+    """
+    Return the function from which OpenSSL gets the *password* of a key.
+
+    Without such a function OpenSSL would ask at the terminal and wait.  The function raises `Locked` if *password* is
+    None.
+    """
 
     def give() -> str:
         if password is None:
@@ -38,7 +42,7 @@ def never_ask(password: str | None) -> Callable[[], str]:
 
 def check_authorities(path: str) -> Path:
     """
-    *path*, if it is a PEM file of authorities.
+    Return *path* if it is a PEM file of authorities.
 
     Raises:
         Unfit: it is not.
@@ -53,7 +57,7 @@ def check_authorities(path: str) -> Path:
 
 def check_certificate(path: str) -> Path:
     """
-    *path*, if it is a PEM file with a certificate.
+    Return *path* if it is a PEM file with a certificate.
 
     Raises:
         Unfit: it is not.
@@ -64,7 +68,7 @@ def check_certificate(path: str) -> Path:
 
 def check_key(path: str) -> Path:
     """
-    *path*, if it is a PEM file with a private key.
+    Return *path* if it is a PEM file with a private key.
 
     Raises:
         Unfit: it is not.
@@ -76,17 +80,17 @@ def check_key(path: str) -> Path:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether the key in *path* needs a password."""
+    """Return whether the key in *path* needs a password."""
     return any(mark in _content(str(path)) for mark in _LOCKED_MARKS)
 
 
 def check_pair(certificate: Path, key: Path, password: str | None) -> None:
     """
-    See whether the two belong together, with the key's *password*.
+    Check that *key*, opened with *password*, is the key of *certificate*.
 
     Raises:
-        Locked: the password does not open the key.
-        Unfit: they do not belong together, or one is damaged.
+        Locked: *password* does not open the key.
+        Unfit: the key is of another certificate, or one of the files is damaged.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:

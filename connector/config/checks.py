@@ -1,8 +1,8 @@
 """
-Does a connector's configuration fit together?
+Reads a connector's configuration and checks that its options fit together.
 
-`check` reads Connect's flat map of strings, as it comes from the REST API or out of Kafka, and reports every problem at
-once, as sentences that name the option as the user wrote it.  `parse` raises them.
+`check` reads Connect's flat map of strings and returns all problems at once: sentences that name each option as the
+user wrote it.  `parse` raises them as a `ConfigError`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +33,7 @@ from connector.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What `check` found: a configuration, unless there are problems; and what is worth saying once."""
+    """The result of `check`: a configuration if there are no problems, and notices to log once."""
 
     config: ConnectorConfig | None
     problems: tuple[Problem, ...]
@@ -48,9 +48,9 @@ def check(
     group_id: str,
 ) -> Checked:
     """
-    Read Connect's flat map of strings.
+    Read and check Connect's flat map of strings.
 
-    References to secrets are resolved with *environ*, so the answer holds for this worker.
+    References to secrets are resolved with *environ*, so the result holds for this worker only.
     """
     return check_given(Given(texts=texts, environ=environ, directory=directory), group_id)
 
@@ -63,10 +63,10 @@ def parse(
     group_id: str,
 ) -> ConnectorConfig:
     """
-    The configuration in *texts*, as `check` reads it.
+    Return the configuration in *texts*, as `check` reads it.
 
     Raises:
-        ConfigError: with all problems.
+        ConfigError: the configuration is wrong; it has all problems.
     """
     checked = check(texts, environ=environ, directory=directory, group_id=group_id)
     if checked.config is None:
@@ -226,6 +226,6 @@ def _field_notices(config: ConnectorConfig, given: Given) -> Iterable[str]:
 
 def unknown(name: str, known: Iterable[str]) -> tuple[str, bool]:
     near = nearest(name, known)
-    # A name may be anything, line ends included.
+    # A name may hold any character, line ends too.
     sentence = f"{name if name.isprintable() else shown(name)} is not known and has no effect"
     return f"{sentence}: did you mean {near}?" if near else f"{sentence}.", near is not None

@@ -1,8 +1,8 @@
 """
-What is a connector configured with?
+The options of a connector.
 
 `ConnectorConfig` declares every option once.  The option `time.limit.secs` is the attribute `time_limit_secs`, and in
-the environment `CONNECTOR_TIME_LIMIT_SECS`.  `checks` looks at options together, `load` reads a worker's environment.
+the environment `CONNECTOR_TIME_LIMIT_SECS`.  `checks` compares options, `load` reads a worker's environment.
 """
 
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ def _name(name: str) -> str:
 
 
 def _key(secret: str) -> str:
-    """A token or key as it can stand in a request's head; none of the sentences shows it."""
+    """Return *secret* if it can be sent in a request header; no message shows it."""
     if secret.lower().startswith("bearer "):
         raise Unfit("must be the token alone: remove the word Bearer before it.")
     if secret[:1] == secret[-1:] and secret[:1] in {"'", '"'}:
@@ -70,7 +70,7 @@ def _key(secret: str) -> str:
 
 
 def _api_url(url: str) -> str:
-    # The text may hold a password, so no sentence shows it.
+    # The text may hold a password, so no message shows it.
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -427,7 +427,7 @@ class ConnectorConfig:
 
     @property
     def stream_params(self) -> Mapping[str, str]:
-        """The query parameters of the stream that say what a post carries; those without a value are left out."""
+        """Query parameters of the stream that choose fields and expansions of posts; empty ones are left out."""
         chosen = {
             "tweet.fields": self.tweet_fields,
             "expansions": self.expansions,
@@ -452,7 +452,7 @@ SECRETS = frozenset(name for name, option in CONNECTOR_OPTIONS.items() if option
 
 
 def hide(texts: Mapping[str, str]) -> dict[str, str]:
-    """*texts* as they may be shown: a secret that is no reference reads `[hidden]`."""
+    """Return *texts* with `[hidden]` in the place of each secret that is not a reference."""
     return {
         name: HIDDEN if name in SECRETS and text and not is_reference(text) else text for name, text in texts.items()
     }

@@ -1,7 +1,7 @@
 """
-The page docs/configuration.md, made of the declarations: `python -m connector.config.docs > docs/configuration.md`.
+Makes docs/configuration.md from the declarations: `python -m connector.config.docs > docs/configuration.md`.
 
-A test fails when the page is older than a declaration.
+A test fails if the page differs from the declarations.
 """
 
 import sys
@@ -50,7 +50,7 @@ CHOICES_IN_TABLE_MAX = 8
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the whole page."""
     return "\n".join(
         [
             HEAD,

@@ -1,9 +1,9 @@
 """
-What does the file `.env` in the working directory say?
+Reads the file `.env` in the working directory.
 
-Its form is python-dotenv's, which docker compose and shells share: a ` #` begins a comment, quotes keep one in a value.
-People write hashtags and passwords here, so a comment that may have been meant as a part of the value is a problem and
-not silence: `MayBeCut` holds both readings, and `doubts` asks the option which of them it would take.
+The format is that of python-dotenv, docker compose and shells: a ` #` begins a comment, except inside quotes.  People
+write hashtags and passwords here, so a comment that may be a part of the value is reported as a problem.  `MayBeCut`
+holds the value with and without the comment; `doubts` asks the option which of the two it accepts.
 """
 
 import re
@@ -19,12 +19,12 @@ from connector.config.options import FILE_SUFFIX, PREFIX, Declared, decoded, fit
 DOTENV = ".env"
 BYTES_MAX = 16 * 1024 * 1024
 
-_COMMENT = re.compile(r"\s+#.*")  # python-dotenv's, where no quotes are
+_COMMENT = re.compile(r"\s+#.*")  # a comment after a value without quotes, as python-dotenv finds it
 
 
 @dataclass(frozen=True, slots=True)
 class MayBeCut:
-    """A variable whose unquoted value ends where a comment begins: *whole* is the value with that *comment*."""
+    """A variable whose value has no quotes and is followed by a *comment*; *whole* is the value with the comment."""
 
     name: str
     line: int
@@ -35,7 +35,7 @@ class MayBeCut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DotEnv:
-    """Our variables in a `.env`, what is wrong with the file, and what is worth saying of it."""
+    """The `CONNECTOR_` variables in a `.env`, the problems of the file, and notices to log about it."""
 
     path: Path
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -45,7 +45,7 @@ class DotEnv:
 
 
 def read_dotenv(directory: Path) -> DotEnv:
-    """Read the `.env` of *directory*, if there is one; `$` has no meaning in it."""
+    """Read the `.env` of *directory*, if there is one; a `$` in a value stays as it is."""
     path = directory / DOTENV
     try:
         with path.open("rb") as file:
@@ -61,7 +61,7 @@ def read_dotenv(directory: Path) -> DotEnv:
 
 
 def load_dotenv_into(environ: MutableMapping[str, str], directory: Path) -> None:
-    """Add the variables of `.env` to *environ*, which wins; what is wrong with the file is for `load` to say."""
+    """Add the variables of `.env` that *environ* does not set; `load` reports the problems of the file."""
     for name, value in read_dotenv(directory).variables.items():
         environ.setdefault(name, value)
 
@@ -73,7 +73,7 @@ def _understood(path: Path, bindings: Iterable[Binding]) -> DotEnv:
     problems, notices = [], []
     for binding in bindings:
         name, value = binding.key or "", binding.value
-        # A binding begins with the blank lines before it.
+        # The text of a binding includes the blank lines before it.
         original = binding.original.string
         line = binding.original.line + original[: len(original) - len(original.lstrip())].count("\n")
         if binding.error:
@@ -92,7 +92,7 @@ def _understood(path: Path, bindings: Iterable[Binding]) -> DotEnv:
             variables[name], lines[name] = value, line
             maybe_cut.pop(name, None)
             if (cut := _cut(name, line, original)) is not None:
-                variables[name], maybe_cut[name] = cut.value, cut  # `= #python`: versions of python-dotenv differ
+                variables[name], maybe_cut[name] = cut.value, cut  # python-dotenv's versions read `= #a` differently
     return DotEnv(
         path=path,
         variables=variables,
@@ -122,10 +122,10 @@ def _cut(name: str, line: int, original: str) -> MayBeCut | None:
 
 def doubts(file: DotEnv, options: Iterable[Declared], environ: Mapping[str, str]) -> Mapping[str, tuple[str, str]]:
     """
-    Return the variables whose comment may be a part of their value: by name, the whole text and what to do about it.
+    Return the variables whose comment may be a part of the value, by name: the whole text and a sentence on the cure.
 
-    So it is where the option takes the whole text, where hashtags are listed, which begin with the sign that begins a
-    comment, and where rules are no JSON without it.  *environ* wins over the file: what it sets is not in doubt.
+    A comment is doubtful if the option accepts the whole text, if it follows a list of hashtags, or if rules are not
+    JSON without it.  A variable that *environ* sets is not in doubt, because *environ* wins over the file.
     """
     by_variable = {option.environment: option for option in options}
     found = {}
@@ -149,7 +149,7 @@ def _doubt(path: Path, cut: MayBeCut, *, secret: bool) -> str:
 
 
 def _doubtful(cut: MayBeCut, option: Declared, directory: Path) -> bool:
-    close = cut.comment[1:2].strip() != ""  # `#kafka` is more of a value than `# kafka`
+    close = cut.comment[1:2].strip() != ""  # `#kafka` is more likely a part of the value than `# kafka`
     if option.name == "hashtags" and (close or cut.value.endswith(",")):
         return True
     if (close or option.secret) and fits(option, {cut.name: cut.whole}, directory):

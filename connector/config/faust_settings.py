@@ -1,24 +1,24 @@
-"""Faust's own settings, which have the same prefix as ours: which there are, which are refused, which are mistaken."""
+"""The settings that Faust reads under our prefix: all of them, those refused, and those easily taken for ours."""
 
 from connector.config.options import (
     PREFIX,
 )
 
-# Settings of Faust that would break a promise of ours, and what to do instead.
+# Settings of Faust that would break our guarantees, and what to do instead.
 REFUSED_FAUST_SETTINGS = {
     "CONNECTOR_PROCESSING_GUARANTEE": "remove it, and choose with CONNECTOR_DELIVERY",
     "CONNECTOR_PRODUCER_THREADED": "remove it; a threaded producer has no transactions",
     "CONNECTOR_BROKER_CREDENTIALS": "remove it, and use CONNECTOR_KAFKA_SASL_USERNAME and its password",
 }
 
-# Settings of Faust that one might take for ours.
+# Settings of Faust that a user might take for ours, and ours.
 MISTAKEN_FAUST_SETTINGS = {
     "CONNECTOR_TOPIC_PARTITIONS": "CONNECTOR_TOPIC_CREATION_DEFAULT_PARTITIONS",
     "CONNECTOR_TOPIC_REPLICATION_FACTOR": "CONNECTOR_TOPIC_CREATION_DEFAULT_REPLICATION_FACTOR",
     "CONNECTOR_PRODUCER_COMPRESSION_TYPE": "CONNECTOR_COMPRESSION",
 }
 
-# What Faust 0.15 reads under our prefix; a test compares it with Faust's own list.
+# The variables that Faust 0.15 reads under our prefix; a test compares them with Faust's own list.
 _FAUST_NAMES = """
     AEROSPIKE_RETRIES_ON_EXCEPTION AEROSPIKE_SLEEP_SECONDS_BETWEEN_RETRIES_ON_EXCEPTION AGENT_SUPERVISOR
     APP_DATADIR APP_DEBUG APP_ENV_PREFIX APP_ID_FORMAT APP_KEY_SERIALIZER APP_REPLY_CREATE_TOPIC APP_REPLY_EXPIRES
@@ -39,4 +39,4 @@ _FAUST_NAMES = """
     TOPIC_REPLICATION_FACTOR WEB_BIND WEB_HOST WEB_PORT WORKER_REDIRECT_STDOUTS WORKER_REDIRECT_STDOUTS_LEVEL
 """
 FAUST_SETTINGS = frozenset(PREFIX + name for name in _FAUST_NAMES.split())
-OTHER_VARIABLES = frozenset({"CONNECTOR_TEST_BROKER_URL"})  # of the test suite
+OTHER_VARIABLES = frozenset({"CONNECTOR_TEST_BROKER_URL"})  # read by the test suite

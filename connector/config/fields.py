@@ -1,11 +1,11 @@
-"""The names that X's streams take: streams, fields, expansions; and which of them X charges for."""
+"""The names of X's streams, fields and expansions, and the expansions that X charges for."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
 KEEP_ALIVE_SECS = 20
-"""X sends a blank line at least so often."""
+"""X sends a blank line on a quiet stream at least this often."""
 
 STREAM_PARTITIONS: Mapping[str, int] = MappingProxyType(
     {
@@ -19,14 +19,14 @@ STREAM_PARTITIONS: Mapping[str, int] = MappingProxyType(
         "firehose.pt": 2,
     }
 )
-"""The streams that are offered, and the number of partitions that X divides each into."""
+"""The streams that a connector may read, and the number of partitions that X divides each stream into."""
 StreamName = Literal[
     "filtered", "sample", "sample10", "firehose", "firehose.en", "firehose.ja", "firehose.ko", "firehose.pt"
 ]
 USER_CONTEXT = "X gives it only to the author, never on a stream"
 PRIVATE_METRICS = dict.fromkeys(("non_public_metrics", "organic_metrics", "promoted_metrics"), USER_CONTEXT)
 
-# The names that X's streams take: OpenAPI 2.167, https://api.x.com/2/openapi.json
+# The names that X's streams accept: OpenAPI 2.167, https://api.x.com/2/openapi.json
 TWEET_FIELDS = (
     *("article", "attachments", "author_id", "card_uri", "community_id", "context_annotations", "conversation_id"),
     *("created_at", "display_text_range", "edit_controls", "edit_history_tweet_ids", "entities", "geo", "id"),
@@ -53,7 +53,7 @@ MEDIA_FIELDS = (
 PLACE_FIELDS = ("contained_within", "country", "country_code", "full_name", "geo", "id", "name", "place_type")
 POLL_FIELDS = ("duration_minutes", "end_datetime", "id", "options", "voting_status")
 
-# Which expansions bring the objects that a field option shapes.
+# By field option: the expansions that add the objects whose fields it chooses.
 EXPANSIONS_OF_FIELDS = {
     "user.fields": tuple(
         name for name in EXPANSIONS if name.endswith(("author_id", "username", "in_reply_to_user_id"))

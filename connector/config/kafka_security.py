@@ -1,4 +1,4 @@
-"""Which settings of TLS and of the login go together?"""
+"""Checks that the settings of TLS and of the login to Kafka fit together."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OAUTH = (*_CLIENT, "kafka_oauth_scope", "kafka_oauth_extensions")
 
 
 class SecuritySettings(Protocol):
-    """The settings that are compared here; the others are only asked whether they are given."""
+    """The settings whose values are compared; of the other settings only matters whether they are set."""
 
     @property
     def kafka_security_protocol(self) -> str: ...
@@ -40,7 +40,7 @@ class SecuritySettings(Protocol):
 
 
 def conflicts(settings: SecuritySettings, given: Given, documentation: Mapping[str, str]) -> Iterable[Conflict]:
-    """What is wrong between the settings of TLS and of the login; *documentation* is that of each option."""
+    """Yield the conflicts between the settings of TLS and of the login; *documentation* is by option name."""
     yield from _tls(settings, given)
     yield from _sasl(settings, given, documentation)
 

@@ -1,7 +1,7 @@
 """
-What does a worker's environment say: the worker's settings, and the connector that it declares, if any?
+Reads the worker's settings, and the connector if one is declared, from the environment and the file `.env`.
 
-`load` reads the environment and the file `.env` in the working directory; the environment wins.
+Where both set a variable, the environment wins over `.env`, which is in the working directory.
 """
 
 from collections.abc import Mapping
@@ -28,10 +28,10 @@ from connector.errors import ConfigError
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
     """
-    What a worker's environment says.
+    What `load` has read.
 
-    *declared* is the configuration of *connector* as Connect's map of strings: secrets are references, and the rules
-    of a file stand in it themselves, so that another worker needs no such file.
+    *declared* is the configuration of *connector* as Connect's map of strings.  Secrets are references in it; the rules
+    of a file are copied into it, so that other workers do not need the file.
     """
 
     worker: WorkerSettings
@@ -47,11 +47,11 @@ def load(environ: Mapping[str, str], directory: Path) -> Loaded:
     A connector is declared if any of its options is set.
 
     Raises:
-        ConfigError: with all problems, the worker's and the connector's.
+        ConfigError: the settings or the connector's options are wrong; it has all problems.
     """
     dotenv = read_dotenv(directory)
     doubtful = doubts(dotenv, [*WORKER_OPTIONS.values(), *CONNECTOR_OPTIONS.values()], environ)
-    # With its comment, so that a variable in doubt is not said to be missing, too.
+    # A doubtful variable keeps its comment, else it could be reported as missing, too.
     environ = {**dotenv.variables, **{name: whole for name, (whole, _) in doubtful.items()}, **environ}
     worker, worker_problems, notices = read_worker(environ, directory)
     given = given_by(environ, CONNECTOR_OPTIONS.values(), directory)
@@ -65,7 +65,7 @@ def load(environ: Mapping[str, str], directory: Path) -> Loaded:
         *(problem.sentence for problem in worker_problems + checked.problems),
     ]
     if sentences:
-        # A misspelled name is often the reason for a missing one.
+        # A required option is often missing because its name is misspelled.
         raise ConfigError([*sentences, *(sentence for sentence, near in unknown if near)])
     return Loaded(
         worker=worker,
@@ -76,7 +76,7 @@ def load(environ: Mapping[str, str], directory: Path) -> Loaded:
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> list[tuple[str, bool]]:
-    """Sentences about variables of ours that nothing reads, and whether one knows what was meant."""
+    """Return a sentence on each `CONNECTOR_` variable that nothing reads, and whether the sentence suggests a name."""
     ours = environment_names([*WORKER_OPTIONS.values(), *CONNECTOR_OPTIONS.values()])
     known = ours | FAUST_SETTINGS | OTHER_VARIABLES
     return [unknown(name, ours) for name in sorted(environ) if name.startswith(PREFIX) and name not in known]

@@ -1,4 +1,4 @@
-"""Which names has a group in Kafka?  Each stands here once."""
+"""All names that a worker group uses in Kafka: its topics and its transactional ids."""
 
 from dataclasses import dataclass
 
@@ -7,38 +7,38 @@ from connector.records.record import TaskId
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names of *group_id*'s own topics, and of what its tasks are for Kafka's transactions."""
+    """The names of the topics and transactional ids of the group *group_id*."""
 
     group_id: str
 
     @property
     def offsets(self) -> str:
-        """Source offsets, a partition for each slot."""
+        """Topic of the source offsets, with a partition for each slot."""
         return f"{self.group_id}-offsets"
 
     @property
     def ledger(self) -> str:
-        """Ids of delivered posts, a partition for each slot."""
+        """Topic of the ids of delivered posts, with a partition for each slot."""
         return f"{self.group_id}-ledger"
 
     @property
     def statuses(self) -> str:
-        """The states of all tasks."""
+        """Topic of the states of all tasks."""
         return f"{self.group_id}-statuses"
 
     @property
     def configs(self) -> str:
-        """What people ask of gaps."""
+        """Topic of the operators' requests to retry or accept gaps."""
         return f"{self.group_id}-configs"
 
     @property
     def tasks(self) -> str:
-        """Never written: who is assigned a partition of it runs the slot of that number."""
+        """Topic without records: a worker that is assigned one of its partitions runs the slot of that number."""
         return f"{self.group_id}-tasks"
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """All of them."""
+        """All topics of the group."""
         return self.offsets, self.statuses, self.configs, self.ledger, self.tasks
 
     def transactional_id(self, task: TaskId) -> str:

@@ -1,19 +1,19 @@
 """
-How is an option declared, and how does a text become its value?
+How an option is declared, and how a text becomes its value.
 
 An option is declared once, as an annotation of a dataclass's field:
 
     time_limit_secs: Annotated[float | None, Option(number(minimum=1), "Run", "Stop after so many seconds.")] = None
 
-`declared` reads the declarations back; parsing, the sentences of a `ConfigError`, Connect's definitions and
-docs/configuration.md all come from there.
+`declared` reads the declarations; parsing, the sentences of a `ConfigError`, Connect's definitions of options and
+docs/configuration.md are all made from them.
 
-A secret is carried as a reference until `draft` turns it into a value:
+A secret is a reference until `draft` replaces the reference by the secret itself:
 
     CONNECTOR_X_BEARER_TOKEN=AAAA        ${env:CONNECTOR_X_BEARER_TOKEN}  ─┐
     CONNECTOR_X_BEARER_TOKEN_FILE=/x     ${file:/x}                       ─┴─▶ Secret
 
-So a map of texts may be stored and shown, and the secret itself never leaves the worker.
+So a map of texts may be stored and shown, and the secret never leaves the worker.
 """
 
 import codecs
@@ -35,7 +35,7 @@ SECRET_BYTES_MAX = 65_536
 INT_MAX = 2**31 - 1
 LONG_MAX = 2**63 - 1
 
-_MASKS = frozenset({HIDDEN, "******"})  # what Connect and Kafbat UI show instead of a secret, and may send back
+_MASKS = frozenset({HIDDEN, "******"})  # shown instead of a secret; Connect and Kafbat UI may send them back
 _REFERENCE = re.compile(r"\$\{(env|file):(.+)\}", re.DOTALL)
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _SHOWN_CHARACTERS_MAX = 60
@@ -47,7 +47,7 @@ Model = TypeVar("Model")
 
 class Unfit(Exception):
     """
-    A text that is no value of its option.
+    A text is not a value of its option.
 
     Each of *rests* is the rest of a sentence that begins with the option's name.
     """
@@ -59,7 +59,7 @@ class Unfit(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parser:
-    """*parse* makes a value of a text, or raises `Unfit`."""
+    """How a text becomes a value: *parse* returns the value or raises `Unfit`."""
 
     kind: Kind
     parse: Callable[[str], object]
@@ -72,9 +72,9 @@ class Parser:
 @dataclass(frozen=True, slots=True)
 class Option:
     """
-    What a field's annotation says of its option.
+    The declaration of an option, in the annotation of a dataclass's field.
 
-    *doc* begins with a sentence that stands on its own.  An option that is not *available* is refused when it is set.
+    *doc* begins with a sentence that can be shown alone.  An option that is not *available* is refused when it is set.
     """
 
     parser: Parser
@@ -87,7 +87,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """One option with everything that is known of it: enough for Connect's definitions and for the documentation."""
+    """One option with all facts of its declaration, for parsing, Connect's definitions and the documentation."""
 
     name: str
     attribute: str
@@ -110,13 +110,13 @@ class Declared:
 
     @property
     def default_text(self) -> str | None:
-        """The default as a user would write it; None where there is none."""
+        """The default as a user would write it; None if there is no default."""
         return as_text(self.default)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with an option, as a whole sentence."""
+    """A problem of one option, as a whole sentence."""
 
     option: str
     sentence: str
@@ -125,7 +125,7 @@ class Problem:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
     """
-    Texts by option name, how the user spelled each name, and what is known to be wrong already.
+    What a user has set: texts by option name, the name that the user wrote for each option, and problems found so far.
 
     References are resolved with *environ*; paths are relative to *directory*.
     """
@@ -137,17 +137,17 @@ class Given:
     problems: tuple[Problem, ...] = ()
 
     def name(self, option: str) -> str:
-        """How the user spelled *option*."""
+        """Return the name of *option* as the user wrote it."""
         return self.spelled.get(option, option)
 
     def has(self, option: str) -> bool:
-        """Whether *option* was set; a blank text sets nothing."""
+        """Return whether *option* is set; a blank text does not count."""
         return bool(self.texts.get(option, "").strip())
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """What is wrong between *options*; the problem is the first one's."""
+    """A problem between several *options*; it is reported as a problem of the first option."""
 
     options: tuple[str, ...]
     sentence: str
@@ -156,16 +156,17 @@ class Conflict:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft(Generic[Model]):
     """
-    A configuration in which every option that could not be read holds its default; None if it has none.
+    A configuration that may have problems.
 
-    Checks across options look at *model*, and their conflicts count where all options could be read.
+    In *model* each option that could not be read has its default, or None.  Checks of several options look at *model*;
+    a conflict that they find counts only if all of its options could be read.
     """
 
     model: Model
     problems: tuple[Problem, ...]
 
     def with_conflicts(self, conflicts: Iterable[Conflict]) -> tuple[Problem, ...]:
-        """All problems; a conflict with an option that could not be read is not one that we know of."""
+        """Return all problems: *problems*, and each of *conflicts* whose options all could be read."""
         wrong = {problem.option for problem in self.problems}
         return self.problems + tuple(
             Problem(conflict.options[0], conflict.sentence)
@@ -176,7 +177,7 @@ class Draft(Generic[Model]):
 
 @functools.cache
 def declared(model: type[Any], separator: str) -> Mapping[str, Declared]:
-    """The options of *model* by name, in the order of declaration; a name is the attribute with *separator* for `_`."""
+    """Return the options of *model* by name, in their order; a name is the attribute with *separator* for `_`."""
     hints = get_type_hints(model, include_extras=True)
     options = {}
     for each in fields(model):
@@ -205,7 +206,7 @@ def declared(model: type[Any], separator: str) -> Mapping[str, Declared]:
 
 
 def environment_names(options: Iterable[Declared]) -> set[str]:
-    """Every variable that *options* can be set with."""
+    """Return the names of all environment variables that set one of *options*."""
     names = set()
     for option in options:
         names.add(option.environment)
@@ -215,7 +216,7 @@ def environment_names(options: Iterable[Declared]) -> set[str]:
 
 
 def given_by(environ: Mapping[str, str], options: Iterable[Declared], directory: Path) -> Given:
-    """The *options* that *environ* sets; an empty variable sets nothing, a secret becomes a reference."""
+    """Return what *environ* sets of *options*; an empty variable sets nothing, a secret becomes a reference."""
     texts, spelled, problems = {}, {}, []
     for option in options:
         variable, file_variable = option.environment, option.environment + FILE_SUFFIX
@@ -233,7 +234,7 @@ def given_by(environ: Mapping[str, str], options: Iterable[Declared], directory:
 
 
 def fits(option: Declared, environ: Mapping[str, str], directory: Path) -> bool:
-    """Whether *environ* sets *option* to a value that it takes."""
+    """Return whether *environ* sets *option*, to a valid value."""
     given = given_by(environ, [option], directory)
     try:
         return given.has(option.name) and not given.problems and bool([_value(option, given)])
@@ -242,7 +243,7 @@ def fits(option: Declared, environ: Mapping[str, str], directory: Path) -> bool:
 
 
 def draft(model: type[Model], options: Iterable[Declared], given: Given) -> Draft[Model]:
-    """Read all texts of *given*, and gather the problems."""
+    """Parse all texts of *given*, and collect the problems."""
     problems = list(given.problems)
     unread = {problem.option for problem in problems}
     values: dict[str, Any] = {}
@@ -273,12 +274,13 @@ def _value(option: Declared, given: Given) -> object:
 
 def resolve(text: str, environ: Mapping[str, str], directory: Path) -> str:
     """
-    The secret that *text* refers to, or is.
+    Return the secret: *text* itself, or what *text* refers to.
 
-    `${env:NAME}` reads a variable of ours and `${file:PATH}` a whole file without its last line end.
+    `${env:NAME}` is the variable NAME, which begins with `CONNECTOR_`; `${file:PATH}` is a whole file without its last
+    line end.
 
     Raises:
-        Unfit: there is no such variable or file, or *text* is what is shown in place of a secret.
+        Unfit: there is no such variable or file, or the secret is a mask such as `[hidden]`.
     """
     secret = _referred(text, environ, directory)
     if secret in _MASKS:
@@ -295,7 +297,7 @@ def _referred(text: str, environ: Mapping[str, str], directory: Path) -> str:
     provider, key = reference.groups()
     if provider == "file":
         return _secret_in(str(directory / key))
-    # Only our own variables: whoever may configure a connector must not read the rest of the environment.
+    # Only CONNECTOR_ variables: a user who may configure a connector must not read the rest of the environment.
     if not key.startswith(PREFIX):
         raise Unfit(f"may refer only to variables that begin with {PREFIX}.")
     if not environ.get(key, "").strip():
@@ -316,10 +318,10 @@ def _secret_in(path: str) -> str:
 
 def read_text(path: str, *, limit: int) -> str:
     """
-    The text of a file of at most *limit* bytes, as `decoded` reads it.
+    Return the text of a file of at most *limit* bytes, as `decoded` reads it.
 
     Raises:
-        Unfit: it is missing, unreadable, too long or no such text.
+        Unfit: the file is missing, unreadable or too long, or not text.
     """
     try:
         with Path(path).open("rb") as file:
@@ -340,9 +342,9 @@ def read_text(path: str, *, limit: int) -> str:
 
 def decoded(content: bytes) -> str | None:
     """
-    The text in *content*, UTF-8 or (as Windows writes it) UTF-16 with a byte order mark; None where it is neither.
+    Decode *content* as UTF-8, or as UTF-16 with a byte order mark (Windows writes that); return None if it is neither.
 
-    A byte order mark is no part of the text.
+    The returned text does not include the byte order mark.
     """
     utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
@@ -355,7 +357,7 @@ def decoded(content: bytes) -> str | None:
 
 
 def text(check: Callable[[str], object] = str) -> Parser:
-    """Any text that *check* lets pass."""
+    """Any text; *check* returns the value or raises `Unfit`."""
     return Parser(kind="STRING", parse=check)
 
 
@@ -365,19 +367,19 @@ def file(check: Callable[[str], object]) -> Parser:
 
 
 def secret(check: Callable[[str], str] = str) -> Parser:
-    """A text that is never shown; *check* must not show it either."""
+    """A text that is never shown; no `Unfit` of *check* may show it either."""
     return Parser(kind="PASSWORD", parse=lambda text: Secret(check(text)))
 
 
 def whole(*, minimum: int, maximum: int | None = None, besides: int | None = None, kind: Kind = "INT") -> Parser:
-    """A whole number in a range, or the one number *besides*."""
+    """A whole number from *minimum* to *maximum*, or the number *besides*."""
     bounds = _bounds(minimum, maximum, besides)
     most = maximum if maximum is not None else LONG_MAX if kind == "LONG" else INT_MAX
 
     def parse(text: str) -> int:
         if not _WHOLE.fullmatch(text):
             raise Unfit(f"must be a whole number, not {shown(text)}.")
-        # More digits than any limit has; `int` refuses very long ones.
+        # `int` refuses very long numbers; those are out of range anyway.
         number = int(text) if len(text) < len(str(LONG_MAX)) + 2 else -LONG_MAX if text[0] == "-" else LONG_MAX + 1
         if number != besides and not minimum <= number <= most:
             raise Unfit(f"must be {bounds if number < minimum or maximum else f'at most {most}'}, not {shown(text)}.")
@@ -387,7 +389,7 @@ def whole(*, minimum: int, maximum: int | None = None, besides: int | None = Non
 
 
 def number(*, minimum: float, maximum: float | None = None) -> Parser:
-    """A number in a range."""
+    """A number from *minimum* to *maximum*."""
     bounds = _bounds(minimum, maximum, None)
 
     def parse(text: str) -> float:
@@ -405,7 +407,7 @@ def number(*, minimum: float, maximum: float | None = None) -> Parser:
 
 
 def boolean() -> Parser:
-    """`true` or `false`, and the words people use for them."""
+    """`true` or `false`; `yes`, `no`, `on`, `off`, `1` and `0` are read, too."""
     words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
     def parse(text: str) -> bool:
@@ -417,7 +419,7 @@ def boolean() -> Parser:
 
 
 def choice(*choices: str, refused: Mapping[str, str] | None = None, kind: Kind = "STRING") -> Parser:
-    """One of *choices*, in any case; *refused* holds the reason for words that one might expect here."""
+    """One of *choices*, in upper or lower case; *refused* says why words that a user might try are not among them."""
     by_lower = {choice.lower(): choice for choice in choices}
 
     def parse(text: str) -> str:
@@ -430,7 +432,7 @@ def choice(*choices: str, refused: Mapping[str, str] | None = None, kind: Kind =
 
 
 def names(*known: str, refused: Mapping[str, str] | None = None) -> Parser:
-    """Some of the *known* names, comma-separated; *refused* holds the reason for names one might expect here."""
+    """Some of the *known* names, comma-separated; *refused* says why names that a user might try are not among them."""
 
     def parse(text: str) -> tuple[str, ...]:
         chosen = tuple(dict.fromkeys(items(text)))
@@ -454,23 +456,23 @@ def names(*known: str, refused: Mapping[str, str] | None = None) -> Parser:
 
 
 def items(text: str) -> list[str]:
-    """The parts of a comma-separated list."""
+    """Return the parts of a comma-separated list, without empty ones."""
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
 def shown(text: str) -> str:
-    """*text* in quotes, and not more of it than helps."""
+    """Return *text* in quotes, cut after 60 characters."""
     return repr(text if len(text) <= _SHOWN_CHARACTERS_MAX else text[:_SHOWN_CHARACTERS_MAX] + "…")
 
 
 def either(choices: Sequence[str]) -> str:
-    """`a, b or c`."""
+    """Return *choices* in the form `a, b or c`."""
     return " or ".join(filter(None, [", ".join(choices[:-1]), choices[-1]]))
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The one of *known* that *name* is probably meant to be."""
-    # A prefix that all share would make all alike.
+    """Return the name among *known* that is most like *name*; None if none is like it."""
+    # The common prefix would make all names look alike.
     prefix = PREFIX if name.startswith(PREFIX) else ""
     rests = sorted(other.removeprefix(prefix) for other in known)
     near = difflib.get_close_matches(name.removeprefix(prefix), rests, n=1, cutoff=0.75)
@@ -478,7 +480,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def as_text(value: object) -> str | None:
-    """*value* as a user would write it; None for nothing."""
+    """Return *value* as a user would write it; None for None and for an empty tuple."""
     match value:
         case None | ():
             return None
@@ -498,7 +500,7 @@ def _bounds(minimum: float, maximum: float | None, besides: int | None) -> str:
 
 
 def _utf8(text: str) -> str:
-    # Bytes of the environment that are no UTF-8 come as lone surrogates.
+    # Python turns bytes of the environment that are not UTF-8 into lone surrogates.
     try:
         text.encode()
     except UnicodeEncodeError:

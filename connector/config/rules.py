@@ -1,13 +1,13 @@
 """
-Which posts does a connector ask the filtered stream for?
+The rules of a connector for the filtered stream, read from its options.
 
-Rules come from three places, `hashtags`, `rules` and `rules.file`, and become one list in that order.  A rule's
-*label* is the part of its tag at X after `<connector name>/`; it is what a matched post shows.
+Rules come from the options `hashtags`, `rules` and `rules.file`, and become one list in that order.  A rule's *label*
+is the part of its tag at X after `<connector name>/`; records show the labels of the rules that a post matched.
 
-A hashtag is the rule `#python` with the label `python`.  A rule without a tag gets a label made from its value,
-which therefore stays the same over restarts.  The same value twice is one rule (hashtags ignore case, as X does);
-with two different tags it is a mistake, and so is one tag on two rules: X keeps a value once, and a label must tell
-rules apart.
+A hashtag is the rule `#python` with the label `python`.  A rule without a tag gets a label made from its value, so
+that the label stays the same over restarts.  The same value given twice is one rule (hashtags ignore case, as X does).
+One value with two different tags is a mistake, because X keeps a value only once; so is one tag for two rules, because
+a label must tell rules apart.
 """
 
 import hashlib
@@ -20,16 +20,16 @@ from pathlib import PurePath
 
 from connector.config.options import Unfit, items, read_text, shown
 
-RULE_CHARACTERS_MAX = 2048  # the largest any plan takes; X itself says when a plan takes less
+RULE_CHARACTERS_MAX = 2048  # the most that any plan allows; X refuses longer rules where a plan allows less
 LABEL_CHARACTERS_MAX = 100
 RULES_FILE_BYTES_MAX = 16 * 1024 * 1024
 
-# Letters, marks, digits, and what X also takes inside a hashtag.
+# Characters that X allows inside a hashtag, besides letters, marks, digits.
 _TAG_SPECIALS = "_\u200c\u200d\ua67e\u05be\u05f3\u05f4\uff5e\u301c\u309b\u309c\u30a0\u30fb\u3003\u0f0b\u0f0c\u00b7"
 _HASH_SIGNS = "#\uff03"
 _HEX_DIGITS = 8
 HASH_LABEL = "rule-"
-"""How the label of a rule begins that was given none, and is no hashtag; a digest of its value follows."""
+"""The label of a rule without a tag, unless it is a hashtag, is this and a digest of the rule's value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,14 @@ class Rule:
 
 
 def label_of(value: str) -> str:
-    """The label of a rule that was given none."""
+    """Return the label of a rule that has no tag."""
     if value[:1] == "#" and is_hashtag(value[1:]):
         return value[1:]
     return HASH_LABEL + hashlib.sha256(value.encode()).hexdigest()[:_HEX_DIGITS]
 
 
 def is_hashtag(word: str) -> bool:
-    """Whether X would see a hashtag in `#word`: letters, marks, digits and `_`, not digits alone."""
+    """Return whether `#word` is a hashtag for X: letters, marks, digits and `_`, and not digits alone."""
     kinds = [unicodedata.category(character) for character in word]
     legal = all(kind[0] in "LM" or kind == "Nd" or word[i] in _TAG_SPECIALS for i, kind in enumerate(kinds))
     return legal and any(kind[0] in "LM" for kind in kinds)
@@ -56,15 +56,15 @@ def is_hashtag(word: str) -> bool:
 
 def parse_hashtags(text: str) -> tuple[str, ...]:
     """
-    Comma-separated hashtags, with or without `#`; each once, in the form `#python`.
+    Return the hashtags in a comma-separated *text*, with or without `#`; each once, in the form `#python`.
 
     Raises:
-        Unfit: one of them is no hashtag.
+        Unfit: a part of *text* is not a hashtag.
     """
     hashtags: dict[str, str] = {}
     rests = []
     for item in items(text):
-        # X compares code points, and composed ones are what keyboards send.
+        # X compares code points, and keyboards send composed letters.
         word = unicodedata.normalize("NFC", item[1:] if item[0] in _HASH_SIGNS else item)
         if is_hashtag(word):
             hashtags.setdefault(folded(word), f"#{word}")
@@ -77,10 +77,10 @@ def parse_hashtags(text: str) -> tuple[str, ...]:
 
 def folded(word: str) -> str:
     """
-    Return *word* without differences of case, letter by letter: `PYTHON` becomes `python`, but `straße` not `strasse`.
+    Return *word* with the case of each letter folded: `PYTHON` becomes `python`, but `straße` stays as it is.
 
-    Python's `casefold` also makes two letters of one.  Whoever joins too much loses a rule; whoever joins too little is
-    told by X that it is a duplicate.
+    Python's `casefold` also turns one letter into two.  If two rules were wrongly taken for one, a rule would be lost;
+    if one rule is wrongly taken for two, X only refuses the second as a duplicate.
     """
     return "".join(fold if len(fold := letter.casefold()) == 1 else letter for letter in map(_lower, word))
 
@@ -91,7 +91,7 @@ def _lower(letter: str) -> str:
 
 
 def joined(hashtags: str, rules: Iterable[Rule]) -> tuple[tuple[str, str], ...]:
-    """Return each rule of *hashtags* and *rules* that is one with an earlier one in another spelling, with that one."""
+    """Return pairs of a rule of *hashtags* or *rules* and an earlier one that differs in spelling only."""
     words = (item[1:] if item[0] in _HASH_SIGNS else item for item in items(hashtags))
     values = [f"#{unicodedata.normalize('NFC', word)}" for word in words] + [rule.value for rule in rules]
     first: dict[str, str] = {}
@@ -101,20 +101,20 @@ def joined(hashtags: str, rules: Iterable[Rule]) -> tuple[tuple[str, str], ...]:
 
 def parse_rules(text: str) -> tuple[Rule, ...]:
     """
-    A JSON list of `{"value", "tag"}`.
+    Read a JSON list of `{"value", "tag"}`.
 
     Raises:
-        Unfit: it is no such list.
+        Unfit: *text* is not such a list.
     """
     return _rules(_json(text, "is not JSON"), "")
 
 
 def read_rules(path: str) -> tuple[Rule, ...]:
     """
-    The rules in a file: a JSON list, or TOML with a table `[[rules]]` for each.
+    Read the rules in a file: a JSON list, or TOML with a table `[[rules]]` for each rule.
 
     Raises:
-        Unfit: the file cannot be read, or holds something else.
+        Unfit: the file cannot be read, or its content is something else.
     """
     suffix = PurePath(path).suffix.lower()
     if suffix not in {".json", ".toml"}:
@@ -125,16 +125,16 @@ def read_rules(path: str) -> tuple[Rule, ...]:
         return _rules(found.get("rules") if isinstance(found, dict) else found, f" in {path}")
     try:
         tables = tomllib.loads(content)
-    except (ValueError, RecursionError) as error:  # no TOML, or a number of more digits than `int` takes
+    except (ValueError, RecursionError) as error:  # not TOML, or a number with more digits than `int` allows
         raise Unfit(f"names {path}, which is not TOML: {_reason(error)}.") from None
     return _rules(tables.get("rules"), f" in {path}")
 
 
 def merge(sources: Mapping[str, Iterable[Rule]]) -> tuple[tuple[Rule, ...], tuple[tuple[str, str], ...]]:
     """
-    The rules of several named sources as one list, and what is wrong with it.
+    Return the rules of several options as one list, and complaints about them; *sources* has the rules by option.
 
-    A complaint is the name of the source to change and the rest of a sentence that begins with that name.
+    A complaint is the name of the option to change, and the rest of a sentence that begins with that name.
     """
     merged: dict[str, Rule] = {}
     owners: dict[str, str] = {}
@@ -161,7 +161,7 @@ def merge(sources: Mapping[str, Iterable[Rule]]) -> tuple[tuple[Rule, ...], tupl
 
 
 def as_json(rules: Iterable[Rule]) -> str:
-    """The text that `parse_rules` reads as *rules*."""
+    """Return *rules* as the JSON that `parse_rules` reads."""
     return json.dumps([{"value": rule.value, "tag": rule.label} for rule in rules], ensure_ascii=False)
 
 
@@ -179,7 +179,7 @@ def _reason(error: Exception) -> str:
 
 
 def _key(rule: Rule) -> str:
-    # X ignores case in a hashtag; in other rules a difference of case may be one of operators.
+    # X ignores case in a hashtag; in other rules case may matter, as in the operator OR.
     return folded(rule.value) if rule.value[:1] == "#" and is_hashtag(rule.value[1:]) else rule.value
 
 

@@ -5,9 +5,9 @@ from typing import NoReturn, Self
 
 class Secret:
     """
-    Holds a text that only `reveal` gives out.
+    Holds a text that only `reveal` returns.
 
-    `str`, `repr` and every serializer that falls back to one of them show `**********`.  It cannot be pickled.
+    `str`, `repr` and serializers that use one of them show `**********`.  A secret cannot be pickled.
     """
 
     __slots__ = ("_text",)

@@ -1,5 +1,5 @@
 """
-What does a worker read from its environment?
+The settings of a worker, read from its environment.
 
 `WorkerSettings` declares every setting once.  A setting `web_port` is the variable `CONNECTOR_WEB_PORT`; a file `.env`
 in the working directory is read too, and the environment wins over it.
@@ -7,9 +7,9 @@ in the working directory is read too, and the environment wins over it.
 Faust reads `CONNECTOR_*` by itself, from `os.environ` and nowhere else.  So a process that starts a worker calls, in
 this order:
 
-    loaded = load(os.environ, directory)        in connector/config/load.py: this page and the connector's
-    load_dotenv_into(os.environ, directory)     in connector/config/dotenv.py: Faust sees what `.env` says
-    loaded.worker.export_to(os.environ)         Faust sees our reading of the settings that are its own too
+    loaded = load(os.environ, directory)        in connector/config/load.py: reads these settings and the connector's
+    load_dotenv_into(os.environ, directory)     in connector/config/dotenv.py: shows the variables of `.env` to Faust
+    loaded.worker.export_to(os.environ)         shows Faust the values that we read of settings it reads, too
 """
 
 import importlib.util
@@ -46,7 +46,7 @@ from connector.config.options import (
 )
 from connector.config.secret import Secret
 
-GROUP_ID_CHARACTERS_MAX = 200  # with the longest suffix still a topic's name
+GROUP_ID_CHARACTERS_MAX = 200  # leaves room for the longest suffix of a topic's name
 TRANSACTION_TIMEOUT_SECS_MAX = 900  # a broker's default transaction.max.timeout.ms
 _LEGAL_TOPIC = re.compile(r"[a-zA-Z0-9._-]+")
 _COMPRESSIONS = choice("none", "zstd", "gzip")
@@ -59,7 +59,7 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 @dataclass(frozen=True, slots=True)
 class WebUser:
-    """Who may log in to the web interface and the REST API."""
+    """A user who may log in to the web interface and the REST API."""
 
     name: str
     password: Secret
@@ -67,10 +67,10 @@ class WebUser:
 
 def legal_topic(name: str) -> str:
     """
-    *name*, as Kafka allows it for a topic.
+    Return *name* if Kafka allows it for a topic.
 
     Raises:
-        Unfit: Kafka does not.
+        Unfit: Kafka does not allow it.
     """
     if name in {".", ".."} or len(name) > 249 or not _LEGAL_TOPIC.fullmatch(name):  # noqa: PLR2004  # Kafka's limit
         raise Unfit(f"cannot be {shown(name)}: Kafka allows up to 249 letters, digits, dots, underscores and hyphens.")
@@ -161,8 +161,8 @@ class WorkerSettings:
     """
     One worker's settings.
 
-    *broker_url* is normalised and holds no user or password; those are *kafka_sasl_username* and *kafka_sasl_password*,
-    wherever they came from.
+    *broker_url* is normalised and holds no user or password; *kafka_sasl_username* and *kafka_sasl_password* hold those
+    of the URL, too.
     """
 
     broker_url: Annotated[
@@ -389,7 +389,7 @@ class WorkerSettings:
 
     @property
     def broker_url_redacted(self) -> str:
-        """What to show of the brokers; *broker_url* itself is already free of user and password."""
+        """The brokers' addresses, safe to show: *broker_url* holds no user or password."""
         return self.broker_url
 
     @property
@@ -399,10 +399,10 @@ class WorkerSettings:
 
     def export_to(self, environ: MutableMapping[str, str]) -> None:
         """
-        Rewrite what *environ* says of Faust's own settings to what was understood of it.
+        Replace the variables in *environ* that Faust reads, too, by the values that we have read from them.
 
-        Faust prefers its environment to its arguments and reads it less kindly: an empty `CONNECTOR_WEB_PORT` would end
-        it, and it ignores a user in `CONNECTOR_BROKER_URL`.
+        Faust prefers its environment to its arguments and reads it more strictly: an empty `CONNECTOR_WEB_PORT` would
+        end the process, and Faust ignores a user in `CONNECTOR_BROKER_URL`.
         """
         for option in WORKER_OPTIONS.values():
             if option.environment in FAUST_SETTINGS & environ.keys():

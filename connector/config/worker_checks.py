@@ -1,4 +1,4 @@
-"""Do a worker's settings fit together, and which sentences are worth saying once?"""
+"""Reads a worker's settings, checks that they fit together, and collects notices for the log."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -19,13 +19,13 @@ from connector.config.options import (
 )
 from connector.config.worker import WORKER_OPTIONS, WorkerSettings
 
-HEARTBEATS_PER_SESSION = 3  # fewer, and one lost heartbeat ends a membership
+HEARTBEATS_PER_SESSION = 3  # with fewer, the group would expel a worker after one lost heartbeat
 
 
 def read_worker(
     environ: Mapping[str, str], directory: Path
 ) -> tuple[WorkerSettings, tuple[Problem, ...], tuple[str, ...]]:
-    """The settings in *environ*, what is wrong with them, and what is worth saying once."""
+    """Return the settings in *environ*, their problems, and notices to log once."""
     given = given_by(environ, WORKER_OPTIONS.values(), directory)
     found = draft(WorkerSettings, WORKER_OPTIONS.values(), given)
     settings = found.model
@@ -44,7 +44,7 @@ def read_worker(
 
 
 def _with_login(settings: WorkerSettings, given: Given, brokers: Brokers) -> WorkerSettings:
-    """The settings with the user of the brokers' URL, if it names one."""
+    """Return the settings with the user and password of the brokers' URL, if it has a user."""
     if brokers.username is None:
         return settings
     login: dict[str, Any] = {"kafka_sasl_username": brokers.username, "kafka_sasl_password": brokers.password}

@@ -1,9 +1,9 @@
 """
-What a worker tells.
+Events, log and metrics of a worker.
 
-`events/`    everything that can happen, with its log line and its metrics: a module for each room that emits
-`metrics`    what is counted, under the names that dashboards rely on
-`logs`       how log lines look, and which are let through
-`obstacles`  what keeps parts of the worker from their work although Kafka answers
-`imports`    what is not imported, as it costs memory and brings nothing
+`events/`    everything that can happen, with its log line and its metrics; a module for each package that emits
+`metrics`    the metrics, under the names that dashboards rely on
+`logs`       the format of log lines, and which lines are suppressed
+`obstacles`  why parts of the worker cannot work although Kafka answers
+`imports`    keeps libraries from importing optional modules that only cost memory
 """

@@ -1,4 +1,4 @@
-"""What is not imported although it is installed, as it costs memory and brings nothing here."""
+"""Keeps a library from importing an optional module that is installed but only costs memory here."""
 
 import contextlib
 import sys
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def without(module: str) -> Iterator[None]:
-    """Let imports find that *module* is not installed, if none has imported it yet."""
+    """Make imports of *module* fail as if it were not installed; no effect if it is imported already."""
     if module in sys.modules:
         yield
         return
-    sys.modules[module] = None  # type: ignore[assignment]  # Python's way to say so
+    sys.modules[module] = None  # type: ignore[assignment]  # makes an import raise ModuleNotFoundError
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
 """
-How do log lines look, and which are let through?
+The format of log lines, and which lines are suppressed.
 
-Our events, Faust's, mode's and aiokafka's lines all pass through one renderer, to standard error.
+Our events and the lines of Faust, mode and aiokafka go through one renderer, to standard error or to a file.
 """
 
 import logging
@@ -16,30 +16,30 @@ from connector.telemetry.events.event import Event
 from connector.telemetry.imports import without
 from connector.telemetry.metrics import Metrics
 
-with without("rich"):  # 3 MB, for tracebacks that show what variables hold, secrets too
+with without("rich"):  # 3 MB, and its tracebacks would show the values of variables, secrets too
     import structlog
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor
 
 CHATTY = ("aiokafka", "kafka", "faust.transport", "asyncio")
-"""Libraries that repeat themselves while a broker is away: some 100 lines a second."""
+"""Loggers that repeat their lines while a broker is away, some 100 lines a second."""
 
 REPEAT_SECS = 5.0
 KINDS_MAX = 200
 _NUMBERS = re.compile(r"0x[0-9a-f]+|[0-9]+")
 ONCE = frozenset({"Sending username and password in the clear"})
-"""What is as true of every further connection."""
+"""Messages that are logged once only, because they are the same for every connection."""
 
 _AIOKAFKA_ORPHANS = ("Future exception was never retrieved", "Task exception was never retrieved")
 
 
 class Throttle(logging.Filter):
     """
-    Lets each line of the chatty loggers through every few seconds, with the number of those held back.
+    Suppresses repeated warnings and errors of the `CHATTY` loggers.
 
-    Lines are alike when one place in the code has written them: the same logger with the same message template, in
-    which numbers do not count.
+    A line passes once in `REPEAT_SECS`, with the number of like lines suppressed since.  Lines are alike if their
+    logger and their message template are the same, whatever the numbers in the template.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -60,7 +60,7 @@ class Throttle(logging.Filter):
         if now - self._said.get(kind, -REPEAT_SECS) < REPEAT_SECS:
             self._held[kind] = self._held.get(kind, 0) + 1
             return False
-        if len(self._said) >= KINDS_MAX:  # templates that are none, but have their values in them
+        if len(self._said) >= KINDS_MAX:  # messages with the values already in them, instead of templates
             self._said = {said: at for said, at in self._said.items() if now - at < REPEAT_SECS}
         self._said[kind] = now
         if held := self._held.pop(kind, 0):
@@ -77,7 +77,7 @@ def _is_orphan(record: logging.LogRecord) -> bool:
 
 
 def configure(level: str, log_format: str, stream: TextIO | None = None, *, path: str | None = None) -> None:
-    """Set up all logging of the process: *log_format* is `console` or `json`; with *path* into that file."""
+    """Set up all logging of the process; *log_format* is `console` or `json`, *path* is a file to log to instead."""
     out = stream or sys.stderr
     stamp: list[Processor] = [
         structlog.stdlib.add_log_level,
@@ -96,14 +96,14 @@ def configure(level: str, log_format: str, stream: TextIO | None = None, *, path
         foreign_pre_chain=[*stamp, structlog.stdlib.add_logger_name],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *end],
     )
-    # Once logrotate has moved the file, the next line begins a new one.
+    # After logrotate has moved the file, the handler opens a new one.
     handler = logging.StreamHandler(out) if path is None else WatchedFileHandler(path, encoding="utf-8")
     handler.setFormatter(formatter)
     handler.addFilter(Throttle())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for name in ("faust", "mode", "aiokafka", "kafka"):  # their INFO is about themselves
+    for name in ("faust", "mode", "aiokafka", "kafka"):  # their INFO lines are about their own steps
         logging.getLogger(name).setLevel(level if level == "DEBUG" else max(logging.WARNING, root.level))
     structlog.configure(
         processors=[
@@ -117,7 +117,7 @@ def configure(level: str, log_format: str, stream: TextIO | None = None, *, path
 
 
 def _head_first(_logger: object, _method: str, fields: "EventDict") -> "EventDict":
-    """Begin each line with what people look for first."""
+    """Put time, level and event first in each line."""
     head = {key: fields.pop(key) for key in ("timestamp", "level", "event") if key in fields}
     return head | dict(fields)
 
@@ -132,5 +132,5 @@ class Emitter:
 
     def __call__(self, event: Event) -> None:
         event.count(self._metrics)
-        if self._names.isEnabledFor(event.level):  # asked first: each batch is an event that is seldom shown
+        if self._names.isEnabledFor(event.level):  # checked first: each batch is an event, rarely logged
             self._log.log(event.level, event.name, **event.fields())

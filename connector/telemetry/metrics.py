@@ -1,7 +1,7 @@
 """
-What the worker counts, under the names that dashboards rely on.
+The metrics of a worker, under the names that dashboards rely on.
 
-Counters and histograms are fed by events; gauges are read from the running tasks when somebody scrapes.
+Events feed counters and histograms; gauges are computed from the running tasks at each scrape.
 """
 
 from bisect import bisect_left
@@ -17,7 +17,7 @@ AGE_BUCKETS_SECS = (0.1, 0.25, 0.5, 1, 2.5, 5, 7.5, 10, 15, 30, 60, 120, 300, 36
 
 
 class WeightedHistogram(Collector):
-    """A histogram that takes one value for many posts at once; prometheus_client's own costs a call for each."""
+    """A histogram that counts one value for many posts in one call; prometheus_client's needs a call for each post."""
 
     def __init__(self, name: str, documentation: str, buckets: Sequence[float], registry: CollectorRegistry) -> None:
         self._name, self._documentation = name, documentation
@@ -73,7 +73,7 @@ class Metrics:
         return Counter(name, documentation, labels, registry=self.registry)
 
     def watch(self, gauges: Callable[[], Iterable[Metric]]) -> None:
-        """Let *gauges* be asked at each scrape."""
+        """Call *gauges* at each scrape, and render the metrics that it returns."""
         self.registry.register(_Watcher(gauges))
 
     def render(self) -> bytes:

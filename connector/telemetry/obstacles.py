@@ -1,4 +1,4 @@
-"""What keeps parts of this worker from their work, although Kafka answers?  For the log and for `/ready`."""
+"""Why parts of this worker cannot work although Kafka answers, for the log and for `/ready`."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from connector.telemetry.events.event import Event
 from connector.telemetry.events.kafka import KafkaAdmits, KafkaRefuses
 
 SAY_EVERY_SECS = 60.0
-"""An obstacle that stays is logged again after this long."""
+"""While an obstacle stays, it is logged again each time this has passed."""
 
 
 @dataclass(slots=True)
@@ -21,7 +21,7 @@ class _Obstacle:
 
 class Obstacles:
     """
-    The reason that each part of the worker waits for, until the part says that it is over.  Any thread.
+    For each part of the worker that waits: the reason, until the part calls `pass_`.  Any thread.
 
     A reason is logged when it comes, when it changes, and once a minute while it stays.
     """
@@ -32,7 +32,7 @@ class Obstacles:
         self._lock = Lock()
 
     def meet(self, part: str, reason: str) -> None:
-        """Note that *part* waits because of *reason*, a sentence."""
+        """Note that *part* of the worker waits because of *reason*, a sentence."""
         now = self._clock()
         with self._lock:
             known = self._met.get(part)
@@ -43,7 +43,7 @@ class Obstacles:
         self._emit(KafkaRefuses(part=part, reason=reason, waiting_secs=round(now - since, 1)))
 
     def pass_(self, part: str) -> None:
-        """Note that nothing is in the way of *part*."""
+        """Note that *part* of the worker can work again."""
         with self._lock:
             known = self._met.pop(part, None)
         if known is not None:

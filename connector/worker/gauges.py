@@ -1,4 +1,4 @@
-"""What a worker measures of itself when somebody scrapes."""
+"""The gauges of a worker, computed from its tasks whenever Prometheus scrapes it."""
 
 import time
 from collections.abc import Iterable

@@ -1,11 +1,11 @@
 """
-How does the process start, stop and exit?
+Start, stop and exit of the worker's process.
 
     start:  web ─▶ wait for Kafka ─▶ producer, statuses, offsets ─▶ tasks ─▶ consumer group
-    stop:   stop reading ─▶ tasks drain, side by side ─▶ leave the group ─▶ the rest, all within the stop timeout
+    stop:   stop reading ─▶ all tasks drain at the same time ─▶ leave the group ─▶ the rest; all within the stop timeout
 
-Exit codes: 0 stopped, or the time limit reached; 1 fatal at run time, or a stop that was cut short; 78 configuration,
-or libraries with which it cannot run.
+Exit codes: 0 the worker was stopped, or the time limit is reached; 1 a fatal error at run time, or a stop that was cut
+short; 78 wrong configuration, or installed libraries with which the worker cannot run.
 """
 
 import asyncio
@@ -46,17 +46,17 @@ from connector.telemetry.events.worker import (
 )
 from connector.worker.memory import GIVE_BACK_SECS, give_back, keep_memory
 
-EX_OK, EX_FATAL, EX_UNAVAILABLE, EX_CONFIG = 0, 1, 69, 78  # sysexits.h has the last two
+EX_OK, EX_FATAL, EX_UNAVAILABLE, EX_CONFIG = 0, 1, 69, 78  # the last two are from sysexits.h
 
 LAST_WORDS_SECS = 1.0
-"""How long a stop that is cut short may take to say so."""
+"""When a stop is cut short, the process ends after this time even if the log cannot be written."""
 
-# Faust's banner goes to standard output, where only printed posts belong; `ConnectorApp.announce` logs as much.
+# Faust prints its banner to standard output, which is for posts; `ConnectorApp.announce` logs the same facts.
 worker_command.on_worker_created = lambda *_: None  # type: ignore[method-assign]
 
 
 class Boot(BootStrategy):
-    """Faust's services, with the web first and Kafka awaited before whatever needs it."""
+    """Faust's services in our order: the web server, then `before_kafka` waits for Kafka, then Kafka's clients."""
 
     def server(self) -> Iterable[ServiceT]:
         """Return the services of a worker in the order of their start."""
@@ -77,7 +77,7 @@ class Boot(BootStrategy):
 class ConnectorApp(faust.App):
     """A Faust application with the connector's own services in its order of start and stop."""
 
-    mundane_level = "debug"  # our events say what an operator wants to know
+    mundane_level = "debug"  # our events tell operators what Faust's INFO lines would
 
     BootStrategy = Boot
     before_kafka: tuple[ServiceT, ...] = ()
@@ -91,35 +91,35 @@ class ConnectorApp(faust.App):
     exactly_once = True
     """Whether the worker delivers in transactions."""
     unconfigured: tuple[str, ...] = ()
-    """Why a worker cannot run, although other commands can."""
+    """Problems that keep a worker from running; other commands run all the same."""
     web_needs_loopback: bool
-    """Whether the web has no users, and so must not be reached from outside."""
+    """Whether the web interface has no login, so that it may listen on a loopback address only."""
     leave: Callable[[int], None]
-    """Ends the worker with an exit code, drained."""
+    """Drains the tasks and ends the worker with an exit code."""
     announce: Callable[[], None]
-    """Says what the worker runs."""
+    """Logs the version, the settings and the notices of the worker."""
     group_consumer: type[ConsumerT]
-    """Which consumer holds this worker's place in the group."""
+    """The class of the consumer that makes this worker a member of the group."""
 
     def _new_transport(self) -> TransportT:
         transport = super()._new_transport()
-        transport.Consumer = self.group_consumer  # type: ignore[misc]  # one transport's own: Faust reads it there
+        transport.Consumer = self.group_consumer  # type: ignore[misc]  # set on this transport only; Faust reads it there
         return transport
 
     def _create_directories(self) -> None:
-        """Make no data directory, as Faust would: nothing of ours is on disk, which may be read-only."""
+        """Make no data directory: a worker keeps nothing on disk, and the disk may be read-only."""
 
     async def on_stop(self) -> None:
-        """Drain the tasks while producer and group membership are still there."""
+        """Drain the tasks before Faust stops the producer and leaves the group."""
         await self.herder.stop()
         await super().on_stop()
 
 
-ConnectorApp.logger = faust_logger  # mode names a class's logger after its module, and ours is not for Faust's steps
+ConnectorApp.logger = faust_logger  # mode would log Faust's steps under the name of this module
 
 
 class Watchdog:
-    """Ends the process *secs* after `start`, whatever still waits; in a thread, as the event loop may hang, too."""
+    """Calls *fire*, which ends the process, *secs* after `start`; in a thread, because the event loop may hang."""
 
     def __init__(self, secs: float, fire: Callable[[], NoReturn]) -> None:
         self._timer = threading.Timer(secs, fire)
@@ -133,7 +133,7 @@ class Watchdog:
 
 
 class ConnectorWorker(faust.Worker):
-    """Faust's worker with our log, signals and exit codes."""
+    """Faust's worker, with our logging, signal handling and exit codes."""
 
     app: ConnectorApp
 
@@ -159,7 +159,7 @@ class ConnectorWorker(faust.Worker):
 
     async def on_startup_finished(self) -> None:
         self.app.emit(WorkerReady())
-        gc.freeze()  # what a worker is made of stays; only what comes and goes needs to be looked at
+        gc.freeze()  # these objects live on: the collector need not check them again
         await self.maybe_start_blockdetection()
 
     @Service.timer(GIVE_BACK_SECS)
@@ -169,10 +169,10 @@ class ConnectorWorker(faust.Worker):
     # -- stopping
 
     def _install_signal_handlers_unix(self) -> None:
-        # Not mode's: its SIGUSR1 writes the stacks of all tasks, its SIGUSR2 stands still in a debugger.
+        # Replaces mode's handlers: its SIGUSR1 writes all tasks' stacks, its SIGUSR2 halts the process in a debugger.
         self.loop.add_signal_handler(signal.SIGINT, self._on_sigint)
         self.loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has asked to go on without the terminal
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # ignored under nohup
             self.loop.add_signal_handler(signal.SIGHUP, self._begin_stop, "SIGHUP")
         for number in (signal.SIGUSR1, signal.SIGUSR2):
             self.loop.add_signal_handler(number, self._on_stray_signal, number)
@@ -181,7 +181,7 @@ class ConnectorWorker(faust.Worker):
         self.app.emit(Noticed(notice=f"{number.name} has no meaning for a worker: SIGTERM, SIGINT and SIGHUP stop it."))
 
     def leave(self, exit_code: int) -> None:
-        """Stop, drained, and exit with the worst *exit_code* of all calls."""
+        """Drain the tasks, stop, and exit with the highest *exit_code* of all calls."""
         self._exit_code = max(self._exit_code, exit_code)
         self._begin_stop("all tasks are over")
 
@@ -204,8 +204,8 @@ class ConnectorWorker(faust.Worker):
         self._schedule_shutdown(signal.SIGTERM)
 
     def _cut_short(self, reason: str = "") -> NoReturn:
-        """Say what is left, and end the process, even if nothing can be said.  Any thread."""
-        last_words = threading.Timer(LAST_WORDS_SECS, os._exit, (EX_FATAL,))  # nobody may read standard error
+        """Log how many posts are undelivered and end the process, even if the log cannot be written.  Any thread."""
+        last_words = threading.Timer(LAST_WORDS_SECS, os._exit, (EX_FATAL,))  # a write may block
         last_words.daemon = True
         last_words.start()
         try:
@@ -218,26 +218,26 @@ class ConnectorWorker(faust.Worker):
             )
         finally:
             last_words.cancel()
-            os._exit(EX_FATAL)  # whatever still waits for Kafka or X would wait on
+            os._exit(EX_FATAL)  # a normal exit would go on waiting for Kafka or X
 
     # -- running
 
     def execute_from_commandline(self) -> NoReturn:
-        """Run until stopped; mode's own prints a stack for what is an operator's error."""
+        """Run until stopped; replaces mode's method, which prints a stack even for an operator's mistake."""
         self._starting_fut = None
         try:
             self._starting_fut = asyncio.ensure_future(self.start(), loop=self.loop)
             self.loop.run_until_complete(self._starting_fut)
         except asyncio.CancelledError:
             pass
-        except Exception as exc:  # noqa: BLE001  # it is told, and the exit code says so
+        except Exception as exc:  # noqa: BLE001  # it is logged, and the exit code tells it
             self._tell_failure(exc)
         finally:
             maybe_cancel(self._starting_fut)
             self._watchdog_for_the_rest()
         try:
             self.stop_and_shutdown()
-        except Exception as exc:  # noqa: BLE001  # likewise: mode raises the reason of a crash here
+        except Exception as exc:  # noqa: BLE001  # mode raises the reason of a crash here; logged likewise
             self._tell_failure(exc)
         self._watchdog.cancel()
         self.app.emit(WorkerStopped(exit_code=self._exit_code))
@@ -260,7 +260,7 @@ class ConnectorWorker(faust.Worker):
             self.app.emit(WorkerFailed(error=type(exc).__name__, reason=sentence))
 
     def _why_no_web(self, exc: OSError) -> str | None:
-        """Why the web interface cannot listen, if *exc* says that."""
+        """Return why the web interface cannot listen and what to change; None if *exc* is about something else."""
         bind, port = self.app.conf.web_bind, self.app.conf.web_port
         if exc.errno == errno.EADDRINUSE:
             return f"Port {port} is taken: set CONNECTOR_WEB_PORT to a free one."
@@ -274,7 +274,7 @@ class ConnectorWorker(faust.Worker):
 
 
 def exit_misconfigured(error: ConfigError) -> NoReturn:
-    """Print all problems, one a line, and exit with 78 (EX_CONFIG)."""
+    """Print the problems to standard error, one a line, and exit with 78 (EX_CONFIG)."""
     count = len(error.problems)
     head = "The configuration has a problem:" if count == 1 else f"The configuration has {count} problems:"
     sys.stderr.write("\n".join([head, *(f"  - {problem}" for problem in error.problems), ""]))

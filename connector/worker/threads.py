@@ -1,7 +1,7 @@
 """
-Threads that never keep the process alive.
+An executor whose threads do not keep the process from exiting.
 
-`concurrent.futures` joins its threads at exit; one that is blocked in a socket would hold up a stop.
+`concurrent.futures` joins its threads at exit, so a thread that is blocked in a socket would delay a stop.
 """
 
 import threading
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class DaemonExecutor(Executor):
-    """An executor with a daemon thread for each call; for few and long calls."""
+    """An executor that starts a daemon thread for each call; meant for few, long calls."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -31,7 +31,7 @@ def _run(future: "Future[Any]", fn: Callable[..., Any], args: tuple[Any, ...], k
         return
     try:
         result = fn(*args, **kwargs)
-    except BaseException as exc:  # noqa: BLE001  # whoever awaits the future acts on it
+    except BaseException as exc:  # noqa: BLE001  # raised where the future is awaited
         future.set_exception(exc)
     else:
         future.set_result(result)

@@ -1,4 +1,4 @@
-"""The one place that wires: settings in, a Faust application out."""
+"""Builds the Faust application from the settings: the one place where all parts are made and connected."""
 
 import os
 import socket
@@ -48,17 +48,17 @@ from connector.worker.tasks import TaskBuilder
 
 REQUEST_TIMEOUT_SECS = 30.0
 REJOIN_SECS = 2.0
-"""Added to the interval of the heartbeats, by which an expelled worker hears of it, for its way back."""
+"""Time for an expelled worker to join the group again; its next heartbeat tells the worker that it is expelled."""
 
 REFUSED_SECS = 15.0
-"""How long a refused connection counts as refused now; even a refused login is tried again sooner."""
+"""A refusal counts for this time; every connection is tried again sooner, after a refused login too."""
 
 
 def create_app(add_commands: Callable[[ConnectorApp, Loaded], None]) -> ConnectorApp:
     """
-    Build the application from the process's environment and the `.env` of the working directory, and *add_commands*.
+    Build the application from the environment and the `.env` of the working directory, and call *add_commands*.
 
-    Wrong settings end the process with all problems on standard error and exit code 78.
+    If settings are wrong, print all problems to standard error and exit with code 78.
     """
     directory = Path.cwd()
     try:
@@ -75,7 +75,7 @@ def create_app(add_commands: Callable[[ConnectorApp, Loaded], None]) -> Connecto
 
 
 def _missing(directory: Path) -> tuple[str, ...]:
-    """Return what a worker needs that declares no connector: all that a connector named only by its name would."""
+    """Return the problems of a worker without a connector: the required options that it would have to set."""
     try:
         load({**os.environ, "CONNECTOR_NAME": "posts"}, directory)
     except ConfigError as error:
@@ -84,7 +84,7 @@ def _missing(directory: Path) -> tuple[str, ...]:
 
 
 def wire(loaded: Loaded) -> ConnectorApp:
-    """Build the application that *loaded* describes; nothing is opened yet."""
+    """Build the application that *loaded* describes; no connection and no port is opened yet."""
     settings, config = loaded.worker, loaded.connector
     make_no_topics()
     metrics = Metrics()
@@ -92,7 +92,7 @@ def wire(loaded: Loaded) -> ConnectorApp:
     slots = {} if config is None else {slot: TaskId(config.name, slot) for slot in range(config.tasks)}
     names = settings.names
     cluster = cluster_of(settings)
-    app = _faust_app(settings, cluster, _assignor(names.tasks, slots.keys(), claims=lambda: herder.claims()))  # noqa: PLW0108  # it is built below
+    app = _faust_app(settings, cluster, _assignor(names.tasks, slots.keys(), claims=lambda: herder.claims()))  # noqa: PLW0108  # built below
     app.emit, app.stop_timeout_secs = emit, settings.stop_timeout_secs
     app.web_needs_loopback = not settings.web_users
     app.exactly_once = config is not None and config.delivery == "exactly_once"
@@ -134,7 +134,7 @@ def wire(loaded: Loaded) -> ConnectorApp:
             obstacles=obstacles,
             emit=emit,
             trust_end_offsets=lambda: gate.transactions,
-            gather=apply == offsets.apply,  # a state or a request is news at once, a position is so every second
+            gather=apply == offsets.apply,  # states and requests have to be known at once, offsets need not
         )
         for topic, apply in followed.items()
     )
@@ -153,8 +153,8 @@ def wire(loaded: Loaded) -> ConnectorApp:
     app.herder, app.before_kafka, app.after_producer = herder, (gate,), (watch, *logs, statuses, herder)
 
     def pause_secs() -> float:
-        # A broker that was silent may expel a worker for that, whose tasks run on and which is on its way back.
-        # It does so up to a session timeout after it woke; then the group takes its time to settle.
+        # After it was silent, a broker may expel a worker, although that worker still runs its tasks and will join
+        # again.  This happens up to a session timeout after the broker is back; then the group has to settle.
         within_secs = 2 * settings.broker_session_timeout + REJOIN_SECS
         silent = any(log.was_silent(within_secs) for log in logs)
         return settings.broker_heartbeat_interval + REJOIN_SECS if silent else 0.0
@@ -179,9 +179,9 @@ def wire(loaded: Loaded) -> ConnectorApp:
     web.register(app, overview, metrics)
 
     def announce() -> None:
-        if not app.conf.web_enabled:  # without a port it needs something else that no other worker of this host has
+        if not app.conf.web_enabled:  # no port: the process id tells the workers of this host apart
             statuses.worker_id = _worker_id(app.conf.web_bind, f"pid-{os.getpid()}")
-        else:  # options of the command line count by now
+        else:  # now with the options of the command line
             statuses.worker_id = _worker_id(app.conf.web_bind, app.conf.web_port)
         _announce(app, loaded, emit)
 
@@ -199,12 +199,12 @@ def _faust_app(settings: WorkerSettings, cluster: KafkaCluster, assignor: type[S
         broker_heartbeat_interval=settings.broker_heartbeat_interval,
         broker_request_timeout=max(REQUEST_TIMEOUT_SECS, settings.broker_session_timeout + 5),
         broker_rebalance_timeout=max(REQUEST_TIMEOUT_SECS, settings.broker_session_timeout),
-        consumer_metadata_max_age_ms=METADATA_MS,  # so that it sees soon when the topic of the slots was made again
+        consumer_metadata_max_age_ms=METADATA_MS,  # notices soon if the topic of the slots was deleted and made again
         producer_request_timeout=REQUEST_TIMEOUT_SECS,
         producer_compression_type=None if settings.compression == "none" else settings.compression,
         env_prefix="CONNECTOR_",
         store="memory://",
-        table_standby_replicas=1,  # 0 would select Faust's round robin instead of our assignor
+        table_standby_replicas=1,  # with 0 Faust takes its round robin instead of our assignor
         PartitionAssignor=assignor,
         Worker=ConnectorWorker,
         topic_disable_leader=True,
@@ -235,13 +235,13 @@ def _assignor(topic: str, used: Collection[int], *, claims: Callable[[], Mapping
 
 
 def _follow_assignment(app: ConnectorApp, tasks_topic: str, herder: Herder, pause_secs: Callable[[], float]) -> None:
-    # not internal to Faust, which would create it again, with a right that it may not have: the gate has done it
+    # not `internal`: Faust would create the topic again and may lack the right; the gate has created it already
     slots = app.topic(tasks_topic, partitions=topics.TASK_SLOTS, key_type=bytes, value_type=bytes)
 
     @app.agent(slots)
     async def hold_slots(stream: faust.StreamT[Any]) -> None:
         async for _ in stream:
-            pass  # the topic stays empty; consuming it is what makes Faust hand out its partitions
+            pass  # the topic stays empty; Faust assigns its partitions only to a worker that consumes it
 
     # Not `on_partitions_revoked`: each rebalance revokes everything for a moment.
     @app.on_partitions_assigned.connect(weak=False)
@@ -251,7 +251,11 @@ def _follow_assignment(app: ConnectorApp, tasks_topic: str, herder: Herder, paus
 
 
 def _refused(silences_secs: Iterable[float]) -> Refusal | None:
-    """Return why Kafka refuses our connections; that nobody is there counts once Kafka is silent, as others may be."""
+    """
+    Return why Kafka refuses our connections, None if it does not.
+
+    One absent broker counts only once Kafka is silent, because other brokers may answer.
+    """
     refusal = connection.REFUSALS.current(REFUSED_SECS)
     if refusal is not None and refusal.away and max(silences_secs, default=0.0) < SILENCE_SECS:
         return None
@@ -274,7 +278,7 @@ def _worker_id(bind: str, port: int | str) -> str:
 
 
 def _begin_anew(topic: str, logs: Collection[CompactedLog], herder: Herder, *, offsets_topic: str) -> None:
-    """Do what *topic* needs that was deleted and is made again, and empty."""
+    """Read *topic* anew after it was deleted and made again; write the offsets again if it held them."""
     for log in logs:
         if log.topic == topic:
             log.follow_anew()

@@ -1,1 +1,1 @@
-"""Is in the topic what X counts?  The command, and the comparison behind it."""
+"""The command `audit`: compares the posts in the topic with X's counts."""

@@ -1,12 +1,12 @@
 """
-`faust -A connector audit`: is in the topic what X counts?
+`faust -A connector audit`: compares the posts in the topic with X's counts.
 
     rules of X ──▶ count queries ──▶ cost, yes? ──▶ ids in Kafka ──▶ counts of X ──▶ report
 
-What costs money comes last.  The report goes to standard output, all else to standard error.
+X charges for counts, so they are asked last.  The report goes to standard output, all else to standard error.
 
-Exit codes: 0 complete, 1 less than the threshold, 2 wrong arguments or not confirmed, 69 X or Kafka did not answer or
-would not, 78 configuration, 130 Ctrl-C.
+Exit codes: 0 the threshold is reached; 1 it is not; 2 wrong arguments, or the cost was not confirmed; 69 X or Kafka did
+not answer, or refused; 78 wrong configuration; 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -57,14 +57,18 @@ if TYPE_CHECKING:
     from connector.worker.process import ConnectorApp
 
 EX_INCOMPLETE = EX_FATAL
-EX_USAGE = 2  # as click has it
+EX_USAGE = 2  # click's code for wrong arguments
 EX_INTERRUPTED = 130
 
 REACH_MS = 7 * DAY_MS
-"""How far counts/recent reaches back."""
+"""X's endpoint counts/recent goes back this far."""
 
 GRACE_MS = MINUTE_MS
-"""What is younger X does not count for sure; and so long the earliest time stays valid, for an answer to be typed."""
+"""
+X may not have counted younger posts yet.
+
+The earliest time allowed is this much later than X's limit, so that the operator has time to confirm the cost.
+"""
 
 DEFAULT_THRESHOLD = "99"
 """Percent.  X calls its counts approximate, and posts are deleted between delivery and audit."""
@@ -84,12 +88,12 @@ class Wrong(Exception):
         self.problems = tuple(problems)
 
 
-# -- what is asked
+# -- the request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What the command line says: whole minutes from *from_ms* up to *to_ms* (UNIX ms); *widened* if it said less."""
+    """The options: whole minutes from *from_ms* up to *to_ms* (UNIX ms); *widened* if they named parts of minutes."""
 
     from_ms: int
     to_ms: int
@@ -103,10 +107,10 @@ class Request:
 
 def read_request(from_: str | None, to: str | None, threshold: str, *, now_ms: int, stream: str) -> Request:
     """
-    Read the options of the command at *now_ms* (UNIX ms).
+    Read the options of the command; *now_ms* is the present time (UNIX ms).
 
     Raises:
-        Wrong: with all problems.
+        Wrong: options are wrong; it has all problems.
     """
     problems: list[str] = []
 
@@ -167,12 +171,12 @@ def _percent(text: str) -> Decimal:
     return percent
 
 
-# -- what is in Kafka
+# -- the posts in Kafka
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What Kafka holds: posts found by query and minute, where they were read, what is known to be missing."""
+    """What was read from Kafka: numbers of posts by query and minute, their topic (*source*), and known holes."""
 
     found: Sequence[Mapping[int, int]]
     source: str
@@ -181,7 +185,7 @@ class Contents:
 
 
 class Reading:
-    """Reads one connector's topics, without being a worker of its group."""
+    """Reads one connector's topics, without joining the workers' group."""
 
     def __init__(self, settings: WorkerSettings, config: ConnectorConfig) -> None:
         self._settings, self._config = settings, config
@@ -191,10 +195,10 @@ class Reading:
 
     async def read(self, packed: Packed, request: Request) -> Contents:
         """
-        Return what is there for the queries *packed*.
+        Return the posts in Kafka that the queries *packed* match.
 
         Raises:
-            KafkaError, OSError, TimeoutError, ConnectorError: it cannot be read.
+            KafkaError, OSError, TimeoutError, ConnectorError: Kafka cannot be read.
         """
         group, topic = self._settings.group_id, self._config.topic
         admin = AIOKafkaAdminClient(**self._cluster.options(), request_timeout_ms=REQUEST_TIMEOUT_MS)
@@ -235,7 +239,7 @@ class Reading:
         key = self._config.name.encode()
         with MinuteSpool() as spool:
             for slot in self._slots:
-                # To its end: what a repair found is written late.
+                # Read to the end: a repair writes ids of old posts late.
                 reading = read_values(self._cluster, ledger, slot, key, query.from_ms, trust_end_offsets=self._trust)
                 async with contextlib.aclosing(reading) as records:
                     async for ids in records:
@@ -300,7 +304,7 @@ def _notes_of(strange: int, topic: str, kept_ms: int | None, request: Request) -
 
 
 class Audit:
-    """One run; *confirm* is asked before money is spent, with what it will cost."""
+    """One audit; *say* shows a sentence, *confirm* asks the operator to accept the cost, before X is asked to count."""
 
     def __init__(self, loaded: Loaded, config: ConnectorConfig, say: Say, confirm: Callable[[], bool]) -> None:
         self._settings, self._config = loaded.worker, config
@@ -309,7 +313,7 @@ class Audit:
 
     def run(self, request: Request, api: Api) -> Report | None:
         """
-        Return what was found; None if it was not confirmed.
+        Return the report; None if the cost was not confirmed.
 
         Raises:
             KafkaError, OSError, TimeoutError, ConnectorError: X or Kafka does not answer, or refuses.
@@ -386,14 +390,14 @@ class Audit:
 
 
 def run(values: Mapping[str, Any], loaded: Loaded, unconfigured: Sequence[str] = ()) -> int:
-    """Run the audit that the options *values* ask for; return the exit code."""
-    # `worker` imports the commands.
+    """Run the command with the options *values*; return the exit code."""
+    # imported here, because `connector.worker` imports the commands
     from connector.worker.tasks import credentials_of
 
     config = loaded.connector
     if config is None:
         exit_misconfigured(ConfigError(unconfigured))
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what matters is told in a sentence
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # errors are told in one sentence below
     try:
         request = read_request(
             values["from_"], values["to"], values["threshold"], now_ms=int(time.time() * 1000), stream=config.stream
@@ -443,7 +447,7 @@ def _up(ms: int) -> int:
 
 
 def options() -> tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...]:
-    """Return the options of the command; `read_request` reads them, to report all problems at once."""
+    """Return the options of the command; `read_request` checks them, so that all problems are reported at once."""
     return (
         click.option("--from", "from_", metavar="TIME", help="Begin: 2026-11-01T12:00Z, or an age: -30m, -2h, -1d."),
         click.option("--to", metavar="TIME", help="End; without it a minute ago, the latest that X has counted."),
@@ -463,7 +467,7 @@ def register(app: ConnectorApp, loaded: Loaded) -> None:
     """Add the command `audit` to an application made of *loaded*."""
 
     class OwnLoop(AppCommand):
-        """A command that brings its own event loop; Faust would run it under a worker."""
+        """A command that brings its own event loop; Faust would run it inside a worker."""
 
         abstract: ClassVar[bool] = True
 

@@ -1,13 +1,13 @@
 """
-Is in the topic what X counts?  (Pure.)
+Compares the posts in the topic with X's counts, minute by minute.  (Pure.)
 
     minute   X    topic
     12:02   410    410
     12:03   412    112    300 missing: inside the gap 12:02:40 to 12:05:10 (lost: search forbidden)
     12:04   400    403    3 more than X counts
 
-What is more in one minute makes up for nothing that is missing in another one.  Where several queries were needed, a
-post that two of them find counts in both, on either side.
+Surplus posts in one minute do not make up for missing posts in another.  If the rules need several queries, a post that
+two queries find counts twice on both sides.
 """
 
 from collections import Counter
@@ -34,7 +34,7 @@ FOOTNOTES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hole:
-    """Time that is known not to be covered, in UNIX ms; *state* is a gap's, or `uncovered`."""
+    """Time that is known not to be covered, in UNIX ms; *state* is the state of a gap, or `uncovered`."""
 
     from_ms: int
     to_ms: int
@@ -43,7 +43,7 @@ class Hole:
     detail: str = ""
 
     def touches(self, from_ms: int, to_ms: int) -> bool:
-        """Whether some of it is between the two."""
+        """Return whether the hole and the time from *from_ms* to *to_ms* (UNIX ms) overlap."""
         return self.from_ms < to_ms and from_ms < self.to_ms
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ class Hole:
         return f"{self.reason}, {self.detail}" if self.detail else self.reason
 
     def fields(self) -> dict[str, object]:
-        """Return it as JSON."""
+        """Return the hole as a JSON object."""
         return {
             "from": to_iso(self.from_ms),
             "to": to_iso(self.to_ms),
@@ -67,7 +67,7 @@ class Hole:
 
 
 def holes(coverage: Coverage, closed: Iterable[Gap], *, from_ms: int, to_ms: int) -> list[Hole]:
-    """Return what is not covered between *from_ms* and *to_ms*, and what was not until a gap was *closed*."""
+    """Return the holes between *from_ms* and *to_ms* (UNIX ms): open gaps, *closed* gaps, and time never covered."""
     found = [
         Hole(from_ms=gap.from_ms, to_ms=gap.to_ms, state=gap.state.value, reason=gap.reason, detail=gap.detail)
         for gap in (*coverage.gaps, *closed)
@@ -76,7 +76,7 @@ def holes(coverage: Coverage, closed: Iterable[Gap], *, from_ms: int, to_ms: int
     if begin_ms is not None:
         reason = f"before the first connect, at {_second(begin_ms)}"
         found.append(Hole(from_ms=from_ms, to_ms=begin_ms, state="uncovered", reason=reason))
-    # what lies in a gap that reaches beyond it is told by the gap
+    # a gap that reaches beyond the covered time has a hole of its own
     known_ms = max([end_ms or 0, *(gap.to_ms for gap in coverage.gaps)])
     reason = f"not covered yet: that is so up to {_second(end_ms)}" if end_ms is not None else "nothing is covered yet"
     found.append(Hole(from_ms=known_ms, to_ms=to_ms, state="uncovered", reason=reason))
@@ -88,7 +88,7 @@ def holes(coverage: Coverage, closed: Iterable[Gap], *, from_ms: int, to_ms: int
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What one query found from *from_ms* on, by minute (UNIX ms): *counted* by X, *found* in the topic."""
+    """Posts of one query from *from_ms* on, by minute (UNIX ms): *counted* by X, and *found* in the topic."""
 
     from_ms: int
     counted: Mapping[int, int]
@@ -97,7 +97,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sums:
-    """Numbers of posts; *missing* and *more* are the differences in either direction, which do not cancel out."""
+    """Numbers of posts; *missing* sums the minutes with fewer posts than X counts, *more* those with more."""
 
     counted: int = 0
     found: int = 0
@@ -113,16 +113,16 @@ class Sums:
         )
 
     def reaches(self, percent: Decimal) -> bool:
-        """Whether so much of what X counted is there; all of nothing is."""
+        """Return whether *percent* of the posts that X counted are there; True if X counted none."""
         return (self.counted - self.missing) * EVERYTHING >= percent * self.counted
 
     @property
     def percent(self) -> float:
-        """How much of what X counted is there, rounded down: 100 means all."""
+        """Percentage of X's posts that are there, rounded down: 100 means all."""
         return (self.counted - self.missing) * 10_000 // self.counted / 100 if self.counted else 100.0
 
     def fields(self) -> dict[str, object]:
-        """Return them as JSON."""
+        """Return the numbers as a JSON object."""
         return {
             "counted": self.counted,
             "found": self.found,
@@ -134,7 +134,7 @@ class Sums:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Minute:
-    """One minute from *at_ms* on (UNIX ms); *holes* are known to touch it."""
+    """The minute that begins at *at_ms* (UNIX ms); *holes* are those that overlap it."""
 
     at_ms: int
     sums: Sums
@@ -142,7 +142,7 @@ class Minute:
 
     @property
     def remark(self) -> str:
-        """What is to be said of it; nothing where both sides agree."""
+        """The remark in the report; empty if both sides agree."""
         remarks = []
         if self.sums.missing:
             where = "; ".join(map(str, self.holes)) or "in no gap that is known"
@@ -152,19 +152,19 @@ class Minute:
         return "; ".join(remarks)
 
     def fields(self) -> dict[str, object]:
-        """Return it as JSON."""
+        """Return the minute as a JSON object."""
         return {"minute": to_iso(self.at_ms), **self.sums.fields(), "holes": [hole.fields() for hole in self.holes]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What an audit found."""
+    """The result of an audit."""
 
     threshold: Decimal
     minutes: tuple[Minute, ...]
     notes: tuple[str, ...] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
-    """What a machine wants to know besides, for the JSON."""
+    """Further fields of the JSON."""
 
     @property
     def total(self) -> Sums:
@@ -173,11 +173,11 @@ class Report:
 
     @property
     def complete(self) -> bool:
-        """Whether the threshold is reached."""
+        """Whether the audit has reached the threshold."""
         return self.total.reaches(self.threshold)
 
     def fields(self) -> dict[str, object]:
-        """Return it as JSON."""
+        """Return the report as a JSON object."""
         return {
             **self.facts,
             **self.total.fields(),
@@ -188,7 +188,7 @@ class Report:
         }
 
     def lines(self) -> Iterator[str]:
-        """Return it for a person: a line for each minute, a sum, what was left out."""
+        """Yield the report as text: a line for each minute, a sum, a verdict, and notes."""
         yield f"{'minute (UTC)':17} {'X':>9} {'topic':>9} {'complete':>10}"
         for minute in self.minutes:
             yield f"{shown_minute(minute.at_ms):17} {_columns(minute.sums)}  {minute.remark}".rstrip()
@@ -214,7 +214,7 @@ def compare(
     to_ms: int,
     known: Sequence[Hole],
 ) -> tuple[Minute, ...]:
-    """Return the minutes from *from_ms* up to *to_ms* that a tally tells of; *known* explains why posts are missing."""
+    """Return the minutes from *from_ms* up to *to_ms* (UNIX ms) of *tallies*, with the *known* holes in them."""
     minutes = []
     for at_ms in range(from_ms, to_ms, MINUTE_MS):
         sums = [_sums(tally, at_ms) for tally in tallies if tally.from_ms <= at_ms]
@@ -235,7 +235,7 @@ def _columns(sums: Sums) -> str:
 
 
 def _ranges(minutes: Iterable[int]) -> list[str]:
-    """Return minutes in words; those that follow each other become one range, both ends included."""
+    """Return *minutes* as texts; consecutive minutes become one range, with its first and last minute."""
     ranges: list[list[int]] = []
     for at_ms in minutes:
         if ranges and at_ms == ranges[-1][-1] + MINUTE_MS:
@@ -246,12 +246,12 @@ def _ranges(minutes: Iterable[int]) -> list[str]:
 
 
 def minute_of(ms: int) -> int:
-    """Return the begin of the minute in which *ms* lies, in UNIX milliseconds like it."""
+    """Return the begin of the minute in which *ms* lies; both are UNIX ms."""
     return ms - ms % MINUTE_MS
 
 
 def shown_minute(ms: int) -> str:
-    """Write UNIX milliseconds as `2026-11-01T12:34Z`."""
+    """Return *ms* (UNIX ms) in the form `2026-11-01T12:34Z`."""
     return to_iso(ms)[:16] + "Z"
 
 
@@ -284,21 +284,21 @@ _decode_line = msgspec.json.Decoder(_Line).decode
 
 
 _STRANGE: tuple[int, ...] = (-1,)
-"""The kind of a record that is no line of X."""
+"""The kind of a record that is not a line of X."""
 
 _KEY_DIGITS = 20
 
 
 def _read_line(value: bytes) -> _Line:
     """
-    Return what is counted of a line of X.
+    Parse the parts of a line of X that the count needs.
 
     Raises:
-        ValueError: it is none.
+        ValueError: *value* is not a line of X.
     """
     try:
         return _decode_line(value)
-    except (ValueError, RecursionError):  # what parsers refuse may be a post all the same
+    except (ValueError, RecursionError):  # the parser may refuse a part that is not needed here
         return _decode_line(lean(value, data=("text", "referenced_tweets"), beside=("matching_rules",)))
 
 
@@ -306,8 +306,9 @@ class TopicTally:
     """
     Counts distinct posts of the topic by query and minute, without retweets; used with `with`.
 
-    A query is the time from which it counts (UNIX ms) and the ids of its rules.  A retweet is known by its references
-    where lines *have* them, else by the begin of its text.  Of a post that is there twice the first record counts.
+    A query is a pair: the time from which it counts (UNIX ms), and the ids of its rules.  A retweet is recognised by
+    its references if lines have them (*has_references*), else by the begin of its text.  If a post is there twice, its
+    first record counts.
     """
 
     def __init__(self, queries: Sequence[tuple[int, Iterable[str]]], to_ms: int, *, has_references: bool) -> None:
@@ -316,7 +317,7 @@ class TopicTally:
         self._to_ms = to_ms
         self._has_references = has_references
         self._spool = MinuteSpool()
-        self._kinds: dict[tuple[int, ...], int] = {}  # which queries a post counts for, and its number in the spool
+        self._kinds: dict[tuple[int, ...], int] = {}  # the queries that a post counts for, and the number of this kind
 
     def __enter__(self) -> Self:
         return self
@@ -326,18 +327,18 @@ class TopicTally:
 
     @property
     def found(self) -> list[Counter[int]]:
-        """The posts of each query, by minute (UNIX ms)."""
+        """The number of posts of each query, by minute (UNIX ms)."""
         return self.count()[0]
 
     @property
     def strange(self) -> int:
-        """Records of this time that are no lines of X."""
+        """The number of records of this time that are not lines of X."""
         return self.count()[1]
 
     def add(self, key: bytes | None, value: bytes | None) -> None:
-        """Take a record, if it is a post of this time."""
+        """Keep the record for the count if it is a post of this time."""
         if key is None or value is None or not key.isdigit() or len(key) > _KEY_DIGITS:
-            return  # a tombstone, or none of ours
+            return  # a tombstone, or a record of another program
         post_id = int(key)
         made_ms = created_ms(post_id)
         if self._from_ms <= made_ms < self._to_ms:
@@ -345,7 +346,7 @@ class TopicTally:
             self._spool.add(post_id, self._kinds.setdefault(kind, len(self._kinds)))
 
     def count(self) -> tuple[list[Counter[int]], int]:
-        """Return the posts of each query by minute (UNIX ms), and how many records are no lines of X."""
+        """Return the number of posts of each query by minute (UNIX ms), and of the records that are not lines of X."""
         kinds = list(self._kinds)
         found: list[Counter[int]] = [Counter() for _ in self._queries]
         strange = 0

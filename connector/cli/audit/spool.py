@@ -1,12 +1,12 @@
 """
-Ids by the minute in which their posts were made, in a bounded memory.
+Keeps ids by the minute in which their posts were created, in bounded memory, and removes duplicates.
 
-Kafka tells of ids in any order: what a repair has found comes days late.  Whether an id was there before can be known
-minute by minute only once all have come.  A week at 250 posts/s is 150 million ids, 13 GB in a set; here each minute
-holds a block of its last ones, and earlier blocks lie in a temporary file (12 bytes an id) once they are more than a
-few megabytes.
+Kafka returns ids in any order, as a repair may deliver posts days late.  So duplicates of a minute can be removed only
+after all ids are read.  A week at 250 posts/s is 150 million ids, 13 GB in a set.  Here memory holds the last block of
+ids of each minute; full blocks are written to a temporary file, 12 bytes an id, which is on disk once it is larger than
+`MEMORY_BYTES`.
 
-    add ─▶ block of its minute ─(full)─▶ file         minutes: blocks of one minute ─▶ each id once, as it came first
+    add ─▶ block of its minute ─(full)─▶ file         minutes: blocks of one minute ─▶ each id once, with its first kind
 """
 
 import tempfile
@@ -20,20 +20,20 @@ from connector.records.snowflake import created_ms
 MINUTE_MS = 60_000
 
 BLOCK_IDS = 256
-"""Of one minute in memory: with 10,080 minutes of a week 31 MB at most."""
+"""Most ids of one minute in memory: 31 MB for the 10,080 minutes of a week."""
 
 MEMORY_BYTES = 32 * 1024 * 1024
-"""The file is in memory up to this size: most audits never need a disk."""
+"""Up to this size the file is in memory, so that most audits need no disk."""
 
 _ID_BYTES, _KIND_BYTES = array("Q").itemsize, array("I").itemsize
 
 
 class MinuteSpool:
     """
-    Keeps ids, each with a small number, its *kind*, until they are counted; used with `with`.
+    Keeps ids until they are counted, each with its *kind*, a small number; used with `with`.
 
     Raises:
-        ConnectorError: from `add` and `minutes`, the temporary file cannot be written or read.
+        ConnectorError: in `add` and `minutes`, the temporary file cannot be written or read.
     """
 
     def __init__(self, *, block_ids: int = BLOCK_IDS, memory_bytes: int = MEMORY_BYTES) -> None:
@@ -41,7 +41,7 @@ class MinuteSpool:
         self._file: IO[bytes] | None = None
         self._end = 0
         self._blocks: dict[int, tuple[array[int], array[int]]] = {}
-        self._places: dict[int, array[int]] = {}  # where a minute's full blocks begin in the file
+        self._places: dict[int, array[int]] = {}  # the positions of a minute's full blocks in the file
 
     def __enter__(self) -> Self:
         return self
@@ -55,7 +55,7 @@ class MinuteSpool:
             self._file.close()
 
     def add(self, post_id: int, kind: int) -> None:
-        """Keep *post_id*, known or not."""
+        """Keep *post_id*, which may be known already, with its *kind*."""
         made_ms = created_ms(post_id)
         minute = made_ms - made_ms % MINUTE_MS
         block = self._blocks.get(minute)
@@ -69,7 +69,7 @@ class MinuteSpool:
             self._write(minute, ids.tobytes() + kinds.tobytes())
 
     def minutes(self) -> Iterator[tuple[int, Mapping[int, int]]]:
-        """Yield each minute (UNIX ms), and in it each id with the kind that came first."""
+        """Yield each minute (UNIX ms) with its ids, and for each id the kind with which it was added first."""
         for minute in sorted({*self._blocks, *self._places}):
             first: dict[int, int] = {}
             for ids, kinds in self._read(minute):

@@ -1,1 +1,1 @@
-"""The connector at work, without an account at X and without Kafka: its processes, its screen, and its proof."""
+"""The command `demo`: its processes, its screen, and the comparison at the end."""

@@ -1,4 +1,4 @@
-"""The processes that the demo starts: listened to, stopped in order, never left behind."""
+"""Starts the processes of the demo, reads their output, and stops all of them at the end."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from pathlib import Path
 TAIL_LINES = 12
 LINE_BYTES_MAX = 4 * 1024 * 1024
 KILL_SECS = 5.0
-"""How long the kernel may take to end a process that got SIGKILL."""
+"""How long `Children.close` waits for a process after SIGTERM, before it sends SIGKILL."""
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -21,7 +21,7 @@ OnLine = Callable[[str], None]
 
 
 class ChildEnded(Exception):
-    """A process ended that should have gone on."""
+    """A process of the demo ended by itself; *tail* are its last lines."""
 
     def __init__(self, name: str, code: int, tail: Sequence[str]) -> None:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
@@ -30,7 +30,7 @@ class ChildEnded(Exception):
 
 
 class Child:
-    """One process, in a session of its own: Ctrl-C in the terminal reaches the demo alone, which stops it in order."""
+    """One process, in a session of its own: Ctrl-C reaches only the demo, which then stops its processes in order."""
 
     def __init__(self, name: str, process: asyncio.subprocess.Process, ears: Mapping[int, OnLine]) -> None:
         self.name = name
@@ -46,13 +46,13 @@ class Child:
         return self._process.returncode is None
 
     async def ended(self) -> ChildEnded:
-        """Wait for the end, and for its last words."""
+        """Wait until the process has ended and its output is read."""
         code = await self._process.wait()
         await asyncio.wait(self._readers, timeout=1)
         return ChildEnded(self.name, code, self.tail)
 
     async def stop(self, secs: float) -> int:
-        """SIGTERM, after *secs* SIGKILL; return the exit code."""
+        """Send SIGTERM, and SIGKILL if the process still runs after *secs*; return the exit code."""
         if self.running:
             self._process.terminate()
             with contextlib.suppress(TimeoutError):
@@ -62,7 +62,7 @@ class Child:
         return await self._process.wait()
 
     def kill(self) -> None:
-        """SIGKILL, if it still runs."""
+        """Send SIGKILL if the process still runs."""
         with contextlib.suppress(ProcessLookupError):
             if self.running:
                 self._process.kill()
@@ -77,7 +77,7 @@ class Child:
 
 
 class Children:
-    """All processes of one demo, in *folder*; `failed` is the first that ended by itself."""
+    """All processes of one demo, in *folder*; `failed` is set when the first process ends by itself."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -95,7 +95,7 @@ class Children:
         on_out: OnLine | None = None,
         on_err: OnLine | None = None,
     ) -> Child:
-        """Start *command*; lines that nobody wants to hear are kept as its tail."""
+        """Start *command*; lines of an output without a callback (*on_out*, *on_err*) are kept as the tail."""
         process = await asyncio.create_subprocess_exec(
             *command,
             cwd=self._folder,
@@ -119,25 +119,25 @@ class Children:
             self.failed.set_result(end)
 
     async def stop(self, child: Child, secs: float) -> int:
-        """Stop *child*, which is then no failure."""
+        """Stop *child*; its end does not count as a failure."""
         self._stopping.add(child.name)
         return await child.stop(secs)
 
     async def close(self, secs: float = KILL_SECS) -> None:
-        """End what still runs, the last started first."""
+        """Stop all processes that still run, the last started first."""
         for child in reversed(self._all):
             await self.stop(child, secs)
         for watcher in self._watchers:
             watcher.cancel()
 
     def kill(self) -> None:
-        """End all at once."""
+        """Send SIGKILL to all processes."""
         for child in self._all:
             self._stopping.add(child.name)
             child.kill()
 
 
 def _end_with_parent() -> None:
-    """In the child, before it begins: should the demo be killed, Linux sends SIGTERM."""
+    """Let Linux send SIGTERM to this child when the demo dies, even by SIGKILL; runs in the child at its start."""
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

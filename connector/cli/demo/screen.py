@@ -1,4 +1,4 @@
-"""What the demo shows: posts, sentences and a line of figures, live on a terminal and plain elsewhere."""
+"""The output of the demo: posts, sentences and a line of figures, which a terminal shows live at the bottom."""
 
 import time
 from collections import deque
@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 POSTS_PER_SEC_MAX = 20
-"""More than that nobody reads; the rest is counted."""
+"""Further posts in the same second are only counted."""
 
 PLAIN_SUMMARY_SECS = 5.0
 WINDOW_SECS = 3.0
@@ -23,7 +23,7 @@ SENTENCES: Mapping[str, str] = {
     "stream.disconnected": "Disconnected: {reason}",
     "stream.retry_scheduled": "The next attempt is in {wait_secs:g} s.",
 }
-"""What the worker's log says, in words; other events are shown from WARNING on."""
+"""Sentences for events of the worker's log; other events are shown if their level is WARNING or higher."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Figures:
 
     @classmethod
     def of(cls, metrics: str, at: float) -> Self:
-        """Read Prometheus' text format."""
+        """Read *metrics* in Prometheus' text format; *at* is their time (monotonic seconds)."""
         sums: dict[str, float] = {}
         for family in text_string_to_metric_families(metrics):
             for sample in family.samples:
@@ -53,7 +53,7 @@ class Figures:
 
 
 def summary(before: Figures, now: Figures, silent_secs: float) -> str:
-    """Return the line of figures; the lag is that of the latest posts, or of the silence since the last."""
+    """Return the line of figures; the lag is the mean age of the latest posts, or *silent_secs* if none came."""
     rate = (now.delivered - before.delivered) / max(now.at - before.at, 0.001)
     posts = now.age_count - before.age_count
     lag = (now.age_sum_secs - before.age_sum_secs) / posts if posts else silent_secs
@@ -64,12 +64,12 @@ def summary(before: Figures, now: Figures, silent_secs: float) -> str:
 
 
 def sentence(event: Mapping[str, Any]) -> str | None:
-    """Return what to show of an event of the worker's log."""
+    """Return the text to show for an event of the worker's log; None to show nothing."""
     name = str(event.get("event"))
     if name in SENTENCES:
         return SENTENCES[name].format_map(event)
-    shown = {"error", "critical"} if "logger" in event else {"warning", "error", "critical"}  # of libraries, errors
-    # The demo asks for the authors' names, and money is no matter here.
+    shown = {"error", "critical"} if "logger" in event else {"warning", "error", "critical"}  # of libraries only errors
+    # The demo asks for authors' names; the notice that X charges for them is of no use here.
     if event.get("level") not in shown or "CONNECTOR_EXPANSIONS" in str(event.get("notice")):
         return None
     fields = {key: value for key, value in event.items() if key not in {"timestamp", "level", "event", "exception"}}
@@ -77,7 +77,7 @@ def sentence(event: Mapping[str, Any]) -> str | None:
 
 
 class Screen:
-    """One console for everything; as a context manager it keeps the figures below the rest."""
+    """The console of the demo; as a context manager it keeps the line of figures at the bottom of a terminal."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
@@ -101,7 +101,7 @@ class Screen:
             self._live.stop()
 
     def post(self, line: str) -> None:
-        """Show a post, as long as there are not too many of them."""
+        """Show a post, or only count it after `POSTS_PER_SEC_MAX` in the same second."""
         now = time.monotonic()
         self._last_post = now
         if int(now) != self._second:
@@ -115,22 +115,22 @@ class Screen:
             self._held += 1
 
     def say(self, text: str, style: str = "") -> None:
-        """Show sentences of the demo's own."""
+        """Show a text of the demo itself."""
         self._print(Text(text, style=style))
 
     def announce(self, text: str) -> None:
-        """Show what is about to happen."""
+        """Show that something is about to happen."""
         self.say(f"\n>> {text}", "bold yellow")
 
     def worker_says(self, text: str) -> None:
-        """Show what the worker's log says."""
+        """Show a text from the worker's log."""
         self.say(f"   worker: {text}", "green")
 
     def figures(self, now: Figures) -> None:
         """Show the line of figures."""
         history = self._history
         history.append(now)
-        while len(history) > 2 and now.at - history[1].at >= WINDOW_SECS:  # noqa: PLR2004  # two make a difference
+        while len(history) > 2 and now.at - history[1].at >= WINDOW_SECS:  # noqa: PLR2004  # a rate needs two
             history.popleft()
         line = summary(history[0], now, time.monotonic() - self._last_post)
         if self._live:
@@ -143,4 +143,4 @@ class Screen:
         if one_line and self._terminal:
             self.console.print(text, no_wrap=True, overflow="ellipsis")
         else:
-            self.console.print(text, soft_wrap=True)  # whoever reads a file wants whole lines
+            self.console.print(text, soft_wrap=True)  # a file gets whole lines

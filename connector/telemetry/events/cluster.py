@@ -9,9 +9,9 @@ from connector.telemetry.events.event import Event, TaskEvent
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GhostsUnknown(TaskEvent):
     """
-    The group's states could not be read in time, so the task begins without knowing what its last owner left at X.
+    The statuses topic could not be read in time, so the task does not know which connections its last owner left at X.
 
-    A connection of a killed owner is not ended then; X refuses ours until it has noticed by itself.
+    The task cannot end the connection of a killed owner then; X refuses a new one until X notices that it is dead.
     """
 
     name = "stream.ghosts_unknown"
@@ -29,7 +29,7 @@ class TasksAssigned(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusNotPublished(Event):
-    """Other workers may show an older state of this task until the next one is published."""
+    """Kafka did not take the state of a task; other workers may show an older state until the next one is published."""
 
     name = "status.not_published"
     level = logging.WARNING

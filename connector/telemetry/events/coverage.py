@@ -9,7 +9,7 @@ from connector.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapEvent(TaskEvent):
-    """Posts made from *gap_from* to *gap_to* (X's clock) may be missing, because of *reason*."""
+    """Posts created from *gap_from* to *gap_to* (X's clock) may be missing, because of *reason*."""
 
     gap_from: str
     gap_to: str
@@ -25,7 +25,7 @@ class GapOpened(GapEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapRepaired(GapEvent):
-    """All that X offers of it is in the topic: *posts* that were missing, for *cost_usd* where X charges."""
+    """All posts that X offers of the gap are in the topic: *posts* were missing, and X charged *cost_usd* for them."""
 
     name = "gap.repaired"
     way: str
@@ -37,7 +37,7 @@ class GapRepaired(GapEvent):
 
 
 class GapAccepted(GapEvent):
-    """An operator has said that it may stay as it is."""
+    """An operator accepted the gap: it stays and is not repaired."""
 
     name = "gap.accepted"
 
@@ -47,7 +47,7 @@ class GapAccepted(GapEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapLost(GapEvent):
-    """X offers no way to repair it, for the reason in *detail*; it stays until somebody retries or accepts it."""
+    """X offers no way to repair the gap (*detail* says why); it stays until an operator retries or accepts it."""
 
     name = "gap.lost"
     level = logging.ERROR

@@ -1,4 +1,4 @@
-"""What all events have: a name, a level, the fields of a log line, and a count."""
+"""The base classes of all events: a name, a level, the fields of a log line, and a count."""
 
 import logging
 from dataclasses import dataclass, fields
@@ -16,7 +16,7 @@ class Event:
     level: ClassVar[int] = logging.INFO
 
     def fields(self) -> dict[str, object]:
-        """Return what the log line says beside the name; fields that are None are left out."""
+        """Return the fields of the log line; those that are None are left out."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {key: value for key, value in values.items() if value is not None}
 
@@ -31,6 +31,6 @@ class TaskEvent(Event):
     of: TaskId
 
     def fields(self) -> dict[str, object]:
-        own = super(TaskEvent, self).fields()  # a slotted dataclass has lost the cell that a bare `super` needs
+        own = super(TaskEvent, self).fields()  # `super()` without arguments fails in a slotted dataclass
         del own["of"]
         return {"connector": self.of.connector, "task": self.of.number, **own}

@@ -22,9 +22,9 @@ class DeliveryFellBack(TaskEvent):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShortWayUnused(TaskEvent):
     """
-    As many small *batches* in a row were left to aiokafka's sender.
+    A number of small *batches* in a row were left to aiokafka's sender.
 
-    Nothing is lost or late; each takes twice the CPU.  *reason* is that of the last one.
+    No post is lost or late; each batch takes twice the CPU.  *reason* is that of the last batch.
     """
 
     name = "delivery.short_way_unused"
@@ -35,7 +35,7 @@ class ShortWayUnused(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProducerNotClosed(TaskEvent):
-    """A producer was given up before it had ended; the next one, or the transaction's timeout, ends what it left."""
+    """A producer did not close in time; the next producer, or the transaction timeout, ends its open transaction."""
 
     name = "delivery.producer_not_closed"
     level = logging.WARNING
@@ -61,7 +61,7 @@ class BrokerReached(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaRefuses(Event):
-    """Kafka answers and does not let *part* of this worker do its work; it waits and tries again."""
+    """Kafka answers but does not let *part* of this worker do its work; that part waits and tries again."""
 
     name = "kafka.refused"
     level = logging.WARNING
@@ -79,7 +79,7 @@ class KafkaAdmits(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RightUseful(Event):
-    """A right is missing without which the worker runs, and goes without something."""
+    """A right is missing (*reason*); the worker runs, but cannot do what *without* names."""
 
     name = "kafka.right_useful"
     level = logging.WARNING
@@ -89,7 +89,7 @@ class RightUseful(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicsLimited(Event):
-    """Topics were created with other values than ours, within the limits of the broker."""
+    """Topics were created with other values than ours, to keep the limits of the broker."""
 
     name = "topics.limited"
     level = logging.WARNING
@@ -108,7 +108,7 @@ class TopicCreated(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicLost(Event):
-    """A topic of the group cannot be followed: what others tell there is not known here until it can be read again."""
+    """This worker cannot read a topic of the group, so it misses what other workers write there until it can."""
 
     name = "topic.not_followed"
     level = logging.WARNING
@@ -119,7 +119,7 @@ class TopicLost(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicFollowed(Event):
-    """A topic that could not be read is followed again, from its begin."""
+    """A topic that could not be read is read again, from its first record."""
 
     name = "topic.followed"
     topic: str
@@ -127,7 +127,7 @@ class TopicFollowed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicMissing(Event):
-    """A topic that this worker uses is not there any more; *reason* says what that means."""
+    """A topic that this worker uses does not exist any more; *reason* says the consequence."""
 
     name = "topic.missing"
     level = logging.ERROR
@@ -137,7 +137,7 @@ class TopicMissing(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicBack(Event):
-    """Somebody has made it again."""
+    """A missing topic exists again."""
 
     name = "topic.back"
     topic: str

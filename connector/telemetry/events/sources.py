@@ -9,7 +9,7 @@ from connector.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RulesChanged(Event):
-    """*held_elsewhere* are values of wanted rules that X holds under somebody else's tag; they match all the same."""
+    """Rules at X changed; *held_elsewhere* are wanted rules that X has under a tag of others; they match, too."""
 
     name = "rules.changed"
     connector: str
@@ -26,7 +26,7 @@ class TokenFetched(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureUnavailable(Event):
-    """The API host has no such endpoint, or refuses it to this account; nothing else suffers."""
+    """The API host has no endpoint for *feature*, or refuses it to this account; everything else works."""
 
     name = "feature.unavailable"
     level = logging.WARNING
@@ -50,7 +50,7 @@ class StreamErrorReceived(Event):
 
 
 class StreamErrorRepeated(StreamErrorReceived):
-    """The same, less than a minute after one that was said."""
+    """As `StreamErrorReceived`, less than a minute after the last one that was logged at WARNING."""
 
     name = "stream.error_repeated"
     level = logging.DEBUG

@@ -1,4 +1,4 @@
-"""Events of `connector.task`: its life, its stream, what it delivers, prints and repairs."""
+"""Events of `connector.task`: start and stop of a task, its stream, its deliveries, printed posts and repairs."""
 
 import logging
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class TaskStarted(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskResumed(TaskEvent):
-    """The predecessor is fenced, the offset read."""
+    """The task has fenced its previous owner and read the source offset."""
 
     name = "task.resumed"
     covered_to: str | None
@@ -49,7 +49,7 @@ class TaskPaused(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRestarting(TaskEvent):
-    """A delivery's outcome is unknown: a new producer, then on from the committed offset."""
+    """A delivery was not confirmed: the task opens a new producer and resumes at its committed offset."""
 
     name = "task.restarting"
     level = logging.WARNING
@@ -63,7 +63,7 @@ class TaskRestarting(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFenced(TaskEvent):
-    """Another worker owns this task now; what this one had read and not delivered is dropped."""
+    """Another worker owns this task now; this worker drops the posts that it had read and not delivered."""
 
     name = "task.fenced"
     level = logging.WARNING
@@ -114,7 +114,7 @@ class RetryScheduled(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GhostReleased(TaskEvent):
-    """The connection of a previous owner, still held at X, was ended there."""
+    """The task ended connections that a previous owner had left open at X."""
 
     name = "stream.ghost_released"
     connections: int
@@ -122,7 +122,7 @@ class GhostReleased(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GhostNotReleased(TaskEvent):
-    """X did not say which of *connections* it still holds, or end them: tried again when X refuses a connect."""
+    """X did not list or did not end the *connections* left open; the task tries again when X refuses a connect."""
 
     name = "stream.ghost_not_released"
     level = logging.WARNING
@@ -133,7 +133,7 @@ class GhostNotReleased(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionNotFound(TaskEvent):
-    """X did not tell its id of the connection now open; should this worker die, its heir finds it by its time."""
+    """X did not tell the id of the open connection; after a crash the next owner looks for it by its connect time."""
 
     name = "stream.connection_not_found"
     level = logging.WARNING
@@ -147,7 +147,7 @@ class BatchDelivered(TaskEvent):
     """
     *waits* are (seconds from arrival to commit, seconds from creation to commit, posts), one for each arrival.
 
-    *usd* is what X charges for what was read since the batch before.
+    *usd* is X's price of the posts read since the batch before.
     """
 
     name = "batch.delivered"
@@ -169,7 +169,7 @@ class BatchDelivered(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuplicatesDropped(TaskEvent):
-    """*source* is the way of a repair that brought them, None for the stream."""
+    """Posts that were delivered before are dropped; *source* is the way of repair they came by, None for the stream."""
 
     name = "posts.duplicates_dropped"
     level = logging.DEBUG
@@ -183,7 +183,7 @@ class DuplicatesDropped(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordDropped(TaskEvent):
-    """A line that is no post, or a post that the topic does not take, went to the dead letter topic."""
+    """A line that is not a post, or a post that the topic refuses, went to the dead letter topic."""
 
     name = "record.dropped"
     level = logging.WARNING
@@ -198,7 +198,7 @@ class RecordDropped(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryDelayed(TaskEvent):
-    """Kafka does not confirm: the buffer fills, then the reader waits; nothing is lost."""
+    """Kafka does not confirm a delivery: the buffer fills, then the reader thread waits; no post is lost."""
 
     name = "delivery.delayed"
     level = logging.WARNING
@@ -227,7 +227,7 @@ class PrintSkipped(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrintStalled(Event):
-    """Nobody takes what is printed, or not fast enough: *posts* since it was said last are not printed."""
+    """Standard output is not read, or too slowly: *posts* were not printed since the last such event."""
 
     name = "print.stalled"
     level = logging.WARNING
@@ -255,7 +255,7 @@ class RepairStarted(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepairDelayed(TaskEvent):
-    """The live stream does not wait for it."""
+    """A repair failed and is tried again; the live stream does not wait for it."""
 
     name = "gap.repair_delayed"
     level = logging.WARNING
@@ -268,7 +268,7 @@ class RepairDelayed(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestLeft(TaskEvent):
-    """Kafka has not confirmed that what an operator asked of a gap is done; a new owner would carry it out again."""
+    """Requests about gaps are carried out but Kafka still has them; a new owner of the task would repeat them."""
 
     name = "gap.request_left"
     level = logging.WARNING

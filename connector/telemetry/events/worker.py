@@ -17,12 +17,12 @@ class WorkerStarting(Event):
     topic: str | None
     delivery: str | None
     compiled: bool
-    """Whether the hot path in C is there and used."""
+    """Whether the worker uses the hot path in C."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledFormBroken(Event):
-    """The hot path in C was built and cannot be loaded: it runs in Python, with the same bytes and at more CPU."""
+    """The hot path in C is installed but cannot be loaded: Python does its work, with the same bytes and more CPU."""
 
     name = "worker.compiled_form_broken"
     level = logging.WARNING
@@ -34,9 +34,9 @@ class CompiledFormBroken(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FastPathOff(Event):
     """
-    The *installed* libraries do not have the private names that fast *paths* are built on.
+    The *installed* libraries lack private names (*missing*) that the fast *paths* need, so the paths are turned off.
 
-    Those are turned off: nothing is lost or late, and the *consequence* is less speed.
+    No post is lost or late; *consequence* says what costs more CPU or time.
     """
 
     name = "worker.fast_path_off"
@@ -74,7 +74,7 @@ class WorkerStopped(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopTimedOut(Event):
-    """What is left here was read from X and not confirmed by Kafka; the next owner begins at the committed offset."""
+    """A stop was cut short: *undelivered_posts* were read from X and not confirmed by Kafka; the next owner resumes."""
 
     name = "worker.stop_timed_out"
     level = logging.ERROR
@@ -85,7 +85,7 @@ class StopTimedOut(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noticed(Event):
-    """Something about the configuration that an operator should know, said once."""
+    """A fact about the configuration that an operator should know, logged once."""
 
     name = "config.notice"
     level = logging.WARNING
