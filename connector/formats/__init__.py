@@ -1,4 +1,4 @@
-"""How a record's value is written: one codec of Faust's for each `value.format`."""
+"""Writes and reads a record's value, with a Faust codec for each `value.format`."""
 
 from typing import Literal
 

@@ -9,7 +9,7 @@ from connector.records.post import to_fields, to_line
 from connector.records.scanner import lean
 
 _READ = ("id", "text", "created_at", "author_id", "lang", "note_tweet")
-"""What `to_fields` reads of a line's `data`; beside it only the rules."""
+"""The members of a line's `data` that `to_fields` reads; next to `data` it reads only the rules."""
 
 
 class LineCodec(Codec):
@@ -18,7 +18,7 @@ class LineCodec(Codec):
     def _loads(self, s: bytes) -> Any:
         try:
             line = orjson.loads(s)
-        except orjson.JSONDecodeError:  # it is no JSON, or has half of a surrogate pair, or a thousand levels
+        except orjson.JSONDecodeError:  # not JSON; or JSON with half of a surrogate pair, or with a thousand levels
             line = orjson.loads(lean(s, data=_READ, beside=("matching_rules",)))
         return to_fields(line)
 

@@ -1,4 +1,4 @@
-"""Where is Kafka, and how does one log in?"""
+"""The brokers' addresses, and the login."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from connector.kafka.login.tls import TlsContext
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaCluster:
-    """The brokers to begin with (`host:port`), and the login; its `repr` holds no secret."""
+    """The brokers for the first connection (`host:port`), and the login; the `repr` holds no secret."""
 
     servers: tuple[str, ...]
     security_protocol: str = "PLAINTEXT"
@@ -28,7 +28,7 @@ class KafkaCluster:
 
     @property
     def user(self) -> str | None:
-        """The name under which Kafka knows us; None where only Kafka knows it, as of a certificate."""
+        """The user name of the login; None if only Kafka knows the user, as with a certificate."""
         return self.sasl_username if self.security_protocol.startswith("SASL") else None
 
     def options(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class KafkaCluster:
 
 
 def cluster_of(settings: WorkerSettings) -> KafkaCluster:
-    """Return what a worker's *settings* say of Kafka."""
+    """Return the brokers and the login that a worker's *settings* name."""
     context = None
     if settings.kafka_security_protocol.endswith("SSL"):
         context = TlsContext.of(

@@ -1,11 +1,12 @@
 """
-Every private name of aiokafka, Faust and mode that the connector uses, and whether it is there.
+Every private name of aiokafka, Faust and mode that the connector uses, and a check that it exists.
 
-Other modules fetch what they need here, once, where an object is made; only what a subclass overrides, or finds in
-itself, stands where the subclass is.  `USES` names all, by what it is used for.  A worker looks at its start: what
-has a slower way beside it is turned off (`missing`), without anything else it does not start (`unfit`).
+Other modules get such a name from here, once, when they make an object.  Only names that a subclass overrides or finds
+in itself stay where the subclass is.  `USES` lists all names by their use.  A worker checks them at its start.  If a
+name for a faster way is missing, that way is turned off (`missing`).  If any other is missing, the worker does not
+start (`unfit`).
 
-Seen in aiokafka 0.14.0, faust-streaming 0.15.3 and mode-streaming 0.7.1, none of which is imported before it is needed.
+The names were seen in aiokafka 0.14.0, faust-streaming 0.15.3 and mode-streaming 0.7.1; each is imported when needed.
 """
 
 import dis
@@ -19,7 +20,7 @@ from operator import attrgetter, methodcaller
 from types import CodeType, ModuleType
 from typing import Any
 
-# -- what is used
+# -- the private names, by their use
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ FALL_BACKS: Mapping[Use, str] = {
     Use.SMALL_BATCHES: "small batches are left to aiokafka's sender and take more CPU",
     Use.PIPELINING: "each broker gets one produce request at a time, which carries fewer posts at full speed",
 }
-"""What may be missing, and what that means; nothing else may."""
+"""The only uses whose names may be missing, and the consequence of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,9 @@ class Part:
 
     where: str
     holds: Collection[str] = ()
-    """Attributes, of the class or made by `__init__`; of a module its names."""
+    """Attributes of the class, or set by its `__init__`; names of a module."""
     calls: Mapping[str, Collection[str]] = field(default_factory=dict)
-    """Methods that are called, replaced or overridden, and the parameters that we rely on."""
+    """Methods that the connector calls, replaces or overrides, and the parameters that it relies on."""
 
 
 _PRODUCER = "aiokafka.producer.producer:AIOKafkaProducer"
@@ -104,7 +105,7 @@ USES: Mapping[Use, tuple[Part, ...]] = {
         ),
         Part(_BUILDER, (), _BUILD),
         Part(_CLIENT, (), _SEND),
-        # what `small_batches._Request` stands for
+        # `small_batches._Request` takes the place of these
         Part("aiokafka.protocol.api:Request", (), {"prepare": ("versions",)}),
         Part(
             "aiokafka.protocol.api:RequestStruct",
@@ -119,7 +120,7 @@ USES: Mapping[Use, tuple[Part, ...]] = {
         Part(_MESSAGE_BATCH, ("_builder",)),
     ),
     Use.RECORD_BATCH: (
-        # what `record_batch.RecordBatch` stands for
+        # `record_batch.RecordBatch` takes the place of this
         Part(_BUILDER, (), {"append": (), "close": (), "closed": (), "record_count": (), "size": (), **_BUILD}),
         Part("aiokafka.protocol.produce:ProduceRequest", (), {"build": ("request_struct_class",)}),
         Part(_CLIENT, (), _SEND),
@@ -268,12 +269,12 @@ USES: Mapping[Use, tuple[Part, ...]] = {
 }
 
 
-# -- whether it is there
+# -- the check that the names exist
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """What is *missing* of one library, of names with their class or module, and what they are for."""
+    """The names that are *missing* in one library, each with its class or module, and the *uses* that need them."""
 
     library: Library
     missing: tuple[str, ...]
@@ -286,18 +287,18 @@ class Broken:
 
     @property
     def cure(self) -> str:
-        """Which version to install."""
+        """The command that installs a version with these names."""
         return f"pip install '{self.library.distribution}{self.library.bounds}'"
 
 
 @cache
 def missing(use: Use) -> tuple[tuple[str, str], ...]:
-    """Return the names that *use* needs and that are not there, each behind its library's package."""
+    """Return (package, name) for each missing name that *use* needs."""
     return tuple((part.where.partition(".")[0], name) for part in USES[use] for name in _missing_of(part))
 
 
 def check(uses: Iterable[Use]) -> list[Broken]:
-    """Return what is missing for *uses*, by library."""
+    """Return the missing names that *uses* need, an object for each library."""
     names: dict[str, dict[str, None]] = {}
     broken: dict[str, dict[Use, None]] = {}
     for use in uses:
@@ -308,12 +309,12 @@ def check(uses: Iterable[Use]) -> list[Broken]:
 
 
 def fast_paths() -> dict[str, bool]:
-    """Return which uses with a fall-back are in use."""
+    """Return for each use with a fall-back whether its names exist."""
     return {use.value: not missing(use) for use in FALL_BACKS}
 
 
 def unfit(*, exactly_once: bool) -> list[str]:
-    """Return why a worker cannot run with the installed libraries, a sentence for each of them; nothing if it can."""
+    """Return a sentence for each installed library with which a worker cannot run; empty if it can run."""
     needed = [use for use in Use if use not in FALL_BACKS and (exactly_once or use is not Use.ONCE)]
     return [
         f"{broken.installed} does not have {', '.join(broken.missing)}, which the connector cannot do without"
@@ -349,7 +350,7 @@ def _ours(thing: object) -> bool:
 
 
 def _theirs(owner: type) -> list[type]:
-    """Return *owner* and its bases without our own: a subclass of ours may stand in the place of theirs."""
+    """Return *owner* and its bases, without our own classes: one of these may have replaced *owner* in its library."""
     return [each for each in owner.__mro__ if not _ours(each)]
 
 
@@ -358,7 +359,7 @@ def _find(owner: type, name: str) -> object:
 
 
 def _holds(owner: type, name: str) -> bool:
-    """Return whether objects of *owner* have *name*, without making one, which takes a loop or a broker."""
+    """Return whether objects of *owner* have *name*; makes no object, as that may need an event loop or a broker."""
     if any(name in vars(each) for each in _theirs(owner)):
         return True
     codes = [getattr(vars(each).get("__init__"), "__code__", None) for each in _theirs(owner) if each is not object]
@@ -372,7 +373,7 @@ def _stored(code: CodeType) -> frozenset[str]:
 
 
 def _lacking(method: Callable[..., object], parameters: Collection[str]) -> list[str]:
-    if _ours(method):  # it was there, else it would not have been replaced
+    if _ours(method):  # our function has replaced the method, so the method existed
         return []
     found = inspect.signature(method).parameters
     if any(each.kind is each.VAR_KEYWORD for each in found.values()):
@@ -380,26 +381,26 @@ def _lacking(method: Callable[..., object], parameters: Collection[str]) -> list
     return [name for name in parameters if name not in found]
 
 
-# -- aiokafka's producer; nobody replaces what these return, so that it is fetched once for each producer
+# -- aiokafka's producer; these objects are never replaced, so one call for each producer is enough
 
 
 def transaction_manager(producer: Any) -> Any:
-    """Return what numbers the batches of *producer* and knows its transaction; None without idempotence."""
+    """Return aiokafka's object for sequence numbers and the transaction of *producer*; None without idempotence."""
     return producer._txn_manager
 
 
 def accumulator(producer: Any) -> Any:
-    """Return where the batches of *producer* wait."""
+    """Return the object in which the batches of *producer* wait."""
     return producer._message_accumulator
 
 
 def sender(producer: Any) -> Any:
-    """Return what sends the batches of *producer*."""
+    """Return the object that sends the batches of *producer*."""
     return producer._sender
 
 
 def waiting(accumulator: Any) -> dict[Any, Any]:
-    """Return the batches that wait to be sent, a queue for each partition."""
+    """Return the batches that wait to be sent, as a queue for each partition."""
     batches: dict[Any, Any] = accumulator._batches
     return batches
 
@@ -411,25 +412,25 @@ def under_way(accumulator: Any) -> set[Any]:
 
 
 ended = attrgetter("_exception", "_closed")
-"""Of an accumulator: the error for which it takes nothing more, and whether it is closed."""
+"""Returns the error because of which an accumulator takes no more batches, and whether it is closed."""
 
 drained = attrgetter("_drain_waiter")
-"""Of a batch in an accumulator: the future of its being sent."""
+"""Returns the future that ends when a batch of an accumulator has been taken for sending."""
 
 build = methodcaller("_build")
-"""Return the bytes of a `BatchBuilder`, or of our `RecordBatch`."""
+"""Returns the bytes of a `BatchBuilder`, or of our `RecordBatch`."""
 
 numbering = attrgetter("_set_producer_state")
-"""Of either: the method that takes producer id, epoch and sequence number."""
+"""Returns the method of either that takes producer id, epoch and sequence number."""
 
 
 def wake(accumulator: Any) -> None:
-    """Let the sender come again at once."""
+    """Let the sender look for batches again at once."""
     accumulator._waiter_future.set_result(None)
 
 
 def beyond(batches: Mapping[Any, Any], muted: Collection[Any], request_bytes: int) -> set[Any]:
-    """Return the partitions of *batches* that are left when a request has *request_bytes* of those before them."""
+    """Return the partitions of *batches* to leave out of a request: those before them have *request_bytes* already."""
     size = 0
     left: set[Any] = set()
     for partition, queue in batches.items():
@@ -442,34 +443,34 @@ def beyond(batches: Mapping[Any, Any], muted: Collection[Any], request_bytes: in
 
 
 def count_in_flight(sender: Any, nodes: object) -> None:
-    """Let *nodes* stand for the set of brokers that have a request under way."""
+    """Replace the sender's set of brokers that have a request in flight with *nodes*."""
     sender._in_flight = nodes
 
 
 def request_settings(sender: Any) -> tuple[int, int]:
-    """Return how many acknowledgements a produce request asks for, and for how many milliseconds it may take."""
+    """Return the acknowledgements that a produce request asks for, and its timeout in milliseconds."""
     return sender._acks, sender._request_timeout_ms
 
 
 def coordinators(sender: Any) -> dict[Any, int]:
-    """Return the brokers that coordinate, by `CoordinationType`."""
+    """Return the coordinators' broker ids, by `CoordinationType`."""
     nodes: dict[Any, int] = sender._coordinators
     return nodes
 
 
 def transition(manager: Any) -> Callable[[Any], None]:
-    """Return what brings *manager* into a state, without what aiokafka does on the way."""
+    """Return the method that sets the state of *manager* and does nothing else."""
     method: Callable[[Any], None] = manager._transition_to
     return method
 
 
 def outcome(manager: Any) -> Any:
-    """Return the future of the transaction's end; None before the first one."""
+    """Return the future that ends with the transaction; None before the first transaction."""
     return manager._transaction_waiter
 
 
 def ask_again_after(secs: float) -> None:
-    """Let all senders wait for so long for the end of the last transaction; no argument leads there."""
+    """Let all senders wait *secs* before they try again while the last transaction ends; aiokafka has no option."""
     _replace(import_module("aiokafka.producer.sender"), "BACKOFF_OVERRIDE", secs)
 
 
@@ -477,7 +478,7 @@ def ask_again_after(secs: float) -> None:
 
 
 def ask(admin: Any, request: Any) -> Awaitable[Any]:
-    """Send *request* to any broker: the public admin client has few calls."""
+    """Send *request* to any broker: the admin client's public methods cover only few requests."""
     answer: Awaitable[Any] = admin._send_request(request)
     return answer
 
@@ -489,12 +490,12 @@ def ask_node(admin: Any, node: int, request: Any) -> Awaitable[Any]:
 
 
 def client_of(outer: Any) -> Any:
-    """Return the client inside an admin client or a consumer, which knows the brokers."""
+    """Return the `AIOKafkaClient` inside *outer*, an admin client or a consumer."""
     return outer._client
 
 
 def gather(consumer: Any, least_bytes: int) -> None:
-    """Let Kafka gather so many bytes for *consumer*; an argument would do so from the first fetch."""
+    """Let Kafka gather *least_bytes* for each later fetch of *consumer*; aiokafka's option is for all fetches."""
     consumer._fetcher._fetch_min_bytes = least_bytes
 
 
@@ -507,22 +508,22 @@ def group_consumer(app: Any) -> Any:
 
 
 def coordinator_of(consumer: Any) -> Any:
-    """Return what keeps *consumer* in its group."""
+    """Return the object that keeps *consumer* in its group."""
     return consumer._coordinator
 
 
 def given_up(coordinator: Any) -> object:
-    """Return a future of the broker that coordinates; another one for each that was found."""
+    """Return the future that ends when *coordinator* gives its broker up; each time a broker is found, a new one."""
     return coordinator._coordinator_dead_fut
 
 
 def closing(coordinator: Any) -> Any:
-    """Return the future of *coordinator*'s end."""
+    """Return the future that ends when *coordinator* is closed."""
     return coordinator._closing
 
 
 def heartbeat(coordinator: Any) -> Callable[[], Awaitable[bool]]:
-    """Return what sends one heartbeat."""
+    """Return the method that sends one heartbeat."""
     method: Callable[[], Awaitable[bool]] = coordinator._do_heartbeat
     return method
 
@@ -530,28 +531,28 @@ def heartbeat(coordinator: Any) -> Callable[[], Awaitable[bool]]:
 def take_over(
     coordinator: Any, on_error: Callable[[BaseException], Awaitable[None]], beat: Callable[[], Awaitable[bool]]
 ) -> None:
-    """Let *coordinator* wait for *on_error* when it is refused, and send heartbeats by *beat*."""
+    """Let *coordinator* await *on_error* when Kafka refuses it, and send heartbeats with *beat*."""
     coordinator._push_error_to_user, coordinator._do_heartbeat = on_error, beat
 
 
 def heartbeat_task(coordinator: Any) -> Any:
-    """Return the task that sends heartbeats, None without one."""
+    """Return the task that sends heartbeats; None if there is none."""
     return coordinator._heartbeat_task
 
 
 def beat_again(coordinator: Any) -> None:
-    """Start the heartbeats again, whose task has ended."""
+    """Start the task that sends heartbeats again after it has ended."""
     coordinator._heartbeat_task = None
     coordinator._start_heartbeat_task()
 
 
 def refresh_task(coordinator: Any) -> Any:
-    """Return the task that asks for committed offsets, None without one."""
+    """Return the task that asks for committed offsets; None if there is none."""
     return coordinator._commit_refresh_task
 
 
 def refresh_again(coordinator: Any) -> None:
-    """Start again to ask for committed offsets, of what is assigned now."""
+    """Start the task that asks for committed offsets again, for the present assignment."""
     coordinator._commit_refresh_task = None
     subscription = coordinator._subscription.subscription
     if subscription is not None and subscription.assignment is not None:
@@ -559,13 +560,13 @@ def refresh_again(coordinator: Any) -> None:
 
 
 def fetched(consumer: Any) -> dict[Any, Any]:
-    """Return what *consumer* has fetched and not handed out, by partition."""
+    """Return what *consumer* has fetched and not returned from a poll yet, by partition."""
     records: dict[Any, Any] = consumer._fetcher._records
     return records
 
 
 def error_of(fetch_error: Any) -> object:
-    """Return the error that aiokafka raises at the next poll."""
+    """Return the error in *fetch_error*, which aiokafka raises at the next poll."""
     return fetch_error._error
 
 
@@ -573,7 +574,7 @@ def error_of(fetch_error: Any) -> object:
 
 
 def _replace(owner: type | ModuleType, name: str, value: object) -> Any:
-    """Return what *owner* had as *name*; what it does not have is not made, so that `check` names it."""
+    """Replace *name* of *owner* and return the old value; a missing name is not added, so that `check` reports it."""
     before = getattr(owner, name, None)
     if before is not None:
         setattr(owner, name, value)
@@ -581,25 +582,25 @@ def _replace(owner: type | ModuleType, name: str, value: object) -> Any:
 
 
 def replace_connection(connection: type) -> None:
-    """Let all clients open connections of the class *connection*."""
+    """Let all aiokafka clients open connections of the class *connection*."""
     _replace(import_module("aiokafka.conn"), "AIOKafkaConnection", connection)
 
 
 def replace_bootstrap(bootstrap: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
-    """Let all clients begin with *bootstrap*; return what they began with."""
+    """Replace the `bootstrap` of all aiokafka clients; return the old one."""
     before: Callable[[Any], Awaitable[None]]
     before = _replace(import_module("aiokafka.client").AIOKafkaClient, "bootstrap", bootstrap)
     return before
 
 
 def replace_metadata_request(request: Callable[..., Any]) -> None:
-    """Let all clients ask for metadata by *request*."""
+    """Let all aiokafka clients ask for metadata with *request*."""
     for module in ("aiokafka.client", "aiokafka.admin.client"):
         _replace(import_module(module), "MetadataRequest", request)
 
 
 def hide_logins(shown: Callable[[object], str]) -> None:
-    """Let *shown* stand for what a login sends and receives in aiokafka's log."""
+    """Let aiokafka's log show the result of *shown* in place of the requests and answers of a login."""
     module = import_module("aiokafka.protocol.admin")
     for name in ("Request", "Response"):
         for version in (0, 1):
@@ -612,5 +613,5 @@ def hide_logins(shown: Callable[[object], str]) -> None:
 
 
 def click_command(command: Any) -> Any:
-    """Return the command of click that Faust has made of the class *command*."""
+    """Return the click command that Faust has made from the class *command*."""
     return command._click

@@ -1,9 +1,9 @@
 """
-How is a topic created where the broker has limits of its own?
+Finds topic settings that a broker with limits of its own accepts.
 
 Hosted brokers refuse some settings of topics (`create.topic.policy.class.name`): a smaller segment, a larger record, a
-setting that nobody may set, another replication factor than theirs.  Their words say which; then the next best value is
-asked for, at last none, so that the broker's default holds.
+setting that nobody may set, another replication factor than theirs.  Their error message names the setting.  The
+connector then asks for the next best value, and at last for none, so that the broker's default is used.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,15 +18,19 @@ _NEXT_BEST = {
     "max.message.bytes": 8_388_608,  # the most of Confluent Cloud
 }
 _KEPT = frozenset({"cleanup.policy"})
-"""Another value would lose what is in the topic."""
+"""Settings that are never given up: another value would lose records of the topic."""
 
 _LIMITS = frozenset({PolicyViolationError.errno, InvalidConfigurationError.errno})
-"""Too few brokers for a replication factor are no limit: fewer replicas than were asked for are less safe."""
+"""
+Kafka's numbers of the errors that mean a limit.
+
+Too few brokers for the replication factor is not among them: fewer replicas than were asked for are less safe.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a broker is asked for."""
+    """The replication factor and the settings that the connector asks a broker for."""
 
     replication: int
     settings: Mapping[str, str]
@@ -34,7 +38,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """A topic that was created with other values than ours, the *changes*, for the broker's *reason*."""
+    """A topic that was created with other values than ours: the *changes*, and the broker's message as *reason*."""
 
     topic: str
     changes: tuple[str, ...]
@@ -42,20 +46,20 @@ class Limited:
 
 
 class Ladder:
-    """The way down from *first*, the values that we want; with *chosen* no setting is changed."""
+    """The values to ask for one after another, beginning with *first*; with *chosen* no setting is changed."""
 
     def __init__(self, first: Asked, *, chosen: bool) -> None:
         self._first, self._chosen = first, chosen
 
     def below(self, asked: Asked, code: int, words: str) -> Asked | None:
-        """Return what to ask for after the broker has refused *asked* with *code* and *words*; None at the end."""
+        """Return the next values to ask for after a refusal of *asked* with *code* and *words*; None at the end."""
         if code not in _LIMITS:
             return None
         if code == PolicyViolationError.errno and "replication" in words.lower() and asked.replication != -1:
             return replace(asked, replication=-1)
         if self._chosen:
             return None
-        # a policy may say nothing of what it dislikes: then it may be any
+        # a policy's message may name no setting: then any of them may be the refused one
         named = [setting for setting in asked.settings if setting in words and setting not in _KEPT]
         settings = dict(asked.settings)
         for setting in named or [setting for setting in settings if setting not in _KEPT]:
@@ -66,7 +70,7 @@ class Ladder:
         return None if settings == asked.settings else replace(asked, settings=settings)
 
     def changes(self, asked: Asked) -> tuple[str, ...]:
-        """Return what differs in *asked* from what we want, in words."""
+        """Return the differences between *asked* and the first values, as phrases."""
         found = []
         if asked.replication != self._first.replication:
             found.append(f"the broker's replication factor instead of {self._first.replication}")
@@ -84,7 +88,7 @@ def _is_closer(setting: str, ours: int, best: int) -> bool:
 
 
 def told(limited: Sequence[Limited]) -> TopicsLimited:
-    """Return the one event that tells of all *limited* topics."""
+    """Return one event that reports all *limited* topics."""
     changes = dict.fromkeys(f"{each.topic}: {', '.join(each.changes)}" for each in limited)
     return TopicsLimited(
         topics=tuple(each.topic for each in limited), settings="; ".join(changes), reason=limited[0].reason

@@ -1,9 +1,9 @@
 """
-Which rights does the connector need in Kafka, and which of them are missing?
+The rights that the connector needs in Kafka, and which of them are missing.
 
-`needs` is the one list of them: the gate checks it before anything starts, docs/operations.md shows it, and a test runs
-a worker with exactly these.  Kafka 2.3 and later say which operations they allow on a topic and on a group (KIP-430);
-other brokers only refuse, and then the refused request tells.
+`needs` is the only list of these rights: the gate checks it before anything starts, docs/operations.md shows it, and a
+test runs a worker with exactly these.  Kafka 2.3 and later tell which operations they allow on a topic and on a group
+(KIP-430).  With other brokers, only a refused request shows that a right is missing.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ _BITS = {READ: 3, WRITE: 4, CREATE: 5, DESCRIBE_CONFIGS: 10, IDEMPOTENT_WRITE: 1
 """Numbers of Kafka's `AclOperation`; each is a bit of what a broker allows."""
 
 _UNTOLD = -(2**31)
-"""What a broker answers that does not say which operations it allows."""
+"""The answer of a broker that does not tell which operations it allows."""
 
 REFUSALS = (
     TopicAuthorizationFailedError,
@@ -66,20 +66,20 @@ class Need:
     """
     The operations that the connector needs on one resource.
 
-    Without *required* ones a worker waits; without one of *useful* it runs and goes without what it is for.
+    A worker waits until it has all *required* rights.  It also runs without the *useful* ones.
     """
 
     kind: str
     name: str
     required: tuple[str, ...]
     useful: Mapping[str, str]
-    """Operation, and what is missing without it."""
+    """By operation: the consequence if the right is missing."""
 
 
 def needs(
     group_id: str, *, topic: str | None, dead_letter_topic: str | None, transactional_ids: Sequence[str]
 ) -> tuple[Need, ...]:
-    """Return what a worker of *group_id* needs; *transactional_ids* is empty for at-least-once."""
+    """Return the rights that a worker of *group_id* needs; *transactional_ids* is empty for at-least-once."""
     size = {DESCRIBE_CONFIGS: "posts over 1 MB count as too large, whatever the topic takes"}
     found = [
         Need(kind=TOPIC, name=name, required=(WRITE,), useful=size)
@@ -105,7 +105,7 @@ def needs(
     return tuple(found)
 
 
-# -- what is refused
+# -- rights that Kafka has refused
 
 
 def right_missing(rights: Iterable[Right], user: str | None) -> RightMissing:
@@ -125,7 +125,7 @@ def right_missing(rights: Iterable[Right], user: str | None) -> RightMissing:
 
 def _allow(kind: str, name: str, operations: Sequence[str]) -> str:
     resource = "the cluster" if kind == CLUSTER else f"{kind} {name}"
-    if CREATE in operations and len(operations) > 1:  # it cannot be told from one that this user does not see
+    if CREATE in operations and len(operations) > 1:  # the topic may also exist unseen by this user
         others = _listed([operation for operation in operations if operation != CREATE])
         return f"CREATE on {resource} (or, if it is there, {others})"
     return f"{_listed(operations)} on {resource}"
@@ -146,9 +146,9 @@ def refused(
     transactional_id: str | None = None,
 ) -> RightMissing | None:
     """
-    Return which right Kafka misses that raised *exc* in an *operation* on a topic; None if it is about none.
+    Return the missing right for which Kafka refused an *operation* on a topic with *exc*; None for another error.
 
-    *topic*, *group_id* and *transactional_id* are what was asked for, where the error does not say it.
+    *topic*, *group_id* and *transactional_id* are those of the request, for errors that do not name them.
     """
     if isinstance(exc, TopicAuthorizationFailedError):
         return right_missing([Right(operation, TOPIC, name) for name in _topics_of(exc) or [topic]], user)
@@ -166,10 +166,10 @@ def _topics_of(exc: KafkaError) -> list[str]:
     names: list[str] = []
     for argument in exc.args:
         names += [argument] if isinstance(argument, str) else sorted(argument or ())
-    return [name for name in names if name and " " not in name]  # some answers hold words instead of a name
+    return [name for name in names if name and " " not in name]  # some answers hold a text instead of a name
 
 
-# -- what is allowed
+# -- operations that Kafka allows
 
 
 class _MetadataResponse(Response):
@@ -221,7 +221,7 @@ class _MetadataStruct(RequestStruct):
 
 
 class _DescribeGroupsStruct(DescribeGroupsRequest_v3):
-    RESPONSE_TYPE = DescribeGroupsResponse_v3  # aiokafka's own has that of version 2, without the operations
+    RESPONSE_TYPE = DescribeGroupsResponse_v3  # in aiokafka it is version 2, which lacks the operations
 
 
 class _AllowedOnTopics(Request[_MetadataStruct]):
@@ -246,9 +246,9 @@ class _AllowedOnGroup(Request[_DescribeGroupsStruct]):
 
 async def lacking(admin: AIOKafkaAdminClient, wanted: Sequence[Need]) -> tuple[list[Right], list[tuple[Right, str]]]:
     """
-    Return the required rights that are missing of *wanted*, and the useful ones with what is missing without them.
+    Return the missing rights of *wanted*: the required ones, and the useful ones with the consequence of each.
 
-    A topic that is not there, or that this user does not see at all, is left out: whoever creates it learns more.
+    Topics that are absent, or that this user does not see, are left out: `topics.declare` reports on them.
 
     Raises:
         KafkaError: the broker cannot be asked now.
@@ -275,10 +275,10 @@ async def lacking(admin: AIOKafkaAdminClient, wanted: Sequence[Need]) -> tuple[l
 
 async def require(admin: AIOKafkaAdminClient, wanted: Sequence[Right], user: str | None) -> None:
     """
-    See whether *user* has the rights *wanted*, all on topics; one that is not there needs none.
+    Check that *user* has the rights *wanted*, all on topics; no right is needed on an absent topic.
 
     Raises:
-        RightMissing: some are missing, or *user* does not see the topic at all.
+        RightMissing: a right is missing, or *user* does not see the topic at all.
         KafkaError: the broker cannot be asked now.
     """
     allowed = await _on_topics(admin, [right.name for right in wanted], hidden=0)
@@ -291,7 +291,7 @@ async def require(admin: AIOKafkaAdminClient, wanted: Sequence[Right], user: str
 
 @contextlib.contextmanager
 def named(user: str | None, operation: str, topic: str) -> Iterator[None]:
-    """Let a refusal of an *operation* on *topic* name the right that *user* lacks."""
+    """Turn Kafka's refusal of an *operation* on *topic* into a `RightMissing` that names the right of *user*."""
     try:
         yield
     except REFUSALS as exc:
@@ -299,7 +299,7 @@ def named(user: str | None, operation: str, topic: str) -> Iterator[None]:
 
 
 async def _on_topics(admin: AIOKafkaAdminClient, topics: Sequence[str], *, hidden: int | None = None) -> dict[str, int]:
-    """Return the operations allowed on *topics* that are there; *hidden* for those that this user does not see."""
+    """Return the allowed operations on those *topics* that exist; *hidden* for topics that this user does not see."""
     try:
         answer = await ask(admin, _AllowedOnTopics(topics))
     except (IncompatibleBrokerVersion, NotImplementedError):
@@ -320,7 +320,7 @@ async def _on_group(admin: AIOKafkaAdminClient, group_id: str) -> int:
     except GroupAuthorizationFailedError:
         return 0
     except (KafkaError, NotImplementedError):
-        return _UNTOLD  # a new cluster has no coordinator yet: the member says it when it is refused
+        return _UNTOLD  # a new cluster has no coordinator yet; `group.member` reports a refusal later
     (group,) = answer.to_object()["groups"]
     if for_code(group["error_code"]) is GroupAuthorizationFailedError:
         return 0
@@ -328,11 +328,11 @@ async def _on_group(admin: AIOKafkaAdminClient, group_id: str) -> int:
 
 
 async def _on_transactional_id(admin: AIOKafkaAdminClient, transactional_id: str) -> int:
-    """Only ask who coordinates it, which needs a right on it: a producer id of it would fence the task that runs."""
+    """Ask only for the id's coordinator, which needs a right, too: asking for a producer id would fence a task."""
     try:
         await client_of(admin).coordinator_lookup(CoordinationType.TRANSACTION, transactional_id)
     except TransactionalIdAuthorizationFailed:
         return 0
     except (KafkaError, NotImplementedError):
-        return _UNTOLD  # no coordinator yet, or no transactions: `probe` has asked for that
+        return _UNTOLD  # no coordinator yet, or no transactions, which `probe` has found out
     return _UNTOLD

@@ -1,7 +1,7 @@
 """
-The tables of rights and topics in docs/operations.md, made of what a worker asks Kafka for.
+Makes the tables of rights and topics in docs/operations.md from the lists that a worker uses.
 
-`python -m connector.kafka.tables` writes them between the marks there; a test fails when they are older than the code.
+`python -m connector.kafka.tables` writes the tables between their marks; a test fails if they differ from the code.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ GROUP, OUTPUT, LETTERS = "GROUP", "TOPIC", "DEAD_LETTER_TOPIC"
 
 
 def kafka_tables() -> str:
-    """The least rights of a worker, and the topics for whoever creates them."""
+    """Return the tables of the rights that a worker needs and of its topics, with commands that create the topics."""
     wanted = needs(
         GROUP,
         topic=OUTPUT,
@@ -30,7 +30,12 @@ def kafka_tables() -> str:
 
 
 def with_tables(text: str) -> str:
-    """Return the page *text* with the tables of today between its marks."""
+    """
+    Return the page *text* with the present tables between its marks.
+
+    Raises:
+        ValueError: *text* does not have the marks.
+    """
     before, _, rest = text.partition(MARKS[0])
     _, mark, after = rest.partition(MARKS[1])
     if not mark:

@@ -1,7 +1,7 @@
 """
-Which topics does the connector need, and are they as they should be?
+Creates the topics that the connector needs, and checks the settings of existing ones.
 
-Absent ones are created; existing ones are never changed: a wrong one is an error that says what to do.
+An existing topic is never changed: wrong settings are an error that names the cure.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ TASK_SLOTS = 64
 """Partitions of the topics in which each task has one of its own; also the most tasks that a group can run."""
 
 LARGE_RECORD_BYTES = 8 * 1024 * 1024
-"""What the internal topics take that may hold large records; no managed Kafka refuses so much."""
+"""Largest record of those internal topics that may hold large records (bytes); no managed Kafka refuses this value."""
 
 LEDGER_SEGMENTS = 8
-"""Into so many segments at least its retention is cut: what is kept beyond it is an eighth of it at most."""
+"""The ledger's retention spans at least this number of segments, so records stay at most an eighth of it longer."""
 
 DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
-"""Kafka's default of `max.message.bytes`, for brokers that do not tell."""
+"""Kafka's default of `max.message.bytes`, for brokers that do not tell their value."""
 
 KNOWN_SECS = 10.0
 KNOWN_POLL_SECS = 0.1
@@ -42,8 +42,8 @@ class TopicSpec:
     """
     A topic to create with *partitions*, *replication* (-1: the broker's default) and *settings*.
 
-    An existing one needs at least *min_partitions*, a value of each of *required* that is one of those given, and one
-    of each of *least* that is no smaller.
+    An existing topic needs at least *min_partitions* partitions, one of the given values for each setting in
+    *required*, and at least the given value for each setting in *least*.
     """
 
     name: str
@@ -54,16 +54,16 @@ class TopicSpec:
     required: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     least: Mapping[str, int] = field(default_factory=dict)
     chosen: bool = False
-    """Whether an operator has chosen the settings: then no broker's limit replaces them."""
+    """Whether an operator has chosen the settings: then they are not replaced to keep within a broker's limits."""
 
 
 def internal_topics(group_id: str, *, replication: int, ledger_retention_ms: int) -> tuple[TopicSpec, ...]:
-    """Return the topics in which a group keeps its state; the ledger forgets after *ledger_retention_ms*."""
+    """Return the topics in which a group keeps its state; the ledger topic keeps records for *ledger_retention_ms*."""
     names = Names(group_id)
     # Small segments, so that compaction keeps up with one offset for each transaction and a start reads little.
     compacted = {"cleanup.policy": "compact", "segment.bytes": str(4 * 1024 * 1024), "min.cleanable.dirty.ratio": "0.1"}
     must_compact = {"cleanup.policy": ("compact",)}
-    # The rules of a large account are one record.  A segment that is smaller than a record refuses it.
+    # The rules of a large account are one record.  Kafka refuses a record that is larger than a segment.
     large = {"max.message.bytes": LARGE_RECORD_BYTES, "segment.bytes": LARGE_RECORD_BYTES}
     return (
         TopicSpec(
@@ -97,7 +97,7 @@ def internal_topics(group_id: str, *, replication: int, ledger_retention_ms: int
 
 
 def _ledger(name: str, replication: int, retention_ms: int) -> TopicSpec:
-    by_creation = {"cleanup.policy": "delete", "message.timestamp.type": "CreateTime"}  # it is read by creation times
+    by_creation = {"cleanup.policy": "delete", "message.timestamp.type": "CreateTime"}  # readers seek by creation time
     return TopicSpec(
         name=name,
         partitions=TASK_SLOTS,
@@ -106,7 +106,7 @@ def _ledger(name: str, replication: int, retention_ms: int) -> TopicSpec:
         | {
             "retention.ms": str(retention_ms),
             "retention.bytes": "-1",
-            # Only whole segments are deleted, each once its newest record is too old.
+            # Kafka deletes only whole segments, each once its newest record is too old.
             "segment.ms": str(retention_ms // LEDGER_SEGMENTS),
             "segment.bytes": str(64 * 1024 * 1024),
             "max.message.bytes": str(LARGE_RECORD_BYTES),
@@ -126,13 +126,13 @@ async def declare(
     create: bool = True,
 ) -> None:
     """
-    Create what is absent of *specs*, unless *create* is False, and check what is there.
+    Create the topics of *specs* that are absent, unless *create* is False, and check those that exist.
 
-    Where the broker has limits, a topic is created within them.
+    If the broker has limits, a topic is created within them.
 
     Raises:
         BrokerUnsuitable: a topic has wrong settings, or the broker refuses to create one.
-        RightMissing: *user* may not create a topic, or not read the settings that have to be checked.
+        RightMissing: *user* may not create a topic, or may not read settings that have to be checked.
         KafkaError: the broker cannot be asked now.
     """
     wanted = list(specs)
@@ -166,7 +166,7 @@ async def declare(
 
 
 async def settings_of(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
-    """Return the effective settings of *topic*; brokers other than Kafka may tell few of them."""
+    """Return the effective settings of *topic*; brokers other than Kafka may tell only a few of them."""
     (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
     settings: dict[str, str] = {}
     for resource in response.to_object()["resources"]:
@@ -177,7 +177,7 @@ async def settings_of(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
 
 
 async def _create(admin: AIOKafkaAdminClient, spec: TopicSpec, emit: Callable[[Event], None]) -> list[limits.Limited]:
-    """Create the topic of *spec*; return what the broker's limits have made of it, nothing if that is *spec*."""
+    """Create the topic of *spec*; return how the broker's limits changed it, or an empty list if they did not."""
     asked = limits.Asked(spec.replication, dict(spec.settings))
     ladder = limits.Ladder(asked, chosen=spec.chosen)
     reason = ""
@@ -229,11 +229,11 @@ def by_hand(spec: TopicSpec) -> str:
 
 
 async def _until_known(admin: AIOKafkaAdminClient, topics: Collection[str]) -> None:
-    """Wait until the broker knows *topics* that it has created: it answers before that."""
+    """Wait until the broker knows *topics*, which it has created: it confirms a topic before it knows the topic."""
     async with asyncio.timeout(KNOWN_SECS):
         while topics:
             answer = await admin.describe_topics(list(topics))
-            # one that this user may create and not see is the next check's affair
+            # a topic that this user may create but not see is left to the next check
             unknown = {0, TopicAuthorizationFailedError.errno}
             topics = [entry["topic"] for entry in answer if entry["error_code"] not in unknown]
             await asyncio.sleep(KNOWN_POLL_SECS if topics else 0)
@@ -262,7 +262,7 @@ async def _problems(admin: AIOKafkaAdminClient, spec: TopicSpec) -> list[str]:
             problems.append(_wrong(spec.name, setting, value, allowed[0]))
     for setting, least in spec.least.items():
         value = settings.get(setting)
-        if value is not None and 0 <= int(value) < least:  # -1 is no limit
+        if value is not None and 0 <= int(value) < least:  # -1 means no limit
             problems.append(_wrong(spec.name, setting, value, f"{least}"))
     return problems
 

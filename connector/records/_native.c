@@ -1,12 +1,13 @@
 /*
- * What every post costs, in C: its id out of the line, its partition, its place in a record batch.
+ * The work on every post, in C: find its id in the line, choose its partition, write it into a record batch.
  *
- * Nothing here decides anything.  `heads` takes what is certainly a proper post and answers None for all else, which
- * `connector.records.post` then looks at; the other two do what `connector.kafka.delivery.partitioner` and `connector.kafka.delivery.record_batch`
- * do, byte for byte.  Without this module they do it themselves, and the tests compare both.
+ * Each function has a form in Python, which is used without this module; the tests compare both.  `heads` reads only
+ * what is certainly a proper post.  For other lines it returns None; `connector.records.post` decides.  `split` gives
+ * the same as `connector.kafka.delivery.partitioner`; `measure` and `join` give the same bytes as
+ * `connector.kafka.delivery.record_batch`.
  *
- * Tuples are taken, not lists: nobody can change them, so that the interpreter's lock is let go while megabytes are
- * read or copied.
+ * The functions take tuples, not lists.  Nobody can change a tuple, so they release the interpreter's lock while they
+ * read or copy megabytes.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -24,10 +25,10 @@ typedef struct {
     Py_ssize_t size;
 } Slice;
 
-/* Small work is done before another thread has noticed that it might run. */
+/* The lock is released only for more bytes: smaller work ends before another thread would run. */
 static const Py_ssize_t WORTH_LETTING_GO_BYTES = 64 * 1024;
 
-/* Allocates *count* items, at least one; NULL with an error. */
+/* Allocates *count* items, at least one; returns NULL with an error. */
 static void *
 items_of(Py_ssize_t count, size_t size)
 {
@@ -49,7 +50,7 @@ grow(Py_ssize_t *total, Py_ssize_t more)
     return 0;
 }
 
-/* Reads item *place* of a tuple, which has to be bytes; returns -1 with an error. */
+/* Reads item *place* of a tuple, which must be bytes; returns -1 with an error. */
 static int
 slice_at(PyObject *tuple, Py_ssize_t place, Slice *slice)
 {
@@ -60,7 +61,7 @@ slice_at(PyObject *tuple, Py_ssize_t place, Slice *slice)
     return 0;
 }
 
-/* Fills *slices* from a tuple of bytes; returns how many bytes they have, or -1 with an error. */
+/* Fills *slices* from a tuple of bytes; returns their total size in bytes, or -1 with an error. */
 static Py_ssize_t
 slices_of(PyObject *tuple, Py_ssize_t count, Slice *slices)
 {
@@ -71,13 +72,13 @@ slices_of(PyObject *tuple, Py_ssize_t count, Slice *slices)
     return total;
 }
 
-/* -- JSON (RFC 8259), as far as it has to be understood to say that a line is a proper post */
+/* -- JSON (RFC 8259), only as much as is needed to tell that a line is a proper post */
 
 #define SHALLOW 64
 #define MAX_ID ((uint64_t)INT64_MAX)
 #define MAX_DIGITS 19
 
-/* Returns behind the UTF-8 sequence at *p* (Unicode 15, table 3-7), or NULL. */
+/* Returns the position after the UTF-8 sequence at *p* (Unicode 15, table 3-7), or NULL if it is invalid. */
 static const uint8_t *
 skip_multibyte(const uint8_t *p, const uint8_t *end)
 {
@@ -102,7 +103,7 @@ is_hex(uint8_t byte)
     return (byte >= '0' && byte <= '9') || ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'f');
 }
 
-/* Returns behind the string whose first character is at *p*, or NULL; *escaped* tells of a backslash in it. */
+/* Returns the position after the string whose first character is at *p*, or NULL; sets *escaped* for a backslash. */
 static const uint8_t *
 skip_string(const uint8_t *p, const uint8_t *end, int *escaped)
 {
@@ -110,7 +111,7 @@ skip_string(const uint8_t *p, const uint8_t *end, int *escaped)
 #ifdef __SSE2__
         while (end - p >= 16) {
             __m128i sixteen = _mm_loadu_si128((const __m128i *)p);
-            /* as signed bytes those from 0x80 on are below the space, too */
+            /* as signed bytes, those from 0x80 on are also below the space */
             __m128i special = _mm_or_si128(_mm_cmplt_epi8(sixteen, _mm_set1_epi8(0x20)),
                                            _mm_or_si128(_mm_cmpeq_epi8(sixteen, _mm_set1_epi8('"')),
                                                         _mm_cmpeq_epi8(sixteen, _mm_set1_epi8('\\'))));
@@ -170,7 +171,7 @@ skip_digits(const uint8_t *p, const uint8_t *end)
     return p;
 }
 
-/* Returns behind the number at *p*, or NULL. */
+/* Returns the position after the number at *p*, or NULL if there is none. */
 static const uint8_t *
 skip_number(const uint8_t *p, const uint8_t *end)
 {
@@ -200,19 +201,19 @@ skip_word(const uint8_t *p, const uint8_t *end, const char *word)
     return (size_t)(end - p) >= size && !memcmp(p, word, size) ? p + size : NULL;
 }
 
-/* What closes the objects and arrays that are open; on the heap only if they are more than posts ever have. */
+/* The brackets that must close the open objects and arrays; on the heap only if there are more than in any post. */
 typedef struct {
     uint8_t *closing;
     Py_ssize_t depth, room;
     uint8_t shallow[SHALLOW];
 } Nesting;
 
-/* Returns -1 if there is no memory.  Does not need the interpreter's lock. */
+/* Adds a bracket; returns -1 if there is no memory.  Does not need the interpreter's lock. */
 static int
 nest(Nesting *nesting, uint8_t closing)
 {
     if (nesting->depth == nesting->room) {
-        /* no more levels than bytes in a line, so that this does not overflow */
+        /* a line has no more levels than bytes, so this does not overflow */
         size_t room = 2 * (size_t)nesting->room;
         uint8_t *larger = realloc(nesting->closing == nesting->shallow ? NULL : nesting->closing, room);
         if (!larger)
@@ -227,8 +228,8 @@ nest(Nesting *nesting, uint8_t closing)
 }
 
 /*
- * Finds the id of the post in *line*, as digits.  Returns 0 if the line is not JSON, has no `data.id` or two of them, or
- * an id that is not a plain decimal number of 63 bits: whatever is not as X writes it.
+ * Finds the id of the post in *line*, as digits.  Returns 0 for a line that X would not write: it is not JSON, it has
+ * no `data.id` or two of them, or the id is not a plain decimal number of 63 bits.
  */
 static int
 find_id(Slice line, Slice *id, Nesting *nesting)
@@ -330,8 +331,8 @@ number_of(Slice digits)
 
 PyDoc_STRVAR(heads_doc,
              "heads(lines, /)\n--\n\n"
-             "Return the ids of the posts in *lines*, a tuple of bytes, as numbers and as digits, if all are proper.\n\n"
-             "None if one of them is not, or needs a closer look: not JSON, an id that X would not write.");
+             "Return the ids of the posts in *lines*, a tuple of bytes, as numbers and as digits.\n\n"
+             "None if a line may be no proper post: it is not JSON, or has an id that X would not write.");
 
 static PyObject *
 heads(PyObject *module, PyObject *lines)
@@ -407,8 +408,8 @@ murmur2(Slice key)
 
 PyDoc_STRVAR(split_doc,
              "split(keys, values, times_ms, count, /)\n--\n\n"
-             "Return the partitions of a topic of *count* that get some of the records, ascending, and their records.\n\n"
-             "Each as the partition's number, a tuple of keys, one of values and one of times, in order.");
+             "Return (partition, keys, values, times) for each of *count* partitions that gets some of the records.\n\n"
+             "The partitions ascend.  The records of a partition keep their order.");
 
 /* Returns (number, keys, values, times) of the records at the *count* *places*, or NULL with an error. */
 static PyObject *
@@ -447,7 +448,7 @@ split(PyObject *module, PyObject *arguments)
         PyErr_NoMemory();
         goto done;
     }
-    /* counting sort: each record and each partition is looked at a fixed number of times */
+    /* counting sort: each record and each partition is read a fixed number of times */
     for (Py_ssize_t i = 0; i < records; i++) {
         Slice key;
         if (slice_at(columns[0], i, &key) < 0)
@@ -515,7 +516,7 @@ typedef struct {
     int64_t stamp;
 } Record;
 
-/* The bytes of a record behind its length, with its attributes and its count of headers, both 0. */
+/* The size of a record after its length field, with its attributes and its number of headers, both 0. */
 static Py_ssize_t
 record_bytes(const Record *record, Py_ssize_t place)
 {
@@ -539,7 +540,7 @@ put_record(uint8_t *to, const Record *record, Py_ssize_t place)
     return to;
 }
 
-/* Reads the record at *place* of the columns, its stamp being the milliseconds since *first_ms*; -1 with an error. */
+/* Reads the record at *place*; its stamp is the milliseconds since *first_ms*.  Returns -1 with an error. */
 static int
 record_at(PyObject *keys, PyObject *values, PyObject *times, Py_ssize_t place, int64_t first_ms, Record *record)
 {
@@ -572,7 +573,7 @@ columns(PyObject *arguments, PyObject **keys, PyObject **values, PyObject **time
 
 PyDoc_STRVAR(measure_doc,
              "measure(keys, values, times_ms, start, max_bytes, /)\n--\n\n"
-             "Return how many records from *start* on have less than *max_bytes*, one at least, and how many they have.");
+             "Return the number of records from *start* on with less than *max_bytes*, at least 1, and their bytes.");
 
 static PyObject *
 measure(PyObject *module, PyObject *arguments)
@@ -602,7 +603,7 @@ measure(PyObject *module, PyObject *arguments)
 
 PyDoc_STRVAR(join_doc,
              "join(keys, values, times_ms, start, stop, /)\n--\n\n"
-             "Return the records from *start* to before *stop* as they stand in a record batch.");
+             "Return the records from *start* to before *stop* in the form of a record batch.");
 
 static PyObject *
 join(PyObject *module, PyObject *arguments)
@@ -652,14 +653,14 @@ static PyMethodDef methods[] = {
 
 static PyModuleDef_Slot slots[] = {
 #ifdef Py_mod_gil
-    /* nothing is kept between calls, and what they get cannot change */
+    /* the functions keep nothing between calls, and their arguments cannot change */
     {Py_mod_gil, Py_MOD_GIL_NOT_USED},
 #endif
     {0, NULL},
 };
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "_native", .m_doc = "What every post costs, in C.", .m_methods = methods,
+    PyModuleDef_HEAD_INIT, .m_name = "_native", .m_doc = "The work on every post, in C.", .m_methods = methods,
     .m_slots = slots,
 };
 

@@ -1,9 +1,9 @@
 """
-What time is it?  By a UNIX clock that does not jump.
+A UNIX clock that does not jump.
 
-Times of arrivals and connections are compared with each other and with X's clock.  The machine's clock may be set
-meanwhile, by an hour too; this one was read from it once, and goes on steadily from there.  What it was wrong by then
-is part of the skew that each connect measures.
+Times of arrivals and connections are compared with each other and with X's clock, while the machine's clock may be set,
+even by an hour.  So this clock reads the machine's clock only once, at the start, and then runs with the monotonic
+clock.  If the machine's clock was wrong at the start, the error is part of the skew that each connect measures.
 """
 
 import time

@@ -1,7 +1,8 @@
 """
-The compiled form of what every post costs (`_native.c`): where it was built, and was not left out.
+Loads `_native.c`, the compiled code for the work on every post.
 
-`compiled` is the module or None.  Whoever uses it has a form in Python beside it, which gives the same.
+`compiled` is the module, or None if it was not built, cannot be loaded or is turned off.  Each place that uses it also
+has Python code with the same results.
 """
 
 import os
@@ -12,13 +13,13 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 PURE_PYTHON = "CONNECTOR_PURE_PYTHON"
-"""Set to anything, this variable leaves the compiled form out: to compare, or to rule it out when in doubt."""
+"""With any value, this environment variable turns the compiled code off: to compare, or to rule it out as a cause."""
 
 _NAME = "connector.records._native"
 
 
 def _load() -> "tuple[ModuleType | None, str]":
-    """Return the module, or None and why a module that was built could not be loaded; nothing for one that was not."""
+    """Return the module and ""; None and the reason if it cannot be loaded; None and "" if not built or turned off."""
     if os.environ.get(PURE_PYTHON):
         return None, ""
     try:
@@ -32,4 +33,4 @@ def _load() -> "tuple[ModuleType | None, str]":
 
 
 compiled, broken = _load()
-"""*broken* is why the compiled form was built and is not used; empty if nothing is wrong."""
+"""*broken* says why the compiled code was built but cannot be loaded; empty if nothing is wrong."""

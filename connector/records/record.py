@@ -1,4 +1,4 @@
-"""What travels from a source to the topic, and how far it came."""
+"""Arrivals, records and batches on their way from a source to the topic, and the writes that go with them."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,28 +24,31 @@ class TaskId(NamedTuple):
 
 COMPILED_POST_BYTES = 200
 PYTHON_POST_BYTES = 240
-"""Eight places in lists more than in C, as a record waits in pieces there (`kafka/delivery/record_batch`)."""
+"""More than with compiled code: in Python a record waits as eight pieces in a list (`kafka/delivery/record_batch`)."""
 POST_BYTES = PYTHON_POST_BYTES if compiled is None else COMPILED_POST_BYTES
-"""What a post takes beside its line until Kafka has it: objects for line, key and time, their places in the columns."""
+"""
+Memory that a post takes beside the bytes of its line until Kafka has the post (bytes): objects for line, key and time,
+and their places in the columns.
+"""
 ARRIVAL_BYTES = 200
-"""What an arrival takes: it and its time, and then what is told when Kafka has its posts."""
+"""Memory of an arrival (bytes): the object, its time, and later what is reported when Kafka has its posts."""
 
 
 def held_bytes(lines: Collection[bytes], arrivals: int = 1) -> int:
-    """Return how much memory posts of *lines* take; with short lines that is far more than their bytes."""
+    """Return the memory that the posts in *lines* take (bytes); for short lines, far more than the lines themselves."""
     return sum(map(len, lines)) + POST_BYTES * len(lines) + ARRIVAL_BYTES * arrivals if lines else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
     """
-    Lines that came out of the socket together.
+    Lines that were read from the socket together.
 
     *lines* are X's bytes without line ends; empty for a keep-alive.  *at* is when they were read (`clock.now`), *size*
     the memory that they take (`held_bytes`).
 
-    *drained* says that nothing more waited then: all that had reached this host by *at* is in hand.  After a stall it
-    is False until the old data is through, and False wherever it cannot be known.
+    *drained* says that no more data waited in the socket: everything that had reached this host by *at* has been read.
+    After a stall it is False until the old data has been read.  It is also False if this cannot be known.
     """
 
     lines: tuple[bytes, ...]
@@ -55,7 +58,7 @@ class Arrival:
 
 
 BUDGET = "budget"
-"""Why there was no connection: what may be spent was spent."""
+"""A value of `Connected.after`: there was no connection because the budget was spent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +66,10 @@ class Connected:
     """
     A connection was opened at *at* (`clock.now`); X's clock is *skew_secs* ahead of ours.
 
-    *after* is why there was none before it: the first cause since the last connection, such as `connection_lost`, also
-    if refused connects followed.  None for the first connection of a task.  *backfill_minutes* were asked for with it.
-    *date* is what X's clock said (UNIX seconds, whole), None if it said nothing.
+    *after* is why there was no connection before: the first cause since the last connection, such as
+    `connection_lost`, even if X refused later connects.  It is None for the first connection of a task.
+    *backfill_minutes* is the backfill that this connection asked for.  *date* is the time of X's clock (whole UNIX
+    seconds), None if X did not send it.
     """
 
     at: float
@@ -104,9 +108,9 @@ class SourceRecord(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Records:
     """
-    Source records in order, a column for each field: an object for each would cost more than what is done with them.
+    Source records in order, with a column for each field: making an object for each record costs more than all its use.
 
-    *sources* is None where no record has one.
+    *sources* is None if no record has a source.
     """
 
     keys: tuple[bytes, ...] = ()
@@ -132,7 +136,7 @@ class Records:
 
 @dataclass(slots=True)
 class RecordList:
-    """Source records that are being gathered: `Records` in lists."""
+    """Source records that are still being collected: like `Records`, with lists as columns."""
 
     keys: list[bytes] = field(default_factory=list)
     values: list[bytes] = field(default_factory=list)
@@ -140,13 +144,13 @@ class RecordList:
     sources: list[bytes | None] = field(default_factory=list)
 
     def append(self, record: SourceRecord) -> None:
-        """Add one."""
+        """Add *record*."""
         self.extend((record.key,), (record.value,), (record.timestamp_ms,), record.source)
 
     def extend(
         self, keys: Iterable[bytes], values: Iterable[bytes], times_ms: Iterable[int], source: bytes | None
     ) -> None:
-        """Add some of one *source*."""
+        """Add records that have the same *source*."""
         self.keys += keys
         self.values += values
         self.times_ms += times_ms
@@ -166,7 +170,7 @@ class RecordList:
         return map(SourceRecord, self.keys, self.values, self.times_ms, self.sources)
 
     def done(self) -> Records:
-        """Return what was gathered."""
+        """Return the collected records."""
         sources = None if self.sources.count(None) == len(self.sources) else tuple(self.sources)
         return Records(tuple(self.keys), tuple(self.values), tuple(self.times_ms), sources)
 
@@ -212,7 +216,7 @@ class LedgerWrite:
     """
     Ids of delivered posts for the ledger topic, as `connector.coverage.ledger.encode_ids` writes them.
 
-    *timestamp_ms* is the creation time of the newest of them, *source* what `SourceRecord` says.
+    *timestamp_ms* is the creation time of the newest of these posts; *source* is as in `SourceRecord`.
     """
 
     value: bytes
@@ -222,7 +226,7 @@ class LedgerWrite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What is delivered together: all of it in one transaction, the offsets last."""
+    """What is delivered together: in one transaction if the connector uses transactions, with the offsets last."""
 
     records: Records
     dead_letters: tuple[DeadLetter, ...]
@@ -230,17 +234,17 @@ class Batch:
     ledger: tuple[LedgerWrite, ...] = ()
 
     def held_bytes(self, arrivals: int) -> int:
-        """Return how much memory it takes, whose posts came in so many *arrivals*."""
+        """Return the memory that the batch takes (bytes), if its posts came in *arrivals* arrivals."""
         return held_bytes([*self.records.values, *(letter.value for letter in self.dead_letters)], arrivals)
 
 
 @dataclass(slots=True, kw_only=True)
 class Sifted:
     """
-    What became of the records of a batch, by their place in it.
+    Which records of a batch the topic refuses.
 
-    *refused* has the reason of each, as a sentence.  *taken* says that all others are in the topic by now, else they
-    have to be delivered by a new producer.
+    *refused* has a sentence with the reason, by the record's place in the batch.  *taken* says that all other records
+    are in the topic; if it is False, a new producer must deliver them.
     """
 
     refused: dict[int, str] = field(default_factory=dict)

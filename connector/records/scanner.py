@@ -1,19 +1,19 @@
 """
-JSON by its grammar alone (RFC 8259), at any depth: what are the members of an object?
+Finds the members of a JSON object by the grammar alone (RFC 8259), at any depth.
 
-Parsers build what they read, and so refuse some of what the grammar allows: half of a surrogate pair, a thousand
-levels, numbers without bound.  Here nothing is built and nothing recurses, so that only what is no JSON is refused.
-That is slow, about a microsecond for each value: it is for the few lines that a parser does not take.
+Parsers build the values that they read, so they refuse some JSON that the grammar allows: half of a surrogate pair, a
+thousand levels, numbers without bound.  This scanner builds no values and does not recurse, so it refuses only text
+that is not JSON.  It is slow, about a microsecond for each value: use it only for the few lines that a parser refuses.
 """
 
 import json
 import re
 from collections.abc import Collection, Mapping
 
-# Single characters alone are repeated: `re` keeps a state for each repetition of a group.
+# These patterns repeat only single characters: `re` keeps a state for each repetition of a group.
 _SPACE = rb"[ \t\n\r]*+"
 _STRING = rb'"[^"\\\x00-\x1f]*+"'
-"""Of a text whose escapes are masked."""
+"""A string in a text whose escapes are masked (`_masked`)."""
 _NUMBER = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?"
 _WHOLE = rb"(?P<whole>%b|%b|true|false|null|\{%b\})" % (_STRING, _NUMBER, _SPACE)
 _ARRAYS = rb"(?P<arrays>\[[\[ \t\n\r]*+)"
@@ -64,17 +64,17 @@ def members(text: bytes) -> dict[str, bytes]:
 
 
 def _masked(text: bytes) -> bytes:
-    """Return *text* with dots for each proper escape; a backslash is left where there is none."""
+    """Return *text* with dots in place of each valid escape; an invalid escape keeps its backslash."""
     if b"\\" in text:
-        text = text.replace(rb"\\", b"..")  # first: what is left of backslashes begins an escape
+        text = text.replace(rb"\\", b"..")  # first: then each remaining backslash begins an escape
         for escape, dots in _MASKS:
             text = escape.sub(dots, text)
     return text
 
 
 def _end_of_value(masked: bytes, at: int) -> int:
-    """Return where the value ends that begins at *at*, or behind space there."""
-    unended = bytearray()  # what has to end the arrays and objects that have begun
+    """Return where the value ends that begins at *at*, or after the space there."""
+    unended = bytearray()  # the brackets that must close the open arrays and objects
     expected = _VALUE
     while True:
         step = _expect(expected, masked, at)
@@ -115,9 +115,9 @@ def _no_json(at: int) -> ValueError:
 
 def lean(line: bytes, *, data: Collection[str], beside: Collection[str] = ()) -> bytes:
     """
-    Return *line* of X with only the members *data* of its `data` and those *beside* it, for a parser.
+    Return *line* of X for a parser, with only the members *data* of its `data`, and those in *beside* next to `data`.
 
-    Half of a surrogate pair is replaced, as by `whole_pairs`.
+    Half of a surrogate pair is replaced with U+FFFD, as in `whole_pairs`.
 
     Raises:
         ValueError: *line* is no JSON object with an object `data`.
@@ -130,7 +130,7 @@ def lean(line: bytes, *, data: Collection[str], beside: Collection[str] = ()) ->
 
 
 def whole_pairs(text: bytes) -> bytes:
-    """Return the JSON *text* with U+FFFD for each half of a surrogate pair: Python cannot write that anywhere."""
+    """Return the JSON *text* with U+FFFD for each half of a surrogate pair, which Python cannot encode."""
     return _SURROGATES.sub(lambda escape: rb"\ufffd" if escape["half"] else escape[0], text)
 
 

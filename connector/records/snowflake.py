@@ -1,5 +1,5 @@
 """
-When was a post made?  Its id says so, to the millisecond.
+The creation time of a post, from its id.
 
 An id holds 41 bits of milliseconds since 2010-11-04T01:42:54.657Z above 22 bits of machine and sequence.
 """
@@ -38,6 +38,6 @@ def from_iso(text: str) -> int:
         raise ValueError(f"{text!r} has no time zone: append Z for UTC")
     try:
         moment = moment.astimezone(UTC)
-    except OverflowError as exc:  # at the edge of the calendar only the other time zone has it
+    except OverflowError as exc:  # at the edge of the calendar, a time may exist only in its own time zone
         raise ValueError(f"{text!r} is no time in UTC") from exc
     return (moment - _UNIX_EPOCH) // timedelta(milliseconds=1)

@@ -1,15 +1,15 @@
 """
-One task's way into Kafka.
+Writes the batches of one task into Kafka.
 
-`sink`           fence, read the offset, write transactions
-`producer`       Faust's producer with a transactional id of its task
+`sink`           fences the previous owner, reads the committed offset, writes transactions
+`producer`       Faust's producer with the transactional id of its task
 `posts_topic`    the typed channel, which writes batches
-`record_batch`   posts as Kafka's bytes: the hot path
-`partitioner`    Java's murmur2 for a batch at once
+`record_batch`   builds Kafka's record batches from posts: the hot path
+`partitioner`    Java's murmur2, for a whole batch in one call
 `small_batches`  writes small batches without aiokafka's sender
-`pipelining`     several produce requests under way
-`once`           requests of a transaction are sent once
-`gone`           a partition that is gone is not waited for
-`rejects`        what Kafka says of records that it does not take
-`sieve`          which records of a batch those are
+`pipelining`     several produce requests in flight to each broker
+`once`           sends each request of a transaction only once
+`gone`           lets a delivery fail at once when its partition is gone
+`rejects`        notes which partitions refuse records, and why
+`sieve`          finds the records of a batch that Kafka refuses
 """

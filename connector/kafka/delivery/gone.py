@@ -1,13 +1,15 @@
 """
-A producer whose partition is gone fails at once: its topic was deleted, or is there again with fewer partitions.
+Lets a producer fail at once when its partition is gone: the topic was deleted, or made again with fewer partitions.
 
-aiokafka takes such a partition for one that comes any moment.  It asks for ever whether the transaction may have it,
-with the number of partitions that it once heard of, and without transactions it keeps the batch for 30 s.  A topic that
-was made again with fewer partitions never has it.  So the delivery fails as soon as Kafka's metadata does not have the
-partition: the task opens a producer, which asks for the partitions as they are, and sends the whole batch again, also
-what Kafka had acknowledged of it in the topic that is gone.
+aiokafka waits for such a partition as for a new one.  With transactions, it asks the coordinator for ever to add the
+partition.  Without transactions, it keeps the batch for 30 s.  A topic that was made again with fewer partitions never
+has the partition again.
 
-That a broker does not know a partition is not enough: it may hear of a new topic later than the others.
+So the delivery fails as soon as Kafka's metadata does not have the partition.  The task then opens a new producer, and
+that asks Kafka for the partitions again.  The task sends the whole batch again, also the records that Kafka had
+acknowledged in the deleted topic.
+
+A broker's answer that it does not know the partition is not enough: it may hear of a new topic later than the others.
 """
 
 from collections.abc import Collection
@@ -24,11 +26,11 @@ _PRODUCE, _ADD_PARTITIONS = 0, 24
 
 
 class PartitionGone(KafkaError):
-    """Kafka does not have a partition any more to which this producer was to write."""
+    """A partition to which this producer was to write does not exist any more."""
 
     @classmethod
     def of(cls, partition: TopicPartition) -> "PartitionGone":
-        """Return the error for that partition."""
+        """Return the error for *partition*."""
         return cls(
             f"Kafka has no partition {partition.partition} of the topic {partition.topic} any more: the topic was "
             "deleted, or made again with fewer partitions"
@@ -63,7 +65,7 @@ def fail_when_gone(producer: AIOKafkaProducer) -> None:
         return drain(*args, **kwargs)
 
     def reenqueue_what_waits(batch: Any) -> None:
-        if not batch.future.done():  # else it has failed with all others, and is off the list
+        if not batch.future.done():  # a done batch has failed with all others, and is off the list
             reenqueue(batch)
 
     client.send = send_and_look
@@ -71,10 +73,10 @@ def fail_when_gone(producer: AIOKafkaProducer) -> None:
 
 
 def _unknown(api: int, response: Any) -> list[TopicPartition]:
-    """Return the partitions that a broker does not know, by its *response* to a request of that number."""
+    """Return the partitions that a broker does not know, from its *response* to a request with the number *api*."""
     if response is None or api not in {_PRODUCE, _ADD_PARTITIONS}:
         return []
-    if isinstance(response, dict):  # of `small_batches`
+    if isinstance(response, dict):  # the answer to a request of `small_batches`
         return [TopicPartition(*place) for place, code in response.items() if code == _UNKNOWN]
     topics = response.topics if api == _PRODUCE else response.errors
     return [
@@ -86,7 +88,7 @@ def _unknown(api: int, response: Any) -> list[TopicPartition]:
 
 
 def _give_up(producer: AIOKafkaProducer, error: PartitionGone) -> None:
-    """Let all that waits for *producer* fail, and all that comes; nothing that waits is sent any more."""
+    """Fail everything that waits for *producer*, which is not sent, and everything that is sent with it later."""
     manager, accumulator = internals.transaction_manager(producer), internals.accumulator(producer)
     if manager is not None and manager.transactional_id is not None and not manager.is_fatal_error():
         manager.fatal_error(error)
@@ -97,4 +99,4 @@ def _give_up(producer: AIOKafkaProducer, error: PartitionGone) -> None:
     for batch in (*waiting, *internals.under_way(accumulator)):
         waiter = internals.drained(batch)
         if waiter.done() and not waiter.cancelled():
-            waiter.exception()  # asyncio logs a traceback for each that nobody looks at
+            waiter.exception()  # asyncio logs each exception that is never read

@@ -37,7 +37,7 @@ class Unanswered(KafkaError):
 
     @classmethod
     def of(cls, request: str, cause: BaseException) -> Self:
-        """Return the error for a request of that name, of which only *cause* is known."""
+        """Return the error for the request named *request*, which failed with *cause* instead of an answer."""
         words = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
         return cls(f"Kafka did not answer {request}, so the transaction may be committed or not ({words})")
 
@@ -66,7 +66,7 @@ def send_once(producer: AIOKafkaProducer) -> None:
     async def look_up_again(*args: Any) -> Any:
         try:
             return await look_up(*args)
-        except KafkaConnectionError as exc:  # the sender repeats this one, and fails for good after the other
+        except KafkaConnectionError as exc:  # the sender retries after this error, and gives up after the first
             raise NodeNotReadyError(str(exc)) from exc
 
     client.send, client.coordinator_lookup = send_or_give_up, look_up_again
@@ -74,7 +74,7 @@ def send_once(producer: AIOKafkaProducer) -> None:
 
 
 def _give_up(producer: AIOKafkaProducer, error: Unanswered) -> None:
-    """Let all that waits for *producer* fail, and all that comes."""
+    """Fail everything that waits for *producer*, and everything that is sent with it later."""
     manager = internals.transaction_manager(producer)
     if not manager.is_fatal_error():
         manager.fatal_error(error)
@@ -82,7 +82,7 @@ def _give_up(producer: AIOKafkaProducer, error: Unanswered) -> None:
 
 
 def _look_at_errors(producer: AIOKafkaProducer) -> None:
-    """Look at the futures that a fatal error of *producer* ends: asyncio logs a traceback for each that nobody sees."""
+    """Read the exceptions of the futures that a fatal error of *producer* ends: asyncio logs each unread one."""
     manager, accumulator = internals.transaction_manager(producer), internals.accumulator(producer)
     fatal_error, fail_all = manager.fatal_error, accumulator.fail_all
 

@@ -1,10 +1,10 @@
 """
-How many produce requests are under way: some to each broker, where aiokafka has one.
+Lets a producer have several produce requests in flight to each broker; aiokafka alone has one.
 
-With one, the broker waits while the next request is put together, and we wait while the broker writes.  The same bytes
-in several requests keep both busy, which at full speed carries a third more posts.  What makes order and fencing hold
-stays as it is: a partition that has a batch under way is muted, so its next batch waits for the answer, and all batches
-carry the sequence numbers that aiokafka gave them.
+With one request, the broker waits while the producer builds the next one, and the producer waits while the broker
+writes.  The same bytes in several requests keep both busy: at full speed a third more posts are delivered.  Order and
+fencing hold as before.  A partition with a batch in flight is muted, so its next batch waits for the answer.  All
+batches have the sequence numbers that aiokafka gave them.
 """
 
 from collections import Counter
@@ -14,14 +14,14 @@ from typing import Any
 from connector.kafka import internals
 
 REQUESTS = 4
-"""To one broker at once."""
+"""Most produce requests that are in flight to one broker."""
 
 REQUEST_BYTES = 1024 * 1024
-"""At so many bytes a request is closed, and the other partitions are left for the next one."""
+"""A request of this size (bytes) is closed; the remaining partitions wait for the next request."""
 
 
 class _Counted:
-    """Stands in for a set of nodes: one is in it while it has `REQUESTS` requests."""
+    """Replaces aiokafka's set of brokers that have a request in flight: a broker is in it while it has `REQUESTS`."""
 
     def __init__(self) -> None:
         self._requests: Counter[int] = Counter()
@@ -37,7 +37,7 @@ class _Counted:
 
 
 def pipeline(producer: Any) -> None:
-    """Let *producer*, an aiokafka producer that was not started yet, have several requests under way."""
+    """Let *producer*, an aiokafka producer that was not started yet, have several produce requests in flight."""
     accumulator = internals.accumulator(producer)
     internals.count_in_flight(internals.sender(producer), _Counted())
     drain, waiting, beyond = accumulator.drain_by_nodes, internals.waiting(accumulator), internals.beyond
@@ -45,7 +45,7 @@ def pipeline(producer: Any) -> None:
     def drain_some(ignore_nodes: Any, muted_partitions: Collection[Any] = frozenset()) -> Any:
         left = beyond(waiting, muted_partitions, REQUEST_BYTES)
         batches, unknown_leaders_exist = drain(ignore_nodes, left.union(muted_partitions))
-        if batches and left:  # the sender comes again at once
+        if batches and left:  # let the sender come again at once for the rest
             internals.wake(accumulator)
         return batches, unknown_leaders_exist
 

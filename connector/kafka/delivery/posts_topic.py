@@ -1,8 +1,8 @@
 """
 The output topic as a typed channel.
 
-`PostsTopic` is a `faust.Topic`: an agent that reads it gets `Post` objects under string keys.  Posts go in by
-`write`, a batch at a time, as the bytes that X sent.  (Not `send` nor `deliver`: Faust's channels own those names.)
+`PostsTopic` is a `faust.Topic`: an agent that reads it gets `Post` objects under string keys.  `write` writes a batch,
+with the posts as the bytes that X sent.  (The names `send` and `deliver` belong to Faust's channels.)
 """
 
 import asyncio
@@ -26,10 +26,10 @@ from connector.records.post import Post
 from connector.records.record import SOURCE_HEADER, Batch, Records
 
 RECORD_OVERHEAD_BYTES = 128
-"""At most what a record batch of one post adds to its key and value: 61 bytes of batch head, the record's varints."""
+"""Most bytes that a record batch of one post has beside key and value: 61 of batch head, and the record's varints."""
 
 POSTS_AT_ONCE = 512
-"""Posts that are encoded before the event loop has its turn: about a quarter of a millisecond in Python."""
+"""Posts that are encoded before other tasks of the event loop run: about a quarter of a millisecond in Python."""
 
 Encoded = list[tuple[int, RecordBatch]]
 """Record batches with their partition, in the order to send them."""
@@ -37,7 +37,7 @@ Encoded = list[tuple[int, RecordBatch]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """Where a task writes beside the output topic."""
+    """The topics to which a task writes beside the output topic."""
 
     offsets_topic: str
     ledger_topic: str
@@ -54,7 +54,7 @@ class PostsTopic(faust.Topic):
     def __init__(
         self, app: faust.App, *, topic: str | None = None, value_format: Format = "json", **kwargs: Any
     ) -> None:
-        if topic is not None:  # Faust copies a topic, for an agent, from its own arguments alone
+        if topic is not None:  # None when Faust copies a topic for an agent: *kwargs* is complete then
             kwargs |= {"topics": [topic], "key_type": str, "value_type": Post}
             kwargs["value_serializer"] = codec_name(value_format)
         super().__init__(app, **kwargs)
@@ -64,8 +64,8 @@ class PostsTopic(faust.Topic):
         """
         Build the record batches of *records* for their partitions; nothing is sent yet.
 
-        In a partition they are in order.  A request carries one batch of each, so all first ones come before any
-        second one.
+        Each partition gets its batches in the order of *records*.  A produce request carries one batch for each
+        partition, so the first batches of all partitions come before any second batch.
         """
         rounds: list[tuple[int, int, RecordBatch]] = []
         fresh = 0
@@ -81,13 +81,13 @@ class PostsTopic(faust.Topic):
 
     async def write(self, producer: TaskProducer, encoded: Encoded, batch: Batch, destination: Destination) -> None:
         """
-        Write *encoded*, which are *batch*'s records, with its dead letters and its ledger, and the offsets behind them.
+        Write *batch*: its records, which are *encoded*, its dead letters and its ledger, and its offsets last.
 
-        With a transactional producer readers of committed records see all of it or nothing; without, ledger and offsets
-        are sent once all else is acknowledged.
+        With a transactional producer, readers of committed records see the whole batch or nothing.  Without, ledger and
+        offsets are sent after Kafka has acknowledged everything else.
 
         Raises:
-            KafkaError: the outcome is unknown; the offsets topic tells.
+            KafkaError: the outcome is unknown; the offsets topic tells it.
         """
         if not await _write_by_small_batches(producer, self.name, encoded, batch, destination):
             await self._write_by_sender(producer, encoded, batch, destination)
@@ -105,10 +105,10 @@ class PostsTopic(faust.Topic):
         try:
             await self._send_posts(producer, encoded, batch, destination, acks)
             if producer.transactional_id is None:
-                await _all_of(acks)  # the ledger must not know what may be lost
+                await _all_of(acks)  # the ledger must not have posts that may still be lost
             await _send_ledger(producer, batch, destination, acks)
             for offset in batch.offsets:
-                acks.append(  # noqa: PERF401  # what was sent before an error is looked at below
+                acks.append(  # noqa: PERF401  # after an error, `finally` needs the acks before it
                     await client.send(
                         destination.offsets_topic,
                         offset.value,
@@ -119,7 +119,7 @@ class PostsTopic(faust.Topic):
             await _all_of(acks)
         finally:
             for ack in acks:
-                ack.add_done_callback(_look)  # after an error nobody awaits the others, and asyncio would complain
+                ack.add_done_callback(_look)  # after an error nobody awaits the other acks; asyncio would log them
         if producer.transactional_id is not None:
             await client.commit_transaction()  # no abort after an error: the next producer of this id does that
 
@@ -145,7 +145,7 @@ class PostsTopic(faust.Topic):
 async def _write_by_small_batches(
     producer: TaskProducer, topic: str, encoded: Encoded, batch: Batch, destination: Destination
 ) -> bool:
-    """Write as `PostsTopic.write` does, by `small_batches`, if that takes the batch; return whether it does."""
+    """Write like `PostsTopic.write`, with `small_batches`, and return True; False if it does not take the batch."""
     small_batches, client = producer.small_batches, producer.client
     if small_batches is None or batch.dead_letters or len(encoded) > producer.partitions(topic):
         return False
@@ -170,11 +170,11 @@ _Fields = tuple[bytes, bytes | None, int | None, list[tuple[str, bytes]]]
 
 
 def _same(built: RecordBatch) -> RecordBatch:
-    return built  # it can be numbered again
+    return built  # a `RecordBatch` takes a new sequence number; it need not be built again
 
 
 def _batch_of(client: AIOKafkaProducer, records: Sequence[_Fields]) -> BatchBuilder:
-    """Return a record batch of as many of *records* as it takes."""
+    """Return a record batch of the first *records*, as many as fit."""
     builder = client.create_batch()
     for key, value, timestamp_ms, headers in records:
         if builder.append(key=key, value=value, timestamp=timestamp_ms, headers=headers) is None:

@@ -1,4 +1,4 @@
-"""Faust's producer, made one task's own."""
+"""Faust's producer with the transactional id of one task."""
 
 import asyncio
 import contextlib
@@ -22,14 +22,14 @@ from connector.kafka.rights import REFUSALS
 
 STOP_GRACE_SECS = 5.0
 CLOSE_SECS = 1.0
-"""For the connections, when the producer has not stopped in time."""
+"""Time to close the connections of a producer that has not stopped in time (seconds)."""
 
 
 class TaskProducer(Producer):
     """
     A producer with a *transactional_id* of its task, or without one (*idempotent* or not) for at-least-once.
 
-    Starting it with a transactional id fences the id's previous owner and ends what that left open.
+    Starting it with a transactional id fences the id's previous owner and ends the transaction that this left open.
     """
 
     mundane_level = "debug"
@@ -50,9 +50,9 @@ class TaskProducer(Producer):
         self._transaction_timeout_secs = transaction_timeout_secs
         super().__init__(app.transport, **kwargs)
         self.small_batches: SmallBatches | None = None
-        """Writes small batches, once started; None where aiokafka lacks a name that this needs."""
+        """Writes small batches; None until the producer has started, or if aiokafka lacks a name that this needs."""
         self.refused: Places = {}
-        """Topics and partitions that do not take the records that were sent last."""
+        """The topics and partitions that refused the records sent last."""
         self._told, self._unclosed = told, unclosed
 
     def _settings_extra(self) -> Mapping[str, Any]:
@@ -84,14 +84,14 @@ class TaskProducer(Producer):
             self.small_batches = SmallBatches(self.client, self._told)
 
     async def on_stop(self) -> None:
-        # aiokafka waits without end for a broker that is gone; what is cut off here, the successor aborts
+        # aiokafka waits for ever for a broker that is gone; the next producer of the id aborts an open transaction
         producer = self._producer
         try:
             await asyncio.wait_for(super().on_stop(), STOP_GRACE_SECS)
         except (TimeoutError, KafkaError) as exc:
             self._unclosed(f"{type(exc).__name__}: {exc}" if str(exc) else f"no end within {STOP_GRACE_SECS:g} s")
             if producer is not None:
-                with contextlib.suppress(TimeoutError):  # said above
+                with contextlib.suppress(TimeoutError):  # reported above
                     await asyncio.wait_for(producer.client.close(), CLOSE_SECS)
 
     @property
@@ -101,18 +101,18 @@ class TaskProducer(Producer):
 
     @property
     def batch_style(self) -> BatchStyle:
-        """How record batches are to be written that this producer sends."""
+        """How to write the record batches that this producer sends."""
         return BatchStyle(self.max_batch_size, self.transactional_id is not None, self.compression_type)
 
     def announce(self, partitions: Iterable[tuple[str, int]]) -> None:
-        """Let all *partitions* of the transaction that has begun be added by one request, not by one for the first."""
+        """Let one request add all *partitions* to the transaction; else the first one gets a request of its own."""
         manager = transaction_manager(self.client)
         for topic, number in partitions:
             manager.maybe_add_partition_to_txn(TopicPartition(topic, number))
 
     @property
     def refusal(self) -> BaseException | None:
-        """The missing right that has ended the transaction; the errors of its batches only follow from it."""
+        """The error of a missing right that ended the transaction and so caused its batches' errors; None without."""
         manager = None if self._producer is None else transaction_manager(self._producer)
         waiter = None if manager is None else outcome(manager)
         if waiter is None or not waiter.done() or waiter.cancelled():
@@ -125,7 +125,7 @@ class TaskProducer(Producer):
         Return the number of partitions of *topic*.
 
         Raises:
-            BrokerAway: Kafka does not tell of any now.
+            BrokerAway: Kafka's metadata has no partition of *topic* at the moment.
         """
         known = self.client.client.cluster.partitions_for_topic(topic)
         if not known:

@@ -1,8 +1,8 @@
 """
-What does Kafka say of records that it does not take, and which setting is to be looked at?
+Notes which partitions refuse records, and names for each of Kafka's errors the setting to check.
 
-An answer of this kind is about the records and not about the connection: to send them again changes nothing.  aiokafka
-raises it without the topic and without the broker's words, so `note` looks at the answers before aiokafka does.
+Such an error is about the records, not about the connection: sending them again changes nothing.  aiokafka raises it
+without the topic and without the broker's message, so `note` reads the answers before aiokafka does.
 """
 
 from collections.abc import Collection, Mapping
@@ -25,10 +25,10 @@ REFUSING: Mapping[int, tuple[str, str]] = {
     OLD_FORMAT: ("UnsupportedForMessageFormat", "message.format.version of the topic"),
     INVALID: ("InvalidRecord", "cleanup.policy of the topic: a compacted one takes no record without a key"),
 }
-"""By the number of Kafka's error: its name, and what to look at."""
+"""By Kafka's error number: the error's name, and what to check."""
 
 Places = dict[tuple[str, int], int]
-"""Topic and partition whose last answer was a refusal, and its number."""
+"""Kafka's error number, by topic and partition, for each partition whose last answer was a refusal."""
 
 
 def note(client: Any) -> Places:
@@ -53,10 +53,10 @@ def note(client: Any) -> Places:
 
 def refusal_of(places: Places, topic: str, cutting: Collection[str]) -> DeliveryFailed | BrokerUnsuitable | None:
     """
-    Return what the refusals in *places* mean to a task that writes to *topic*, None if there are none.
+    Return the error that the refusals in *places* mean for a task that writes to *topic*; None if there are none.
 
-    Records of other topics are the connector's own, so that a refusal of those is a fault of the set-up; except that
-    those of the topics *cutting* are made smaller once it is known what the topic takes.
+    All other topics hold the connector's own records.  A refusal there is a fault of the set-up (`BrokerUnsuitable`),
+    except of too large records in the topics *cutting*: the task makes them smaller once it knows the topic's limit.
     """
     own = [number for (name, number) in places if name == topic]
     others = {name: code for (name, _), code in places.items() if name != topic}
@@ -73,7 +73,7 @@ def refusal_of(places: Places, topic: str, cutting: Collection[str]) -> Delivery
 
 
 def sentence(key: bytes, topic: str, code: int, words: str) -> str:
-    """Return why the post *key* is not in *topic*; *words* are Kafka's, if it said any."""
+    """Return a sentence on why Kafka refuses the post *key* for *topic*; *words* is Kafka's message, or empty."""
     error, setting = REFUSING[code]
     said = f"{error}: {words.rstrip('.')}" if words else error
     return f"Kafka refuses the post {key.decode(errors='replace')} for the topic {topic}: {said}; check {setting}"

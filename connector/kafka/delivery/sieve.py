@@ -1,13 +1,13 @@
 """
-Which records of a batch does the topic refuse?
+Finds the records of a batch that the topic refuses, by sending them again.
 
-    refused batch ─▶ send it alone ─▶ taken                        none of them
-                                  ├─▶ refused, records are named   those; the rest once more
-                                  └─▶ refused, none is named       its halves, down to one record
+    refused batch ─▶ send it alone ─▶ taken                        no record is refused
+                                  ├─▶ refused, records are named   these are refused; send the others again
+                                  └─▶ refused, none is named       send each half, down to one record
 
-Kafka names the records and gives its reason for each (Produce, version 8).  Other brokers, and errors that are about a
-batch as a whole, name none.  With transactions all of it happens in one that is never committed: the next producer of
-the id ends it.  Without, what the topic takes is in it from then on.
+Kafka names the refused records and gives a reason for each (Produce, version 8).  Other brokers name none; nor do
+errors about a whole batch.  With transactions, all this is sent in one transaction that is never committed: the next
+producer with the same id ends it.  Without transactions, the records that the topic takes stay in the topic.
 """
 
 import asyncio
@@ -38,11 +38,11 @@ from connector.kafka.delivery.rejects import REFUSING, sentence
 from connector.records.record import Records, Sifted
 
 PATIENCE_SECS = 10.0
-"""A coordinator that completes the last transaction for longer is away."""
+"""A coordinator that needs longer to complete the last transaction counts as away (seconds)."""
 RETRY_SECS = 0.02
 _CONCURRENT_TRANSACTIONS = 51
 _NAMED_FIELDS = 7
-"""Of a partition in an answer that names records: they, and what Kafka says of all, are the last two."""
+"""Fields of a partition in an answer that names records; the last two are these records and a message about all."""
 
 
 _Versions = (
@@ -56,7 +56,7 @@ _Versions = (
 
 
 class _Produce(Request[_Versions]):
-    """aiokafka's request up to version 8, which it has and does not use."""
+    """A produce request of up to version 8; aiokafka has the structs of all these versions and does not use all."""
 
     API_KEY = 0
 
@@ -68,7 +68,7 @@ class _Produce(Request[_Versions]):
 
 
 class Sieve:
-    """Sends records of *topic* by *producer*, which has just been started, to see which are refused."""
+    """Sends records to *topic* with *producer*, which has just started, to find those that Kafka refuses."""
 
     def __init__(self, producer: TaskProducer, topic: str) -> None:
         self._producer, self._topic = producer, topic
@@ -78,11 +78,10 @@ class Sieve:
 
     async def sift(self, records: Records, partitions: Collection[int]) -> Sifted:
         """
-        Return which of *records* are refused; without transactions only those of *partitions* are asked for.
+        Return which of *records* the topic refuses; without transactions, only those of *partitions* are sent.
 
         Raises:
-            BrokerAway, DeliveryFailed: it could not be found out.
-            KafkaError: likewise.
+            BrokerAway, DeliveryFailed, KafkaError: Kafka's answers do not tell.
         """
         transactional = self._producer.transactional_id is not None
         places: dict[int, list[int]] = defaultdict(list)
@@ -122,7 +121,7 @@ class Sieve:
                 left += some[len(some) // 2 :], some[: len(some) // 2]
 
     async def _send(self, partition: int, batch: RecordBatch) -> tuple[int, Mapping[int, str], str]:
-        """Return the number of Kafka's error, 0 for none, what it says of single records, and of all."""
+        """Return Kafka's error number (0: none), its message for each record that it names, and its message for all."""
         place, manager = TopicPartition(self._topic, partition), self._manager
         if manager is not None:
             sequence = manager.sequence_number(place)

@@ -1,9 +1,9 @@
 """
-One task's way into Kafka.
+Delivers the batches of one task to Kafka, and reads its committed offset.
 
     open:     start the producer (fences the previous owner) ─▶ read the committed offset
     deliver:  begin ─▶ posts, dead letters, ledger, offsets ─▶ commit
-    close:    let go, in bounded time
+    close:    stop the producer, in bounded time
 """
 
 import asyncio
@@ -44,10 +44,10 @@ OPEN_TIMEOUT_SECS = 60.0
 BATCH_BYTES = 1024 * 1024
 """Record batches of this size carry the most posts a second in transactions."""
 LETTER_HEADER_BYTES = 4_600
-"""At most what the headers of a dead letter take, with a thousand characters of reason."""
+"""Most bytes of the headers of a dead letter, with a reason of a thousand characters."""
 MAX_REQUEST_BYTES = 32 * 1024 * 1024
 FALLBACKS_TOLD = 100
-"""After so many small batches in a row that were left to the sender, an event says so."""
+"""An event is emitted when this number of small batches in a row was left to aiokafka's sender."""
 _AWAY = (OSError, TimeoutError, KafkaTimeoutError, IllegalStateError, PartitionGone)
 
 
@@ -60,7 +60,7 @@ class DeliverySettings:
     idempotent: bool
     transaction_timeout_secs: float
     trust_end_offsets: bool
-    """False for brokers whose end offsets are wrong: the end is then where nothing more comes."""
+    """False for brokers that report wrong end offsets: a partition then ends where no more records come."""
 
 
 class TopicSink:
@@ -81,19 +81,19 @@ class TopicSink:
         self._producer: TaskProducer | None = None
         self._emit = emit
         self._fallbacks = 0
-        """Small batches in a row that were left to the sender."""
+        """Small batches in a row that were left to aiokafka's sender."""
 
     def offset_key(self, partition: SourcePartition, kind: str | None = None) -> bytes:
-        """Return the key of *partition*'s source offset, or of what is kept beside it as *kind*."""
+        """Return the key of *partition*'s source offset, or of the record of *kind* beside the offset."""
         return offsets.encode_key(self._settings.task.connector, partition, kind)
 
     async def open(self) -> offsets.CommittedOffsets:
         """
-        Fence the previous owner of the transactional id, then read what is committed.
+        Fence the previous owner of the transactional id, then read the committed offsets.
 
         Raises:
-            DeliveryFailed: Kafka does not answer, or does not let us.
-            BrokerUnsuitable: it does not allow as long transactions.
+            DeliveryFailed: Kafka does not answer, or refuses a request.
+            BrokerUnsuitable: Kafka does not allow transactions of this length.
         """
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_SECS):  # `wait_for` of Python 3.11 may swallow what cancels it
@@ -136,13 +136,13 @@ class TopicSink:
 
     async def read_ledger(self, from_ms: int, to_ms: int | None, *, late: bool = False) -> Sequence[int]:
         """
-        Return the ids that were delivered, of posts made from *from_ms* to *to_ms* (UNIX ms) or to the newest.
+        Return the ids of delivered posts that were created from *from_ms* to *to_ms* (UNIX ms; None: to the newest).
 
-        Some that are older or younger may be among them, and one may be there twice.  What a repair delivered long
-        after the time is found only with *late*, which reads more.  Call it when the sink is open.
+        The result may also have older and newer ids, and an id twice.  Ids that a repair delivered long after that
+        time are in it only with *late*, which reads more of the topic.  Call this only while the sink is open.
 
         Raises:
-            DeliveryFailed: Kafka does not answer, or does not let us.
+            DeliveryFailed: Kafka does not answer, or refuses a request.
             FatalError: a record of the ledger cannot be read.
         """
         try:
@@ -160,7 +160,7 @@ class TopicSink:
             raise self._failure(exc, READ, self._destination.ledger_topic) from exc
 
     def _failure(self, exc: BaseException, operation: str, topic: str = "") -> DeliveryFailed:
-        """Return the error that *exc* means in an *operation* on a topic, on *topic* if it does not say which."""
+        """Return the error for *exc*, which an *operation* on a topic raised: on *topic*, if *exc* names none."""
         missing = refused(
             exc,
             self._cluster.user,
@@ -193,7 +193,7 @@ class TopicSink:
         Raises:
             DeliveryFailed: the outcome is unknown.
             RecordsRefused: the topic does not take some of the records.
-            BrokerUnsuitable: a topic of our own does not take what has to be written there.
+            BrokerUnsuitable: one of the connector's own topics does not take the connector's records.
         """
         try:
             await self._posts.write(self._client, encoded, batch, self._destination)
@@ -204,10 +204,10 @@ class TopicSink:
 
     async def sift(self, batch: Batch, refused: RecordsRefused) -> Sifted:
         """
-        Return which records of *batch* the topic refuses, of which Kafka has *refused* some.
+        Return which records of *batch* the topic refuses, after `deliver` has raised *refused*.
 
         Raises:
-            DeliveryFailed: it could not be found out.
+            DeliveryFailed: Kafka's answers do not tell.
         """
         try:
             return await Sieve(self._client, self._posts.name).sift(batch.records, refused.partitions)
@@ -224,7 +224,7 @@ class TopicSink:
             self._emit(ShortWayUnused(of=self._settings.task, batches=self._fallbacks, reason=reason))
 
     async def close(self) -> None:
-        """Let go of the producer, in bounded time."""
+        """Stop the producer, in bounded time."""
         producer, self._producer = self._producer, None
         if producer is not None:
             await producer.stop()
@@ -237,7 +237,7 @@ class TopicSink:
 
 
 def failure_of(exc: BaseException) -> DeliveryFailed:
-    """Sort what aiokafka raises: fenced, away, or something else whose outcome is unknown."""
+    """Return our error for aiokafka's *exc*: `Fenced`, `BrokerAway`, or `DeliveryFailed` with an unknown outcome."""
     name, said = type(exc).__name__, str(exc)
     words = said if said.startswith(name) else f"{name}: {said}" if said else name  # aiokafka's errors say their name
     if isinstance(exc, ConnectionRefused):
@@ -250,9 +250,9 @@ def failure_of(exc: BaseException) -> DeliveryFailed:
 
 
 async def _max_bytes(admin: AIOKafkaAdminClient, topic: str, known: int) -> int:
-    """Return the largest record that *topic* takes; what is *known*, or Kafka's default, if we may not ask."""
+    """Return the largest record that *topic* takes (bytes); if we may not ask, *known* or else Kafka's default."""
     try:
         settings = await settings_of(admin, topic)
-    except TopicAuthorizationFailedError:  # the gate has said what that costs
+    except TopicAuthorizationFailedError:  # the gate has reported what this missing right costs
         return known or DEFAULT_MAX_MESSAGE_BYTES - RECORD_OVERHEAD_BYTES
     return int(settings.get("max.message.bytes") or DEFAULT_MAX_MESSAGE_BYTES) - RECORD_OVERHEAD_BYTES

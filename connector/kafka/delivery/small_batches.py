@@ -34,7 +34,7 @@ from connector.kafka.delivery.once import NOT_SENT
 from connector.kafka.internals import build, ended, numbering
 
 MAX_BYTES = 512 * 1024
-"""The largest batch that is written here (bytes): the sender copies a larger one less."""
+"""The largest batch that is written here (bytes): aiokafka's sender copies a larger one fewer times."""
 
 NEXT_TRANSACTION_SECS = 0.005
 """
@@ -88,7 +88,7 @@ class Fallback(StrEnum):
     """Why a small batch was left to aiokafka's sender."""
 
     BUSY = "busy"
-    """The sender has work, or trouble, of its own."""
+    """The sender has batches or an error to handle, or the producer is not ready for a new transaction."""
     NO_COORDINATOR = "no_coordinator"
     NO_LEADER = "no_leader"
     NOT_ASKED = "not_asked"
@@ -145,7 +145,9 @@ class SmallBatches:
 
     async def deliver(self, parts: Sequence[Part], behind: Sequence[Part]) -> None:
         """
-        Write *parts*, which it `takes` with those *behind*: in one transaction, or these once all others are in.
+        Write *parts* and *behind* in one transaction; without transactions, *behind* once Kafka has confirmed *parts*.
+
+        Call this only if `takes` is True for both together.
 
         Raises:
             KafkaError: the outcome is unknown.
@@ -167,7 +169,7 @@ class SmallBatches:
             # no abort after an error: the next producer of this id does that
             await self._producer.commit_transaction()
 
-    # -- the requests; each returns whether Kafka has confirmed it, and raises where nobody knows
+    # -- the requests; each returns whether Kafka has confirmed it, and raises if that is unknown
 
     async def _add(self, parts: Sequence[Part]) -> bool:
         topics = _by_topic(parts)
@@ -189,12 +191,12 @@ class SmallBatches:
             await asyncio.sleep(NEXT_TRANSACTION_SECS)
 
     async def _write(self, parts: Sequence[Part]) -> bool:
-        """Write *parts*, those that Kafka does not confirm with the sender's help; return whether it had none."""
+        """Write *parts*, and leave those that Kafka does not confirm to the sender; return whether there were none."""
         nodes: dict[int, list[Part]] = defaultdict(list)
         for part in parts:
             nodes[self._leader(part) or 0].append(part)
         asked = [self._produce(node, its_parts) for node, its_parts in nodes.items()]
-        # most have one broker for all, and a task costs as much as a request
+        # mostly one broker leads all parts; `gather` would make a task, which costs as much as a request
         left = [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
         unconfirmed = [part for some in left for part in some]
         if unconfirmed:
@@ -222,7 +224,7 @@ class SmallBatches:
             if errors.get((part.topic, part.partition)) != _NO_ERROR:
                 left.append(part)
                 self._why = self._why or Fallback.REFUSED
-            elif manager is not None:  # not before: what is sent again has the same number
+            elif manager is not None:  # only now: a part that is sent again keeps its number
                 manager.increment_sequence_number(part.tp, part.builder.record_count())
         return left
 
@@ -231,17 +233,17 @@ class SmallBatches:
         if await self._ask_once(request) != _NO_ERROR:
             self._why = self._why or Fallback.REFUSED
             return False
-        # Not before the answer: the sender ends a transaction that it finds in this state.
+        # Only after the answer: the sender ends a transaction that it finds in this state.
         self._become(TransactionState.COMMITTING_TRANSACTION)
         self._manager.complete_transaction()
         return True
 
     async def _ask_once(self, request: "_Request") -> Any:
         """
-        Return the coordinator's answer, None if it was not asked.
+        Return the coordinator's answer, or None if no request was sent.
 
         Raises:
-            KafkaError: it was asked and has not answered; this producer is done with.
+            KafkaError: the coordinator was asked and has not answered; this producer cannot be used any more.
         """
         node = self._coordinator
         if node is None:
@@ -249,17 +251,17 @@ class SmallBatches:
             return None
         try:
             return await self._client.send(node, request, group=ConnectionGroup.COORDINATION)
-        except NOT_SENT:  # the sender will meet it, too, and says it
+        except NOT_SENT:  # the sender will meet the same error and report it
             self._why = Fallback.NOT_ASKED
             return None
 
     async def _ask(self, node: int, request: "_Request") -> Errors:
-        """Return what the broker *node* answers, nothing when there is no answer."""
+        """Return the answer of the broker *node*; empty if there is none."""
         try:
             answered: Errors = await self._client.send(node, request, group=ConnectionGroup.DEFAULT)
         except PartitionGone:
             raise
-        except KafkaError as exc:  # likewise
+        except KafkaError as exc:  # the sender sends these parts again and reports its own error
             self._why = Fallback.NOT_ASKED if isinstance(exc, NOT_SENT) else Fallback.NOT_ANSWERED
             return {}
         return answered
@@ -267,12 +269,12 @@ class SmallBatches:
     async def _by_sender(self, parts: Sequence[Part]) -> None:
         send = self._producer.send_batch
         sent = [send(part.renew(), part.topic, partition=part.partition) for part in parts]
-        acks = await asyncio.gather(*sent)  # none waits: each is its partition's only batch
+        acks = await asyncio.gather(*sent)  # no call waits: each is its partition's only batch
         for result in await asyncio.gather(*acks, return_exceptions=True):
             if isinstance(result, BaseException):
                 raise result
 
-    # -- who is asked, and who asks
+    # -- the brokers to ask, and this producer's id and epoch
 
     @property
     def _coordinator(self) -> int | None:
@@ -303,7 +305,7 @@ def _string(text: str | None) -> bytes:
 
 
 class _Request:
-    """A request as bytes; to aiokafka's connection a request, its encoded form and the type of its answer in one."""
+    """A request that is already bytes; for aiokafka's connection also its encoded form and the type of its answer."""
 
     def __init__(self, kind: tuple[int, int], body: bytes, decode: Callable[[bytes], Any]) -> None:
         self._kind, self._body, self._decode = kind, body, decode
@@ -345,7 +347,7 @@ class _Header:
 
 
 def _added(answer: bytes) -> Errors:
-    return dict(_errors_in(answer, _INT32.size, _ADDED))  # behind the time for which we are throttled
+    return dict(_errors_in(answer, _INT32.size, _ADDED))  # after the throttle time
 
 
 def _produced(answer: bytes) -> Errors:
@@ -359,7 +361,7 @@ def _ended(answer: bytes) -> int:
 
 
 def _errors_in(answer: bytes, at: int, of_partition: Struct) -> Iterator[tuple[tuple[str, int], int]]:
-    """Yield topic and partition, and the number of the error there, of which each *of_partition* begins."""
+    """Yield ((topic, partition), Kafka's error number); each partition in *answer* begins with *of_partition*."""
     (topics,) = _INT32.unpack_from(answer, at)
     at += _INT32.size
     for _ in range(topics):

@@ -1,1 +1,1 @@
-"""Is Kafka there, can it do what we need, and are the topics and rights there?  Before the start, and while it runs."""
+"""Checks that Kafka answers and has what a worker needs: features, topics, rights; at the start and later."""

@@ -1,9 +1,9 @@
 """
-Do the brokers say of themselves where they can be reached?
+Checks whether this host reaches the addresses that the brokers advertise.
 
-The first connection goes where the configuration says, all others where Kafka says: what `advertised.listeners` of a
-broker holds.  With a name that only the brokers' own network knows, everything fails after a first connect that went
-well, and aiokafka's errors name no more than `node id 1`.
+The first connection goes to the address in the configuration, all others to the `advertised.listeners` of a broker.  If
+only the brokers' own network knows that name, the first connect succeeds and everything after it fails; aiokafka's
+errors then say no more than `node id 1`.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ CONNECT_SECS = 3.0
 
 
 async def unreachable(client: Any) -> str | None:
-    """Return which of the brokers that *client*, an aiokafka client, has heard of cannot be reached, and what to do."""
+    """Return a message on those brokers known to *client*, an aiokafka client, that cannot be reached; None if none."""
     found = [
         f"broker {broker.nodeId} as {broker.host}:{broker.port}, {problem}"
         for broker in client.cluster.brokers()

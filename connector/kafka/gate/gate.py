@@ -1,7 +1,7 @@
 """
-Is Kafka there, and what can it do?
+Waits for Kafka at a worker's start, and finds out what the brokers can do.
 
-Faust by itself ends the process when no broker answers; a worker that starts before its broker should wait instead.
+Faust alone ends the process if no broker answers; a worker that starts before its broker should wait instead.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ from connector.telemetry.obstacles import Obstacles
 REQUEST_TIMEOUT_MS = 10_000
 RETRY_SECS = 1.0
 RIGHT_RETRY_SECS = 5.0
-"""A missing right is asked for this often: someone has to give it."""
+"""How often a missing right is checked again (seconds): a person has to grant it."""
 SAY_EVERY_SECS = 5.0
 _UNSUPPORTED_VERSION = 35
 _UNSUPPORTED = frozenset({-1, _UNSUPPORTED_VERSION, 42})
-"""UNKNOWN_SERVER_ERROR, UNSUPPORTED_VERSION, INVALID_REQUEST: what brokers without `InitProducerId` answer to it."""
+"""UNKNOWN_SERVER_ERROR, UNSUPPORTED_VERSION, INVALID_REQUEST: the answers of brokers without `InitProducerId`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +42,12 @@ class Capabilities:
     transactions: bool
     idempotence: bool
     idempotence_refused: bool = False
-    """Whether it has idempotent producers, and not for this user."""
+    """Whether the broker has idempotent producers but refuses them to this user."""
 
     def check(self, delivery: str) -> None:
         """
         Raises:
-            BrokerUnsuitable: the broker cannot do what *delivery* asks.
+            BrokerUnsuitable: the broker lacks a feature that *delivery* needs.
         """
         if delivery == "exactly_once" and not self.transactions:
             raise BrokerUnsuitable(
@@ -78,10 +78,10 @@ async def probe(admin: AIOKafkaAdminClient, group_id: str) -> Capabilities:
 
 class BrokerGate(Service):
     """
-    A service that has started once Kafka answers and all is prepared there; those after it find a broker.
+    A service whose start ends once Kafka answers and *prepare* is done, so later services find a broker.
 
-    *prepare* gets an admin client and the broker's capabilities; its FatalError ends the worker, its RightMissing lets
-    it wait.  Once started, it says what connections are *refused* later.
+    *prepare* gets an admin client and the broker's capabilities.  A FatalError from *prepare* ends the worker; after a
+    RightMissing the gate waits and tries again.  After the start, the gate reports each refusal that *refused* returns.
     """
 
     mundane_level = "debug"  # our events say what an operator wants to know
@@ -114,7 +114,7 @@ class BrokerGate(Service):
 
     @property
     def waiting(self) -> Refusal | None:
-        """Why Kafka cannot be used now; None if nothing is known against it."""
+        """Why Kafka cannot be used now; None if no reason is known."""
         return self._held_up or self._refused()
 
     async def on_start(self) -> None:
@@ -133,7 +133,7 @@ class BrokerGate(Service):
                 self._held_up, self._began = None, -math.inf
                 return
             await self.sleep(RETRY_SECS)
-        raise asyncio.CancelledError  # stopped while waiting: what comes after must not start
+        raise asyncio.CancelledError  # stopped while waiting: later services must not start
 
     @Service.task
     async def _watch(self) -> None:
@@ -148,7 +148,7 @@ class BrokerGate(Service):
         return Refusal(address=",".join(self._cluster.servers), sentence=sentence)
 
     def _say(self, refusal: Refusal) -> None:
-        """Say why we wait, every few seconds at most."""
+        """Report why the worker waits, at most every `SAY_EVERY_SECS`."""
         now = time.monotonic()
         if self._began == -math.inf:
             self._began, self._said = now, -math.inf

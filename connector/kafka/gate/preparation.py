@@ -1,4 +1,4 @@
-"""Which topics and rights does a worker need, and are they there?  What the gate asks before anything starts."""
+"""Checks the topics and rights that a worker needs; the gate calls this before anything starts."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
@@ -52,9 +52,9 @@ def preparation(
     made: set[str],
 ) -> Callable[[AIOKafkaAdminClient, Capabilities], Awaitable[None]]:
     """
-    Return what prepares Kafka for a worker that logs in as *user*; it may be called again and again.
+    Return a function that prepares Kafka for a worker that logs in as *user*; it may be called repeatedly.
 
-    The names of topics that it creates go into *made*.
+    It adds the names of the topics that it creates to *made*.
     """
     specs, wanted = topics_of(settings, config), needs_of(settings, config)
     told: set[str] = set()
@@ -103,7 +103,7 @@ async def _check_transactions(
 
 
 def _tell_lost(group_id: str, made: Collection[str], emit: Callable[[Event], None]) -> None:
-    """Say which topics of a group that is not new have just been *made*, and what that means."""
+    """Report the topics that were just *made* for a group that has others already, and what their loss means."""
     own = meanings(group_id)
     if not own.keys() <= set(made):
         for name in sorted(own.keys() & set(made)):
@@ -113,7 +113,7 @@ def _tell_lost(group_id: str, made: Collection[str], emit: Callable[[Event], Non
 def _together(
     absent: Sequence[rights.Right], required: Sequence[rights.Right], wanted: Sequence[rights.Need]
 ) -> list[rights.Right]:
-    """Return what is missing; to a topic that may not be created, and may be there unseen, belong all its rights."""
+    """Return all missing rights; a topic that cannot be created may exist unseen, so its own rights count, too."""
     uncreated = {right.name for right in absent if right.operation == rights.CREATE}
     unseen = [
         rights.Right(operation, need.kind, need.name)
@@ -140,7 +140,7 @@ def _connector_topics(config: ConnectorConfig) -> Sequence[topics.TopicSpec]:
 
 
 def letters_topic(name: str, replication: int) -> topics.TopicSpec:
-    """Return the dead letter topic *name* as it is created."""
+    """Return the spec with which the dead letter topic *name* is created."""
     return topics.TopicSpec(
         name=name,
         partitions=1,

@@ -1,8 +1,8 @@
 """
-Can the broker do transactions now, and as long ones as are asked for?
+Checks that the broker can do transactions now, and that it allows the configured timeout.
 
-`InitProducerId` needs the transaction log, which Kafka makes at the first request for it.  A cluster with fewer brokers
-than `transaction.state.log.replication.factor` cannot, and answers "not yet" for ever.
+`InitProducerId` needs the transaction log, which Kafka creates at the first request.  A cluster with fewer brokers than
+`transaction.state.log.replication.factor` cannot create the log, and answers "not yet" for ever.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from connector.errors import BrokerAway, BrokerUnsuitable
 from connector.kafka.internals import ask, client_of
 
 MAKING_SECS = 5.0
-"""The first request of all makes the log, which takes a moment."""
+"""How long Kafka may take to create the transaction log at the first request (seconds)."""
 POLL_SECS = 0.2
 _LOADING, _NOT_AVAILABLE, _NOT_COORDINATOR, _CONCURRENT, _BAD_TIMEOUT = 14, 15, 16, 51, 50
 _LATER = frozenset({_LOADING, _NOT_AVAILABLE, _NOT_COORDINATOR, _CONCURRENT})
@@ -28,12 +28,12 @@ _MAX_TIMEOUT = "transaction.max.timeout.ms"
 
 async def check_transactions(admin: AIOKafkaAdminClient, group_id: str, timeout_secs: float) -> None:
     """
-    Begin to be a transactional producer, with transactions of up to *timeout_secs*.
+    Ask for a transactional producer id, with transactions of up to *timeout_secs*.
 
     Raises:
-        BrokerUnsuitable: the broker does not allow so long ones.
-        BrokerAway: it has no transaction log.
-        KafkaError: it cannot be asked now.
+        BrokerUnsuitable: the broker does not allow transactions of that length.
+        BrokerAway: the broker has no transaction log.
+        KafkaError: the broker cannot be asked now.
     """
     name = f"{group_id}-probe"
     until = asyncio.get_running_loop().time() + MAKING_SECS
@@ -46,7 +46,7 @@ async def check_transactions(admin: AIOKafkaAdminClient, group_id: str, timeout_
 
 
 def too_long(timeout_secs: float, limit_ms: str | None) -> str:
-    """Return what is wrong with transactions of *timeout_secs* where the broker allows *limit_ms*, if that is known."""
+    """Return the error message for transactions of *timeout_secs*; *limit_ms* is the broker's limit, if known."""
     limit = _MAX_TIMEOUT if limit_ms is None else f"{_MAX_TIMEOUT}={limit_ms}"
     lower = "" if limit_ms is None else f" to {int(limit_ms) // 1000}"
     return (
@@ -56,7 +56,7 @@ def too_long(timeout_secs: float, limit_ms: str | None) -> str:
 
 
 async def _ask(admin: AIOKafkaAdminClient, name: str, timeout_ms: int) -> int:
-    """Return the number of the error, 0 for none."""
+    """Return Kafka's error number; 0 for none."""
     found = await ask(admin, FindCoordinatorRequest(name, CoordinationType.TRANSACTION))
     if found.error_code:
         return int(found.error_code)
@@ -82,7 +82,7 @@ async def _no_log(admin: AIOKafkaAdminClient) -> str:
 
 
 async def _broker_settings(admin: AIOKafkaAdminClient) -> dict[str, str]:
-    """Return settings of one broker; none where it does not tell."""
+    """Return some settings of one broker; empty if the broker does not tell them."""
     nodes = [broker.nodeId for broker in client_of(admin).cluster.brokers()]
     if not nodes:
         return {}
@@ -91,7 +91,7 @@ async def _broker_settings(admin: AIOKafkaAdminClient) -> dict[str, str]:
         (response,) = await admin.describe_configs(
             [ConfigResource(ConfigResourceType.BROKER, str(nodes[0]), configs=wanted)]
         )
-    except (KafkaError, OSError, TimeoutError):  # a sentence without the values is one, too
+    except (KafkaError, OSError, TimeoutError):  # the message then goes without the values
         return {}
     return {
         entry["config_names"]: entry["config_value"]

@@ -1,9 +1,9 @@
 """
-Are the topics that a worker uses still there?
+Watches whether the topics that a worker uses still exist.
 
-Nothing else would say it: to a client a deleted topic is one whose metadata may come any moment, so that deliveries
-wait.  A topic that this worker has made, and each of the group's own, is made again; what was in it is gone, which is
-said.  An output topic that somebody else has made is waited for: its settings are not ours to guess.
+Without it nobody would report a deleted topic: a client expects the topic's metadata at any moment, so deliveries wait.
+The watch makes a deleted topic again if this worker had made it, or if it is one of the group's own, and reports that
+its records are lost.  It waits for an output topic that somebody else had made, as it cannot know its settings.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -23,17 +23,17 @@ from connector.telemetry.events.kafka import TopicBack, TopicMissing
 
 WATCH_SECS = 3.0
 CONFIRM_SECS = 1.0
-"""A broker may hear of a new topic a little later than the others: what is absent is asked for again."""
+"""Wait before an absent topic is asked for again (seconds): a broker may hear of a new topic later than the others."""
 REQUEST_TIMEOUT_MS = 10_000
 _NOT_MADE = ". It cannot be made again: "
 
 
 class TopicWatch(Service):
     """
-    Watches the topics of *specs*, and makes again those in `made`, and those of *own*; without *create* it makes none.
+    Watches the topics of *specs*, and makes deleted ones in `made` and in *own* again; without *create* it makes none.
 
-    *own* says of each of the group's own topics what was in it, and so what its loss means.  *on_made* is called with
-    the name of each that was made again.
+    *own* has a sentence on each of the group's own topics: what was in it, and so what its loss means.  *on_made* is
+    called with the name of each topic that was made again.
     """
 
     mundane_level = "debug"  # our events say what an operator wants to know
@@ -50,9 +50,9 @@ class TopicWatch(Service):
     ) -> None:
         super().__init__()
         self.made: set[str] = set()
-        """Those that this worker has made."""
+        """The topics that this worker has made."""
         self.troubles: dict[str, str] = {}
-        """What is missing, by topic, as sentences."""
+        """A sentence on each topic that is missing, by topic."""
         self._cluster, self._own, self._emit, self._on_made = cluster, own, emit, on_made
         self._create = create
         self._specs = {spec.name: spec for spec in specs}
@@ -67,12 +67,12 @@ class TopicWatch(Service):
                     await self.sleep(WATCH_SECS)
                     await self.look(admin)
             except (KafkaError, OSError, TimeoutError):
-                await self.sleep(WATCH_SECS)  # Kafka is away: others say so
+                await self.sleep(WATCH_SECS)  # Kafka is away: other services report that
             finally:
                 await admin.close()
 
     async def look(self, admin: AIOKafkaAdminClient) -> None:
-        """Look once, and make again what is to be."""
+        """Look once for deleted topics, report them, and make again those that the worker may make."""
         absent = await self._absent(admin, self._specs)
         for name in self.troubles.keys() - absent:
             del self.troubles[name]
@@ -87,7 +87,7 @@ class TopicWatch(Service):
             await self._make(admin, name)
 
     async def _absent(self, admin: AIOKafkaAdminClient, names: Collection[str]) -> set[str]:
-        answer = await ask(admin, metadata_of(list(names)))  # the public client's makes them
+        answer = await ask(admin, metadata_of(list(names)))  # the admin client's own request would create them
         unknown = UnknownTopicOrPartitionError.errno
         return {topic["topic"] for topic in answer.to_object()["topics"] if topic["error_code"] == unknown}
 
@@ -108,7 +108,7 @@ class TopicWatch(Service):
     async def _make(self, admin: AIOKafkaAdminClient, name: str) -> None:
         try:
             await declare(admin, [self._specs[name]], self._emit, create=self._create)
-        except (BrokerUnsuitable, RightMissing) as exc:  # the broker refuses it, or somebody has made it otherwise
+        except (BrokerUnsuitable, RightMissing) as exc:  # the broker refuses it, or it exists with other settings
             self.troubles[name] = (
                 f"{self.troubles[name].split('. It cannot be made again')[0]}. It cannot be made again: {exc}"
             )
@@ -118,7 +118,7 @@ class TopicWatch(Service):
 
 
 def meanings(group_id: str) -> dict[str, str]:
-    """Return what was in each of the topics of a group, and so what its loss means."""
+    """Return a sentence for each of a group's own topics: what was in it, and so what its loss means."""
     names = Names(group_id)
     return {
         names.offsets: (

@@ -1,9 +1,9 @@
 """
-This worker's place in the consumer group, kept through a refusal of Kafka.
+Keeps this worker in the consumer group while Kafka refuses it.
 
-aiokafka hands an error of the group to whoever polls next, and stops until somebody does.  Faust polls past that, and
-aiokafka 0.14 fails over a name of its own on the way, so the worker would be silent for ever.  What is missing can be
-given: here the reason is told and the request is made again.
+aiokafka raises an error of the group in the consumer's next poll, and stops until then.  Faust polls in another way,
+and there aiokafka 0.14 fails over a name of its own, so the worker would be silent for ever.  A person can grant a
+missing right, so this module reports the reason and makes the request again.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from connector.telemetry.obstacles import Obstacles
 
 RETRY_SECS = 3.0
 QUIET_SECS = 5.0
-"""So long without a refused fetch means that fetches are allowed."""
+"""After this time without a refused fetch, fetches count as allowed (seconds)."""
 
 GROUP_PART, TOPIC_PART = "group membership", "task assignment"
 
@@ -51,7 +51,7 @@ def group_refusal(exc: BaseException, user: str | None, group_id: str) -> str:
 def keep_trying(
     coordinator: Any, obstacles: Obstacles, sentence: Callable[[BaseException], str], *, retry_secs: float
 ) -> None:
-    """Let *coordinator*, aiokafka's of a group, tell *obstacles* why it is refused, and try again after a pause."""
+    """Let *coordinator*, aiokafka's for the group, tell *obstacles* why Kafka refuses it, and retry after a pause."""
     heartbeat, closing = internals.heartbeat(coordinator), internals.closing(coordinator)
 
     async def wait(exc: BaseException) -> None:
@@ -69,7 +69,7 @@ def keep_trying(
 
 
 def _revive(coordinator: Any) -> None:
-    """Start again those of *coordinator*'s tasks that the error has ended."""
+    """Start those tasks of *coordinator* again that an error has ended."""
     if _has_failed(internals.heartbeat_task(coordinator)):
         internals.beat_again(coordinator)
     if _has_failed(internals.refresh_task(coordinator)):
@@ -81,7 +81,7 @@ def _has_failed(task: "asyncio.Task[Any] | None") -> bool:
 
 
 class MemberThread(AIOKafkaConsumerThread):
-    """Faust's thread of the group's consumer, which waits where Kafka refuses it."""
+    """Faust's thread of the group's consumer; while Kafka refuses its requests, it waits and tries again."""
 
     mundane_level = "debug"  # our events say what an operator wants to know
     obstacles: Obstacles
@@ -97,7 +97,7 @@ class MemberThread(AIOKafkaConsumerThread):
         keep_trying(coordinator, self.obstacles, self._reason, retry_secs=RETRY_SECS)
 
     async def seek_to_committed(self) -> Mapping[Any, int]:
-        """Seek to the committed offsets, once Kafka tells them."""
+        """Seek to the committed offsets; wait while Kafka refuses to tell them."""
         return await self._patiently(super().seek_to_committed)
 
     async def _fetch_records(self, *args: Any, **kwargs: Any) -> Any:
@@ -113,7 +113,7 @@ class MemberThread(AIOKafkaConsumerThread):
         return records
 
     def _drop_errors(self, kind: type[KafkaError]) -> None:
-        """Forget the errors of this *kind* of the other partitions, of which each poll would raise one."""
+        """Forget the errors of this *kind* that other partitions have: each poll would raise one of them."""
         fetched = internals.fetched(self._ensure_consumer())
         for partition in [tp for tp, records in fetched.items() if _is(kind, records)]:
             del fetched[partition]
@@ -126,7 +126,7 @@ class MemberThread(AIOKafkaConsumerThread):
                 await self._wait(exc)
 
     async def _wait(self, exc: KafkaError) -> None:
-        """Wait before what failed with *exc* is tried again; raise it where it is about no right."""
+        """Wait, so that the caller can try again; raise *exc* if it is no missing right, or if this thread stops."""
         if self.should_stop or not isinstance(exc, REFUSALS):
             raise exc
         self._refused_at = time.monotonic()

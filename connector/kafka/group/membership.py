@@ -1,4 +1,4 @@
-"""Has the group rebalanced, or has this worker lost its coordinator, since it was asked last?"""
+"""Tells whether the group has rebalanced, or this worker has lost its coordinator."""
 
 import faust
 

@@ -1,1 +1,1 @@
-"""A connection to a broker: its TLS, its login, and one sentence for each way in which it is refused."""
+"""Connections to a broker: TLS, login, and a sentence for operators on each way in which a connection is refused."""

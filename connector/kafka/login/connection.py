@@ -1,8 +1,8 @@
 """
-aiokafka's connection, made to say why it fails.
+aiokafka's connection, with errors that tell an operator why it failed.
 
-Every client of aiokafka, Faust's too, opens its connections here.  What fails is a `ConnectionRefused` whose message is
-a sentence for operators; `REFUSALS` keeps the latest.  What a login sends and receives is never shown in a log.
+Every client of aiokafka, also Faust's, opens its connections with this class.  A failure is a `ConnectionRefused` whose
+message is a sentence for operators; `REFUSALS` keeps the latest ones.  The bytes of a login never appear in a log.
 """
 
 import asyncio
@@ -27,15 +27,19 @@ from connector.kafka.login.refusals import (
 from connector.kafka.login.tls import TlsContext
 
 REFUSALS = Refusals()
-"""Those of this process: it logs in to one Kafka as one user, and aiokafka's clients have no place for them."""
+"""
+The refusals of this process, which logs in to one Kafka as one user.
+
+It is global because aiokafka's clients have no place for it.
+"""
 
 _FAILURES = (OSError, EOFError, KafkaError, TimeoutError, TokenRefused, ValueError, KeyError, AssertionError)
-"""What `connect` raises; the last three by answers to a login that aiokafka does not expect."""
+"""The errors of `connect`; the last three come from answers to a login that aiokafka does not expect."""
 
 CLOSE_SECS = 1.0
 _FETCH = 1
 _FIRST_REQUEST = 2
-"""The id of the request behind ApiVersions, which Kafka answers before a login."""
+"""The id of the first request after ApiVersions, which Kafka answers before a login."""
 
 
 class Connection(AIOKafkaConnection):
@@ -47,7 +51,7 @@ class Connection(AIOKafkaConnection):
     async def connect(self) -> Any:
         """
         Raises:
-            ConnectionRefused: with the reason as a sentence.
+            ConnectionRefused: the connection failed; the message is a sentence with the reason.
         """
         if self._security_protocol.startswith("SASL") and (refusal := REFUSALS.held_back()) is not None:
             raise ConnectionRefused(refusal)
@@ -80,13 +84,13 @@ class Connection(AIOKafkaConnection):
         pending = list(self._requests)
         transport = None if self._writer is None else self._writer.transport
         at_first = reason is CloseReason.CONNECTION_BROKEN and bool(pending) and pending[0][0] == _FIRST_REQUEST
-        plain = not self._security_protocol.startswith("SASL")  # else `connect` says it
+        plain = not self._security_protocol.startswith("SASL")  # else `connect` reports it
         if at_first and plain and isinstance(exc, EOFError):
             REFUSALS.note(refusal_of(exc, self._attempt(answered=True)))
         closed = super().close(reason=reason, exc=exc)
         fetching = bool(pending) and all(_is_fetch(request) for _, request, _ in pending)
         if transport is not None and (self._connecting or fetching):
-            # TLS would say goodbye and wait for the broker, which reads nothing before the fetch is over: 1.5 s.
+            # A TLS shutdown would wait for the broker, which reads nothing until the fetch is over: 1.5 s.
             transport.abort()
         return closed
 
@@ -107,7 +111,7 @@ class Connection(AIOKafkaConnection):
 
 
 class _OAuthAuthenticator(OAuthAuthenticator):
-    """Reads the broker's answer, too: a refusal comes as a success with a text (RFC 7628)."""
+    """Also reads the broker's answer: a broker refuses a token by a successful answer with a text (RFC 7628)."""
 
     async def step(self, payload: bytes | None) -> Any:
         if payload:
@@ -121,10 +125,13 @@ def _is_fetch(request: object) -> bool:
 
 async def _bootstrap(self: client.AIOKafkaClient) -> None:
     """
-    Do what aiokafka's `bootstrap` does, and raise why no broker let us in: it logs that and raises another.
+    Call aiokafka's `bootstrap`, and raise why no broker let us in: aiokafka only logs that and raises another error.
 
-    A broker that was frozen or cut off answers, and names no broker, until its controller lets it in again.  aiokafka
-    begins with that all the same, and fails with an AssertionError when it looks for a coordinator.
+    A broker that was frozen or cut off answers without naming any broker until its controller lets it in again.
+    aiokafka accepts that answer, and later fails with an AssertionError when it looks for a coordinator.
+
+    Raises:
+        ConnectionRefused: no broker let us in, or the one that answered names no broker.
     """
     try:
         await _aiokafka_bootstrap(self)

@@ -1,4 +1,4 @@
-"""Tokens for logins with OAUTHBEARER, by OAuth's client credentials (RFC 6749, 4.4)."""
+"""Gets tokens for OAUTHBEARER logins with OAuth's client credentials (RFC 6749, section 4.4)."""
 
 import asyncio
 import base64
@@ -22,10 +22,10 @@ REFRESH_SHARE = 0.8
 """A token is replaced after this share of its life, as Kafka's own clients do."""
 
 RETRY_SECS = 10.0
-"""How long a token that could not be replaced is used before the endpoint is asked again."""
+"""How long a token that could not be replaced is used before the endpoint is asked again (seconds)."""
 
 UNKNOWN_LIFE_SECS = 60.0
-"""How long a token is used whose life the endpoint does not tell."""
+"""How long a token counts as valid if the endpoint does not tell its lifetime (seconds)."""
 
 _URL = "CONNECTOR_KAFKA_OAUTH_TOKEN_URL"
 _ID, _SECRET = "CONNECTOR_KAFKA_OAUTH_CLIENT_ID", "CONNECTOR_KAFKA_OAUTH_CLIENT_SECRET"
@@ -34,7 +34,7 @@ _OK, _UNAUTHORIZED = 200, 401
 
 class ClientCredentials(AbstractTokenProvider):
     """
-    Gets a token, keeps it, and replaces it before it ends; all clients of the process share it.
+    Gets a token, keeps it, and replaces it before it expires; all clients of the process share the token.
 
     *clock* gives monotonic seconds.
     """
@@ -61,26 +61,26 @@ class ClientCredentials(AbstractTokenProvider):
         self._asking: asyncio.Task[None] | None = None
 
     def extensions(self) -> dict[str, str]:
-        """Return what the login sends beside the token."""
+        """Return the SASL extensions that the login sends beside the token."""
         return self._extensions
 
     async def token(self) -> str:
         """
-        Return a token that has not ended.
+        Return a token that has not expired.
 
         Raises:
-            TokenRefused: there is none, and why.
+            TokenRefused: there is no token; the message says why.
         """
         if self._clock() >= self._replace_at:
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.ensure_future(self._ask())
                 self._asking.add_done_callback(_heard)
             try:
-                await asyncio.shield(self._asking)  # others wait for the same answer
+                await asyncio.shield(self._asking)  # other callers wait for the same answer
             except TokenRefused:
                 if self._clock() >= self._ends_at:
                     raise
-                self._replace_at = self._clock() + RETRY_SECS  # the old one is good for a while
+                self._replace_at = self._clock() + RETRY_SECS  # the old token is still valid
         return self._token
 
     async def _ask(self) -> None:
@@ -110,7 +110,7 @@ class ClientCredentials(AbstractTokenProvider):
     async def _post(self, form: Mapping[str, str]) -> tuple[int, bytes]:
         login = base64.b64encode(f"{self._client_id}:{self._secret}".encode()).decode()
         headers = {"Authorization": f"Basic {login}", "Accept": "application/json"}
-        # With the proxies of the environment, as the X end has them.  A redirect is not followed with the secret.
+        # Uses the environment's proxies, as the X end does.  Redirects are not followed: they would get the secret.
         async with (
             aiohttp.ClientSession(trust_env=True) as http,
             http.post(self._url, data=form, headers=headers, ssl=self._context, allow_redirects=False) as response,
@@ -138,13 +138,13 @@ class ClientCredentials(AbstractTokenProvider):
 
 
 def _heard(asking: asyncio.Task[None]) -> None:
-    """Take note of a failure for which nobody waits any more."""
+    """Read the exception of a request for which nobody waits any more: asyncio would log it otherwise."""
     if not asking.cancelled():
         asking.exception()
 
 
 def _reason(error: Exception) -> str:
-    """Return what went wrong, without aiohttp's words about its own objects."""
+    """Return what went wrong, without aiohttp's text, which names its own objects."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
         return "its certificate is not accepted"
     if isinstance(error, aiohttp.ClientConnectorDNSError):

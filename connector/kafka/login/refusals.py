@@ -1,8 +1,8 @@
 """
-Why does Kafka not let us in?
+Tells an operator in one sentence why a connection to Kafka failed.
 
-`refusal_of` makes one sentence of what a failed connection raised, with the setting to look at.  `Refusals` remembers
-the latest refusal of each address, and says when a login that was refused may be tried again.
+`refusal_of` turns the error of a failed connection into a sentence that names the setting to check.  `Refusals`
+remembers the latest refusal of each address, and decides when a refused login may be tried again.
 """
 
 import asyncio
@@ -27,11 +27,15 @@ from connector.config.worker import SASL_MECHANISMS
 
 LOGIN_RETRY_SECS = 1.0
 LOGIN_RETRY_SECS_MAX = 10.0
-"""A wrong password that is tried more often locks accounts; one that is right again is found this late at most."""
+"""
+Most time between two tries of a refused login (seconds).
+
+More tries with a wrong password could lock the account; a corrected password is noticed after this time at the latest.
+"""
 
 _SAID_CHARACTERS_MAX = 200
 _TLS_ALERT = 0x1503
-"""How a TLS alert begins; a reader of Kafka's frames takes it for a length."""
+"""The first two bytes of a TLS alert; aiokafka reads them as part of a frame's length."""
 
 _HTTP = int.from_bytes(b"HTTP")
 
@@ -51,7 +55,7 @@ class TokenRefused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What is known of a connection that failed; *answered* says whether Kafka has answered its first request."""
+    """What is known about a failed connection; *answered*: Kafka has answered the connection's first request."""
 
     host: str
     port: int
@@ -82,7 +86,8 @@ class Refusal:
     """
     One sentence on why there is no connection to *address*.
 
-    *login*: the login was refused, and each try counts.  *away*: nobody is there, as while a broker restarts.
+    *login*: the login was refused, so each further try may count against the account.  *away*: no broker is there, as
+    during a restart.
     """
 
     address: str
@@ -92,7 +97,7 @@ class Refusal:
 
 
 class ConnectionRefused(KafkaConnectionError):
-    """There is no connection to Kafka; the message is the sentence that says why."""
+    """There is no connection to Kafka; the message is a sentence that says why."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.sentence)
@@ -103,12 +108,12 @@ class ConnectionRefused(KafkaConnectionError):
 
 
 def address_of(host: str, port: int) -> str:
-    """Return `host:port`, as `CONNECTOR_BROKER_URL` has it."""
+    """Return `host:port` in the form of `CONNECTOR_BROKER_URL`."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def words_of(error: BaseException) -> str:
-    """Return what *error* says, for an operator."""
+    """Return a text for operators that says what *error* means."""
     if isinstance(error, ConnectionRefused | TokenRefused):
         return str(error)
     if isinstance(error, TimeoutError) and not str(error):
@@ -171,7 +176,7 @@ def _of_network(error: BaseException, attempt: Attempt) -> Refusal:
 
 
 def _root(error: BaseException) -> BaseException:
-    """Return what ended the connection, of which aiokafka only says that it ended."""
+    """Return the error that ended the connection, from behind aiokafka's own error."""
     while isinstance(error, KafkaError) and error.__cause__ is not None:
         error = error.__cause__
     return ConnectionResetError() if isinstance(error, KafkaConnectionError) else error
@@ -191,7 +196,7 @@ def _login(error: SaslAuthenticationFailed, attempt: Attempt) -> str:
 
 
 def _said(words: object, attempt: Attempt) -> str:
-    """Return the broker's own *words* in brackets, if it has said any; a secret that it repeats is left out."""
+    """Return the broker's message *words* in brackets, or "" without one; a secret that it repeats is hidden."""
     text = "".join(character for character in str(words or "") if character.isprintable()).strip().rstrip(".")
     if attempt.secret:
         text = text.replace(attempt.secret, "[hidden]")
@@ -245,7 +250,7 @@ def _our_certificate(error: ssl.SSLError, attempt: Attempt) -> str:
 
 
 def _is_absence(error: OSError) -> bool:
-    if error.errno is None and str(error).startswith("Multiple exceptions: "):  # asyncio's, of several addresses
+    if error.errno is None and str(error).startswith("Multiple exceptions: "):  # asyncio's error for several addresses
         return str(error).count("[Errno") == str(error).count(f"[Errno {errno.ECONNREFUSED}]")
     return error.errno == errno.ECONNREFUSED
 
@@ -262,7 +267,7 @@ def _closed(error: OSError | EOFError, attempt: Attempt) -> str:
         return _closed_later(where, attempt)
     if not attempt.tls:
         return f"{where} ends the connection at once: the port may speak TLS ({_PROTOCOL}), or not be Kafka's ({_URL})."
-    if isinstance(error, asyncio.IncompleteReadError):  # behind TLS's handshake
+    if isinstance(error, asyncio.IncompleteReadError):  # after the TLS handshake
         return f"{where} ends the connection at once: it may want a client certificate ({_CERT}, {_KEY})."
     plain = "SASL_PLAINTEXT" if attempt.sasl else "PLAINTEXT"
     return f"The port {attempt.address} speaks no TLS: set {_PROTOCOL} to {plain}, or name a port with TLS in {_URL}."
@@ -290,7 +295,7 @@ class Refusals:
         self._login_refusal: Refusal | None = None
 
     def note(self, refusal: Refusal) -> None:
-        """Remember *refusal*; a refused login is not tried again for some seconds, for longer each time."""
+        """Remember *refusal*; after a refused login the next try waits some seconds, longer each time."""
         now = self._clock()
         self._latest[refusal.address] = refusal, now
         if refusal.login:
@@ -299,13 +304,17 @@ class Refusals:
             self._login_from = now + self._login_retry_secs
 
     def opened(self, address: str) -> None:
-        """A connection to *address* is open, login included."""
+        """Take note that a connection to *address* is open, login included."""
         self._latest.pop(address, None)
         self._opened_at = self._clock()
         self._login_retry_secs, self._login_refusal = 0.0, None
 
     def held_back(self) -> Refusal | None:
-        """Return the refusal for which no login is tried now; None lets the caller, and nobody else, try one."""
+        """
+        Return the refusal because of which no login may be tried now; None if the caller may try one.
+
+        While a login stands refused, one caller at a time gets None.
+        """
         now = self._clock()
         if self._login_refusal is not None:
             if now < self._login_from:
@@ -319,9 +328,9 @@ class Refusals:
 
     def current(self, within_secs: float) -> Refusal | None:
         """
-        Return a refusal of the last *within_secs*, unless another connection was opened since.
+        Return a refusal of the last *within_secs*, unless a connection was opened after it.
 
-        One that waiting does not cure comes before one that it does.
+        A refusal that waiting does not cure comes before one that waiting cures.
         """
         since = max(self._clock() - within_secs, self._opened_at)
         recent = [(not refusal.away, at, refusal) for refusal, at in self._latest.values() if at >= since]

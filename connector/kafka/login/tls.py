@@ -9,7 +9,7 @@ from connector.config.certificates import Locked, never_ask
 
 
 class TlsContext(ssl.SSLContext):
-    """A client's context; certificate and key are read again when a file has changed, as short-lived ones do."""
+    """A client's context that reads certificate and key again when a file has changed: some live only for hours."""
 
     has_certificate = False
     _files: tuple[Path, Path] | None = None
@@ -22,7 +22,7 @@ class TlsContext(ssl.SSLContext):
         Return a context that trusts the authorities of *ca*, or the system's.
 
         Raises:
-            OSError: a file cannot be read or used, which the settings have checked before.
+            OSError: a file cannot be read or used; the settings have checked the files before.
         """
         context = cls(ssl.PROTOCOL_TLS_CLIENT)
         context.verify_flags |= ssl.create_default_context(cafile=ca).verify_flags
@@ -38,7 +38,7 @@ class TlsContext(ssl.SSLContext):
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
         """Begin a connection; asyncio calls it."""
         if self._files is not None and self._stamps() != self._stamp:
-            # Half written, or gone: the pair that is loaded serves on, and the next connection looks again.
+            # If a file is half written or gone, the loaded pair stays in use, and the next connection looks again.
             with contextlib.suppress(OSError, Locked):
                 self._load()
         return super().wrap_bio(*args, **kwargs)
@@ -47,7 +47,7 @@ class TlsContext(ssl.SSLContext):
         assert self._files is not None  # noqa: S101  # for the type checker
         stamps = self._stamps()
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(*self._files, password=never_ask(self._password))
-        self.load_cert_chain(*self._files, password=never_ask(self._password))  # one that fails leaves half a pair
+        self.load_cert_chain(*self._files, password=never_ask(self._password))  # if this failed, half a pair would stay
         self._stamp = stamps
 
     def _stamps(self) -> tuple[object, ...]:

@@ -1,5 +1,5 @@
 """
-A compacted topic, read to its end and then followed: the shared state of a group (Connect's KafkaBasedLog).
+Reads a compacted topic to its end and then follows it: the shared state of a group (Connect's KafkaBasedLog).
 """
 
 import asyncio
@@ -23,32 +23,33 @@ from connector.telemetry.obstacles import Obstacles
 CATCH_UP_MS = 500
 FOLLOW_MS = 1500
 """
-How long Kafka may hold a fetch for which it has nothing; a record ends the wait at once.
+How long Kafka may hold a fetch while it has no record for it (ms); a record ends the wait at once.
 
-Each answer costs half a millisecond of CPU, and tells that Kafka is there.
+Each answer costs half a millisecond of CPU, and shows that Kafka is there.
 """
 
 METADATA_MS = 10_000
-"""How long a topic that was deleted and made again may go unnoticed; aiokafka's default is five minutes."""
+"""How long it may go unnoticed that a topic was deleted and made again (ms); aiokafka's default is five minutes."""
 
 GATHER_BYTES = 1024 * 1024
-"""Kafka gathers as much, or as long, where nobody waits for each record."""
+"""With *gather*, Kafka answers a fetch when it has this many bytes, or after `FOLLOW_MS`."""
 
 RETRY_SECS = 1.0
 SAY_SECS = 60.0
-"""How often the same reason is said again while the topic cannot be read."""
+"""How often the same reason is reported again while the topic cannot be read (seconds)."""
 
 QUIET_ROUNDS = 2
 SILENCE_SECS = 4.0
-"""Longer than a fetch may last, and shorter than any session."""
+"""Kafka counts as silent after this time (seconds): longer than a fetch may last, shorter than any session."""
 
 
 class CompactedLog(Service):
     """
     Calls *apply* with key and value of each committed record of *topic*; a None value is a tombstone.
 
-    *caught_up* is set once the end as of the start has been read.  While Kafka is away it waits, and goes on then.
-    With *gather* the records of 1.5 s come together: each commit would cost a fetch otherwise, ours too.
+    *caught_up* is set once everything that was in the topic at the start has been read.  While Kafka is away, the log
+    waits, and reads on later.  With *gather*, one fetch brings the records of 1.5 s; without, each commit costs a
+    fetch, also this worker's own commits.
     """
 
     mundane_level = "debug"  # our events say what an operator wants to know
@@ -79,20 +80,20 @@ class CompactedLog(Service):
         self._back_at = -math.inf
 
     def was_silent(self, within_secs: float) -> bool:
-        """Return whether Kafka does not answer, or did not until less than *within_secs* ago."""
+        """Return whether Kafka does not answer, or began to answer again less than *within_secs* ago."""
         return self.silent_secs > SILENCE_SECS or time.monotonic() - self._back_at < within_secs
 
     async def on_start(self) -> None:
-        self._answered_at = time.monotonic()  # it was asked by others before, and has answered them
+        self._answered_at = time.monotonic()  # Kafka has answered other clients before this start
 
     @property
     def silent_secs(self) -> float:
-        """For how long Kafka has not answered; some seconds are normal."""
+        """Seconds since Kafka's last answer; a few are normal."""
         self._look_for_answer()
         return time.monotonic() - self._answered_at
 
     def follow_anew(self) -> None:
-        """Read from the first record again: the topic is another one of the same name."""
+        """Read from the first record again: another topic has this name now."""
         self._anew = True
 
     @Service.task
@@ -107,7 +108,7 @@ class CompactedLog(Service):
                 enable_auto_commit=False,
                 fetch_max_wait_ms=FOLLOW_MS,
                 metadata_max_age_ms=METADATA_MS,
-                consumer_timeout_ms=FOLLOW_MS,  # by default it goes through its partitions 5 times a second
+                consumer_timeout_ms=FOLLOW_MS,  # by default aiokafka checks all partitions 5 times a second
             )
             try:
                 await consumer.start()
@@ -118,7 +119,7 @@ class CompactedLog(Service):
                     self._obstacles.meet(self.topic, str(missing))
                 else:
                     self._note_lost(exc)
-                await self.sleep(RETRY_SECS)  # applying a record twice changes nothing, so the next round begins anew
+                await self.sleep(RETRY_SECS)  # the next round begins anew, as applying a record twice is harmless
             finally:
                 self._consumer = None
                 with contextlib.suppress(KafkaError):
@@ -151,13 +152,13 @@ class CompactedLog(Service):
                     wait_ms = self._take_time(consumer)
 
     def _take_time(self, consumer: AIOKafkaConsumer) -> int:
-        """Let *consumer* gather what it brings, if it is to; return for how long to wait for that."""
-        if self._gather:  # not sooner, as the end would be reached a second later; and no argument changes it
+        """Let *consumer* gather records if *gather* is set; return how long to wait for records (ms)."""
+        if self._gather:  # only now: before, the end would be reached a second later
             gather(consumer, GATHER_BYTES)
         return FOLLOW_MS
 
     def _look_for_answer(self) -> None:
-        """See whether Kafka has answered a fetch: one that brings nothing looks the same as none otherwise."""
+        """Note whether Kafka has answered a fetch; `getmany` does not show an answer without records."""
         if self._consumer is not None:
             times = map(self._consumer.last_poll_timestamp, self._consumer.assignment())
             fetched_ms = max((ms for ms in times if ms is not None), default=0)

@@ -1,8 +1,8 @@
 """
-Reading back which posts were delivered.
+Reads the ids of delivered posts from the ledger topic.
 
-The ledger topic holds one record of ids for each transaction, in the partition of the task's slot; its timestamp is the
-creation time of the newest of them (`connector.coverage.ledger` has the format).
+The ledger topic holds one record of ids for each transaction, in the partition of the task's slot.  The record's
+timestamp is the creation time of its newest post.  `connector.coverage.ledger` has the format of the record.
 """
 
 import contextlib
@@ -23,11 +23,11 @@ async def read_values(
     """
     Yield the ids under *key* in the partition of *slot*, a record at a time; use it with `contextlib.aclosing`.
 
-    They begin with the first record of a time from *from_ms* on (UNIX ms), and end with the partition.
+    Reading begins with the first record whose timestamp is at least *from_ms* (UNIX ms).  It ends with the partition.
 
     Raises:
         KafkaError, TimeoutError: the broker cannot be asked now.
-        FatalError: a record is none of a ledger.
+        FatalError: a record is not a record of a ledger.
     """
     partition = TopicPartition(topic, slot)
     reading = partitions.committed(cluster, partition, from_ms=max(from_ms, 0), trust_end_offsets=trust_end_offsets)
@@ -57,13 +57,15 @@ async def read_ids(
     """
     Return the ids under *key* in the partition of *slot*.
 
-    They begin with the first record of a time from *from_ms* on (UNIX ms), so no id of that time is before it, and end
-    with the partition, or with the first record of live posts that is younger than *to_ms*.  A repair writes old ids
-    late: what it wrote behind that record is read only with *late*, and what was live there is left out.
+    Reading begins with the first record whose timestamp is at least *from_ms* (UNIX ms): all records before it have
+    only older ids.  It ends with the partition, or with the first record of live posts that is newer than *to_ms*.
+
+    A repair writes old ids late.  With *late*, reading goes on to the end of the partition, and from there on leaves
+    the ids of live posts out.
 
     Raises:
         KafkaError, TimeoutError: the broker cannot be asked now.
-        FatalError: a record is none of a ledger.
+        FatalError: a record is not a record of a ledger.
     """
     found = Runs()
     beyond = False

@@ -1,10 +1,10 @@
 """
 Source offsets in Connect's format.
 
-Key: compact JSON `["<connector>",{<source partition>}]`; value: a JSON map; a tombstone removes.  What is kept beside
-an offset has a third element in its key: `"repaired"`, closed gaps, or `"rules"`, those in force now or in open gaps.
-A task writes into the partition of its slot only: in a shared one the open transaction of one task would hide the
-committed offset of another.
+Key: compact JSON `["<connector>",{<source partition>}]`; value: a JSON map; a tombstone removes the offset.  Other
+records beside an offset have a third element in their key: `"repaired"` for closed gaps, `"rules"` for the rules in
+force now or in open gaps.  A task writes only to the partition of its slot: in a shared partition, the open transaction
+of one task would hide the committed offset of another.
 """
 
 import contextlib
@@ -23,22 +23,22 @@ from connector.records.record import SourcePartition
 
 def encode_key(connector: str, partition: SourcePartition, kind: str | None = None) -> bytes:
     """
-    Return the key of an offset, or of what is kept beside it as *kind*.
+    Return the key of the offset of *partition*, or of the record of *kind* beside that offset.
 
-    The source partition's fields have one canonical order.
+    The fields of the source partition are sorted, so equal partitions have equal keys.
     """
     elements = [connector, dict(partition)] if kind is None else [connector, dict(partition), kind]
     return orjson.dumps(elements, option=orjson.OPT_SORT_KEYS)
 
 
 def decode_key(key: bytes) -> tuple[str, dict[str, str]] | None:
-    """Return connector and source partition, or None for a key that is not an offset's."""
+    """Return connector and source partition, or None if *key* is not the key of an offset."""
     connector, partition, kind = _elements(key) or ("", {}, "")
     return (connector, partition) if kind is None else None
 
 
 def _elements(key: bytes) -> tuple[str, dict[str, str], str | None] | None:
-    """Return connector, source partition, and the kind of what is kept beside the offset; None for a foreign key."""
+    """Return connector, source partition, and the kind of a record beside an offset; None for a key of other form."""
     try:
         connector, partition, *rest = orjson.loads(key)
     except (ValueError, TypeError):
@@ -54,9 +54,9 @@ def _elements(key: bytes) -> tuple[str, dict[str, str], str | None] | None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommittedOffsets:
     """
-    What one slot's partition says: the *latest* value of each key, and every value *seen* on the way.
+    The committed records of one slot's partition: the *latest* value of each key, and every (key, value) *seen*.
 
-    The latter tells of a transaction whose outcome was unknown whether it was committed.
+    If the outcome of a transaction was unknown, *seen* tells whether it was committed.
     """
 
     latest: Mapping[bytes, bytes] = field(default_factory=dict)
@@ -84,18 +84,18 @@ class OffsetTable:
                 self._covered[key] = covered_to, self._clock()
 
     def of(self, connector: str) -> list[dict[str, object]]:
-        """Return source partitions and offsets of *connector* in Connect's JSON; one that is none has an `error`."""
+        """Return source partitions and offsets of *connector* in Connect's JSON; an invalid offset has an `error`."""
         return [{"partition": partition, **_shown(value)} for partition, _, value in self._of(connector, kind=None)]
 
     def kept(self, connector: str, kind: str) -> list[tuple[dict[str, str], Any]]:
-        """Return source partitions of *connector*, and the JSON kept beside their offsets as *kind*."""
+        """Return source partitions of *connector*, each with the value of the record of *kind* beside its offset."""
         return [(partition, orjson.loads(value)) for partition, _, value in self._of(connector, kind)]
 
     def coverage(self, connector: str) -> list[tuple[dict[str, str], bytes, float]]:
         """
-        Return source partitions of *connector*, their offsets, and for how many seconds each has covered no more.
+        Return source partitions of *connector*, each with its offset and the seconds without progress.
 
-        The seconds are those since this process saw `covered_to` change last.
+        The seconds count from when this process last saw `covered_to` change.
         """
         now = self._clock()
         return [
@@ -120,14 +120,14 @@ def _covered_to(value: bytes) -> object:
     try:
         return orjson.loads(value)["covered_to"]
     except (ValueError, TypeError, KeyError):
-        return None  # whoever asks for it gets the value, and says what is wrong with it
+        return None  # the caller of `coverage` gets the value, and reports what is wrong with it
 
 
 async def read_committed(
     cluster: KafkaCluster, topic: str, slot: int, *, trust_end_offsets: bool = True
 ) -> CommittedOffsets:
     """
-    Read the committed offsets of *slot*; call it after the slot's producer is fenced, never before.
+    Return the committed offsets of *slot*; call this only after the slot's previous producer is fenced.
 
     Raises:
         KafkaError: the broker cannot be asked now.

@@ -1,4 +1,4 @@
-"""One partition of a topic of ours, read up to where it ends now."""
+"""Reads one partition of the connector's own topics, up to its present end."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -9,16 +9,16 @@ from aiokafka.structs import ConsumerRecord
 from connector.kafka.brokers import KafkaCluster
 
 QUIET_SECS = 0.5
-"""So long without a record is the end, on brokers that do not tell the end offset truthfully."""
+"""On brokers that report wrong end offsets, the partition ends after this time without a record (seconds)."""
 
 SILENCE_SECS = 30.0
-"""So long without a record before the end is no answer."""
+"""Reading fails after this time without a record before the end (seconds)."""
 
 POLL_MS = 100
-"""Short, as a fetch that brings nothing but the end of a transaction does not end the wait for records."""
+"""Longest wait for records in one poll (ms); short, as a fetch of only a transaction's end does not end the wait."""
 
 RECORDS_AT_ONCE = 500
-"""Records that are read before the event loop has its turn."""
+"""Most records that are read before other tasks of the event loop run."""
 
 FETCH_BYTES = 4 * 1024 * 1024
 
@@ -27,10 +27,10 @@ async def committed(
     cluster: KafkaCluster, partition: TopicPartition, *, from_ms: int | None = None, trust_end_offsets: bool
 ) -> AsyncGenerator[ConsumerRecord[bytes, bytes], None]:
     """
-    Yield the committed records of *partition*, to its end as of now; use it with `contextlib.aclosing`.
+    Yield the committed records of *partition*, up to its present end; use it with `contextlib.aclosing`.
 
-    They begin with the first one whose timestamp is at least *from_ms* (UNIX ms), or with the first of all.  Where
-    offsets are not to be trusted the whole partition is read, and the end is where nothing more comes.
+    The first one yielded is the first whose timestamp is at least *from_ms* (UNIX ms), or the first of all.  Without
+    *trust_end_offsets* the whole partition is read, and it ends when no record comes for `QUIET_SECS`.
 
     Raises:
         KafkaError, TimeoutError: the broker cannot be asked now.
@@ -50,7 +50,7 @@ async def committed(
         begun = from_ms is None
         heard = loop.time()
         while end is None or await consumer.position(partition) < end:
-            await asyncio.sleep(0)  # what has been fetched comes at once
+            await asyncio.sleep(0)  # lets other tasks run: `getmany` does not wait for records that are fetched already
             polled = await consumer.getmany(partition, timeout_ms=POLL_MS, max_records=RECORDS_AT_ONCE)
             for record in polled.get(partition, []):
                 begun = begun or record.timestamp >= (from_ms or 0)
@@ -68,9 +68,9 @@ async def committed(
 
 async def _span(consumer: AIOKafkaConsumer, partition: TopicPartition, from_ms: int | None) -> int:
     """
-    Go to the first record of *from_ms* or younger, and return where the partition ends now.
+    Seek to the first record whose timestamp is at least *from_ms*, and return the present end offset.
 
-    Or go to an earlier one: to the broker the end of a transaction is a record, too, of the time by the broker's clock.
+    The position may be earlier: for the broker, the end of a transaction is a record, too, with the broker's time.
     """
     end: int = (await consumer.end_offsets([partition]))[partition]
     if from_ms is not None:
