@@ -80,7 +80,7 @@ def _outage(coverage: Coverage, silent: float, settle_ms: int, reason: str) -> G
 
 def _listed(closed: Any) -> list[Any]:
     if not isinstance(closed, list):
-        raise ValueError("the offsets topic has a list of closed gaps that is no list")  # noqa: TRY004  # it is a value, out of a topic
+        raise ValueError("the offsets topic has a list of closed gaps that is no list")  # noqa: TRY004  # a bad value in a topic
     return closed
 
 

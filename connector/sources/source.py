@@ -114,7 +114,7 @@ class StreamSource:
 
     def find_connection(self) -> str | None:
         """
-        Return X's id of the open connection; None if X does not tell, or several may be meant.  Executor thread.
+        Return X's id of the open connection; None if none is open, or X does not tell which it is.  Executor thread.
 
         Raises:
             ConnectorError: X cannot be reached.

@@ -136,7 +136,7 @@ def count_page(
     X charges for each call.  Executor thread.
 
     Raises:
-        ConnectorError: as `Api.get`.
+        ConnectorError: as `Api.get`, or the form of the answer is not known.
     """
     page = {"query": query, "granularity": "minute", "start_time": _seconds(from_ms), "end_time": _seconds(to_ms)}
     answer = api.get(COUNTS_PATH, page | ({} if token is None else {"next_token": token}))

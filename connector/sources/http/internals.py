@@ -61,7 +61,7 @@ class _Called(Exception):
 
 
 def _new_conn_works(kind: type[HTTPConnection]) -> bool:
-    class Probe(kind):  # type: ignore[valid-type, misc]  # one of two
+    class Probe(kind):  # type: ignore[valid-type, misc]  # *kind* is a variable
         def _new_conn(self) -> NoReturn:
             raise _Called
 
@@ -84,7 +84,7 @@ def _original_response_works() -> bool:
 
 
 def _close_conn_works() -> bool:
-    response = http.client.HTTPResponse(_Empty())  # type: ignore[arg-type]  # likewise
+    response = http.client.HTTPResponse(_Empty())  # type: ignore[arg-type]  # only `makefile` is called
     response._close_conn()  # type: ignore[attr-defined]  # the name in question
     return response.fp is None
 
@@ -109,7 +109,7 @@ class _Line(requests.Session):
         answer = requests.Response()
         answer.status_code, answer.raw = 200, io.BytesIO()
         answer.raw.close()
-        answer.iter_lines = lambda **_: iter([self.line])  # type: ignore[method-assign]  # what is to be tried
+        answer.iter_lines = lambda **_: iter([self.line])  # type: ignore[method-assign]  # as `Connection` does
         return answer
 
 

@@ -30,7 +30,7 @@ class KeepHeader(requests.auth.AuthBase):
     """
     Keeps the `Authorization` header that is already there.
 
-    If a session has no `auth`, requests replaces the token by a password for the host from ~/.netrc.
+    If a session has no `auth`, requests replaces the token by a password from ~/.netrc, if it has one for the host.
     """
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:

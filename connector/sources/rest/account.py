@@ -185,6 +185,6 @@ def _object(value: object) -> dict[str, Any]:
 
 def _number(value: object) -> int | None:
     try:
-        return int(value)  # type: ignore[call-overload, no-any-return]  # whatever int does not take is None
+        return int(value)  # type: ignore[call-overload, no-any-return]  # for any value that `int` refuses, return None
     except (TypeError, ValueError, OverflowError):  # JSON's 1e999 is infinite
         return None

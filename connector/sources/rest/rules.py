@@ -211,7 +211,7 @@ class _Application:
             change = replace(change, delete=tuple(rule for rule in change.delete if rule.id not in same))
             self.duplicates = {value: id_ for value, id_ in self.duplicates.items() if id_ not in same}
             self._delete(change.delete)
-        # X may have refused a value as a duplicate of an outdated rule of ours; that rule is deleted now
+        # X may have refused a value as a duplicate of a rule that is deleted now: add the value again
         gone = {rule.id for rule in change.delete}
         later += [rule for rule in fresh if self.duplicates.get(rule.value) in gone]
         for rule in later:

@@ -66,8 +66,8 @@ class Begin:
         Check the first line that is not empty; later calls do nothing.
 
         Raises:
-            ServiceUnavailable: the line is the body of an error, or the line has no `data` and the answer has a
-                `content-length`, which a stream does not have.
+            ServiceUnavailable: the line is the body of an error; or the line is neither a post nor an error, and the
+                answer has a `content-length`, which a stream does not have.
         """
         line = b"" if self.has_line else next(filter(None, lines), b"")
         if not line:

@@ -221,7 +221,7 @@ class Connection(StreamingClient):
             raise
         self._wire.unlimit()
         self.date = date_of(response.headers)
-        response.iter_lines = lambda **_: self._arrivals(body, begin, first)  # type: ignore[method-assign]  # the trick
+        response.iter_lines = lambda **_: self._arrivals(body, begin, first)  # type: ignore[method-assign]  # see above
 
     def _first(self, body: Body, begin: Begin) -> Piece:
         """
