@@ -48,7 +48,7 @@ def revisions(before: str, root: Path = ROOT) -> tuple[Revision, Revision]:
     Return the tree in *root*, with what was changed and added since the last commit, and the revision *before*.
 
     Raises:
-        Unavailable: git does not know *before*.
+        Unavailable: git does not know *before*, or *root* is not the root of a repository.
     """
     if shutil.which("git") is None:
         raise Unavailable("No comparison of versions without `git` on the PATH.")

@@ -11,7 +11,7 @@ REFUSED_FAUST_SETTINGS = {
     "CONNECTOR_BROKER_CREDENTIALS": "remove it, and use CONNECTOR_KAFKA_SASL_USERNAME and its password",
 }
 
-# Settings of Faust that a user might take for ours, and ours.
+# Settings of Faust that a user might take for ours, with ours.
 MISTAKEN_FAUST_SETTINGS = {
     "CONNECTOR_TOPIC_PARTITIONS": "CONNECTOR_TOPIC_CREATION_DEFAULT_PARTITIONS",
     "CONNECTOR_TOPIC_REPLICATION_FACTOR": "CONNECTOR_TOPIC_CREATION_DEFAULT_REPLICATION_FACTOR",

@@ -21,7 +21,7 @@ _OAUTH = (*_CLIENT, "kafka_oauth_scope", "kafka_oauth_extensions")
 
 
 class SecuritySettings(Protocol):
-    """The settings whose values are compared; of the other settings only matters whether they are set."""
+    """The settings whose values are compared; for other settings it only matters whether they are set."""
 
     @property
     def kafka_security_protocol(self) -> str: ...

@@ -70,7 +70,7 @@ class Throttle(logging.Filter):
 
 
 def _is_orphan(record: logging.LogRecord) -> bool:
-    """Whether asyncio complains about a future inside aiokafka that nobody can await."""
+    """Return whether asyncio complains about a future inside aiokafka, which our code cannot await."""
     error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
     from_aiokafka = type(error).__module__.startswith("aiokafka")
     return from_aiokafka and record.getMessage().startswith(_AIOKAFKA_ORPHANS)

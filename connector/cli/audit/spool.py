@@ -55,7 +55,7 @@ class MinuteSpool:
             self._file.close()
 
     def add(self, post_id: int, kind: int) -> None:
-        """Keep *post_id*, which may be known already, with its *kind*."""
+        """Keep *post_id* with its *kind*; the same id may be added twice."""
         made_ms = created_ms(post_id)
         minute = made_ms - made_ms % MINUTE_MS
         block = self._blocks.get(minute)

@@ -25,7 +25,7 @@ class GapOpened(GapEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapRepaired(GapEvent):
-    """All posts that X offers of the gap are in the topic: *posts* were missing, and X charged *cost_usd* for them."""
+    """All posts that X offers of the gap are in the topic: *posts* were missing; *cost_usd* is X's price, if any."""
 
     name = "gap.repaired"
     way: str

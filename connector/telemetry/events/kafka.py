@@ -108,7 +108,7 @@ class TopicCreated(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicLost(Event):
-    """This worker cannot read a topic of the group, so it misses what other workers write there until it can."""
+    """This worker cannot read a topic of the group, so until it can, it does not see what other workers write."""
 
     name = "topic.not_followed"
     level = logging.WARNING
