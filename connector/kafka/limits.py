@@ -2,7 +2,7 @@
 Finds topic settings that a broker with limits of its own accepts.
 
 Hosted brokers refuse some settings of topics (`create.topic.policy.class.name`): a smaller segment, a larger record, a
-setting that nobody may set, another replication factor than theirs.  Their error message names the setting.  The
+setting that nobody may set, another replication factor than theirs.  Most error messages name the setting.  The
 connector then asks for the next best value, and at last for none, so that the broker's default is used.
 """
 

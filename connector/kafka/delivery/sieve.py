@@ -81,7 +81,7 @@ class Sieve:
         Return which of *records* the topic refuses; without transactions, only those of *partitions* are sent.
 
         Raises:
-            BrokerAway, DeliveryFailed, KafkaError: Kafka's answers do not tell.
+            BrokerAway, DeliveryFailed, KafkaError: Kafka does not answer, or fails for another reason than the records.
         """
         transactional = self._producer.transactional_id is not None
         places: dict[int, list[int]] = defaultdict(list)

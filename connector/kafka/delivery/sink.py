@@ -207,7 +207,7 @@ class TopicSink:
         Return which records of *batch* the topic refuses, after `deliver` has raised *refused*.
 
         Raises:
-            DeliveryFailed: Kafka's answers do not tell.
+            DeliveryFailed: Kafka does not answer, or a request fails for another reason than the records.
         """
         try:
             return await Sieve(self._client, self._posts.name).sift(batch.records, refused.partitions)

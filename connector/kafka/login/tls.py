@@ -9,7 +9,7 @@ from connector.config.certificates import Locked, never_ask
 
 
 class TlsContext(ssl.SSLContext):
-    """A client's context that reads certificate and key again when a file has changed: some live only for hours."""
+    """A client's context; it reads certificate and key again when a file has changed, for short-lived certificates."""
 
     has_certificate = False
     _files: tuple[Path, Path] | None = None
