@@ -1,7 +1,7 @@
 """
 Runs the benchmarks, prints each number at once, and writes the tables into docs/benchmarks.md.
 
-    python -m benchmarks                                  all scenarios except `versions`, in full length
+    python -m benchmarks                                  all that are not for themselves, in full length
     python -m benchmarks --only contenders --rounds 9     one scenario, with more rounds
     python -m benchmarks --quick                          a short run of the contenders; writes nothing
     python -m benchmarks --only versions --before REV     this tree compared with an earlier revision of it
@@ -16,14 +16,17 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import endurance, growth, latency, report, revisions, throughput, versions
+from benchmarks import cluster, endurance, formats, growth, latency, report, revisions, shared, throughput, versions
 from benchmarks.contenders import CONTENDERS
 from benchmarks.revisions import BEFORE, NEW, Unavailable, Version
 from benchmarks.rig import ROOT, Failure, rig
 from benchmarks.scenario import Effort, Scenario
 from tests.brokers import JARS, JarsMissing, fetch_jars, why_not
 
-VERSIONS = "versions"
+VERSIONS, CLUSTER, SHARED, FORMATS = "versions", "cluster", "shared", "formats"
+ASKED_FOR = (VERSIONS, CLUSTER, SHARED, FORMATS)
+"""Scenarios that run only if they are named."""
+
 PAGE = ROOT / "docs" / "benchmarks.md"
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -58,6 +61,27 @@ SCENARIOS: Mapping[str, Scenario] = {
             about="over time, and with Kafka frozen",
         ),
         Scenario(
+            name=CLUSTER,
+            title="Many connectors",
+            run=cluster.cluster,
+            effort=Effort(rounds=1, seconds=20, warmup=3),
+            about="one worker with up to 100 connectors and 200 tasks: REST, memory, idle CPU; only if it is asked for",
+        ),
+        Scenario(
+            name=SHARED,
+            title="Several connectors on one stream",
+            run=shared.shared,
+            effort=Effort(rounds=3, seconds=3, warmup=2),
+            about="1, 3 and 10 connectors on one stream, in rounds; only if it is asked for",
+        ),
+        Scenario(
+            name=FORMATS,
+            title="Value formats",
+            run=formats.formats,
+            effort=Effort(rounds=3, seconds=3, warmup=2),
+            about="json, avro, json_schema and protobuf, in a worker and alone; only if it is asked for",
+        ),
+        Scenario(
             name=VERSIONS,
             title="Beside an earlier revision",
             run=versions.versions,
@@ -67,7 +91,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     )
 }
 
-_OF_OTHERS = (*latency.PARTS, *growth.PARTS, *endurance.PARTS, *versions.PARTS)
+_OF_OTHERS = (*latency.PARTS, *growth.PARTS, *endurance.PARTS, *cluster.PARTS, *shared.PARTS, *versions.PARTS)
 PARTS = [*dict.fromkeys([*(contender.name for contender in CONTENDERS), *_OF_OTHERS])]
 
 QUICK = Effort(rounds=2, seconds=2, warmup=1, connect_rounds=1)
@@ -113,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (JarsMissing, Failure, Unavailable) as error:
         sys.exit(str(error))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # exit normally: `with` blocks end the processes
-    chosen = ["contenders"] if options.quick else options.only or [name for name in SCENARIOS if name != VERSIONS]
+    chosen = ["contenders"] if options.quick else options.only or [name for name in SCENARIOS if name not in ASKED_FOR]
     failed = False
     for name in chosen:
         scenario = SCENARIOS[name]

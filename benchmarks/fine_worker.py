@@ -5,6 +5,7 @@ The worker measures as always, by its own clock: from the read of the socket to 
 as a script by the Python in which the worker is installed; two versions may declare the bounds in different modules.
 """
 
+import dataclasses
 import importlib
 import importlib.util
 import re
@@ -23,7 +24,11 @@ def refine() -> None:
             if re.search(rf"^{NAME}\b.*=", path.read_text(), re.MULTILINE):
                 parts = path.relative_to(Path(folder).parent).with_suffix("").parts
                 module = importlib.import_module(".".join(parts).removesuffix(".__init__"))
+                before = getattr(module, NAME)
                 setattr(module, NAME, BOUNDS_SECS)
+                for name, value in list(vars(module).items()):  # what was declared with them when it was imported
+                    if getattr(value, "buckets", None) == before:
+                        setattr(module, name, dataclasses.replace(value, buckets=BOUNDS_SECS))
                 return
     raise SystemExit(f"connector has no {NAME} any more")
 

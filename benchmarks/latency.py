@@ -163,12 +163,15 @@ def commits(running: Running) -> dict[float, float]:
     for url in running.urls:
         with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:  # noqa: S310  # http
             lines = answer.read().decode().splitlines()
-        upto = 0.0
+        upto: dict[str, float] = {}
         for line in lines:
             if line.startswith("connector_delivery_seconds_bucket{"):
-                bound, total = float(line.partition('le="')[2].partition('"')[0]), float(line.rpartition(" ")[2])
-                counts[bound] = total - upto
-                upto = total
+                labels, _, number = line.rpartition(" ")
+                before, _, behind = labels.partition('le="')
+                written, _, others = behind.partition('"')
+                bound, series, total = float(written), before + others, float(number)
+                counts[bound] = counts.get(bound, 0.0) + total - upto.get(series, 0.0)
+                upto[series] = total
         if len(counts) < LEAST_BOUNDS:
             raise Failure("the worker's histogram is too coarse: `fine_worker` does not work any more")
     return counts

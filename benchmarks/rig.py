@@ -82,6 +82,14 @@ class _Moment:
     cpu_secs: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """Where several topics ended *at* a time (monotonic seconds), by topic and partition."""
+
+    at: float
+    by_topic: Mapping[str, Mapping[int, int]]
+
+
 class Process:
     """A process of the bench, with its output in a file."""
 
@@ -351,6 +359,27 @@ class Rig:
             ends, cpu_secs = self.ends(running.topic), running.cpu_secs
             if ends != first or begin > give_up:
                 return _Moment(at=(begin + time.monotonic()) / 2, ends=ends, cpu_secs=cpu_secs)
+
+    def moment(self, running: Running, topics: Sequence[str]) -> Ends:
+        """Return where *topics* end, just after *running* has committed a transaction."""
+        running.check()
+        first, give_up = self.ends(topics[0]), time.monotonic() + MOVE_SECS
+        while self.ends(topics[0]) == first and time.monotonic() < give_up:
+            pass
+        begin = time.monotonic()
+        by_topic = {topic: self.ends(topic) for topic in topics}
+        return Ends(at=(begin + time.monotonic()) / 2, by_topic=by_topic)
+
+    def records_between(self, before: Ends, after: Ends) -> int:
+        """
+        Return how many committed records came into the topics; they have the ids of one connection as keys.
+
+        Raises:
+            Failure: the order of a partition is wrong.
+        """
+        return sum(
+            self._records(topic, before.by_topic[topic], ends, ordered=True) for topic, ends in after.by_topic.items()
+        )
 
     def ends(self, topic: str) -> Mapping[int, int]:
         """Return the last stable offset of each partition, up to which a reader of committed records may read."""
