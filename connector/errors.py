@@ -10,17 +10,23 @@ Everything that can go wrong, sorted by what to do about it.
     │   │   └── AnswerTooLong      the answer has too many bytes, or takes too long
     │   ├── RateLimited            429 that waiting cures; `reset_at` if X said when
     │   └── ConnectionTaken        429: another connection holds the slot
+    ├── RegistryAway               wait, then ask again: the schema registry cannot be reached, or says to come again
     ├── OutOfCredit                pause: credits or a cap are used up, so an early retry does not help
     │   └── BudgetReached          the operator's own budget is spent, until the next day or month
     ├── FatalError                 stop the task: a person has to act
     │   ├── NotAuthorized          401, 403
     │   │   └── TokenRejected      401: a token made from a key pair may be fetched again, once
     │   ├── InvalidRequest         400, or a rule that X refuses
-    │   │   └── RulesMissing       409: the filtered stream has no rules
+    │   │   ├── RulesMissing       409: the filtered stream has no rules
+    │   │   └── RulesRefused       several connectors share the stream, and X refuses rules of some of them
     │   ├── NotFound               404: x.api.url is wrong; if the endpoint is optional, only its feature is missing
+    │   ├── DeliveriesFailed       deliveries fail again and again, without one between that succeeds
     │   ├── BrokerUnsuitable       the broker, or a topic on it, cannot do what the configuration asks
+    │   ├── SchemaRefused          the schema registry refuses the schema, the login or the right
+    │   ├── RegistryUnanswered     the schema registry is away, and other connectors of the stream do not wait for it
     │   └── ToleranceExceeded      a bad record under errors.tolerance=none
     ├── BadRecord                  skip the record, or not: errors.tolerance decides
+    │   └── TransformFailed        a transform cannot take the record
     └── DeliveryFailed             Kafka: the outcome is unknown, the committed offset is the truth
         ├── BrokerAway             Kafka cannot be reached; the task tries again without a limit
         ├── RightMissing           this worker's user lacks a right in Kafka; ends when somebody grants it
@@ -31,7 +37,7 @@ Everything that can go wrong, sorted by what to do about it.
 No message holds a token, key or password.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 RESET_SECS_MAX = 960.0
@@ -124,6 +130,10 @@ class ConnectionTaken(RetriableError):
     """X holds another connection of this account for this stream."""
 
 
+class RegistryAway(ConnectorError):
+    """The schema registry cannot be reached, does not answer in time, or says to come again."""
+
+
 class OutOfCredit(ConnectorError):
     """The credits, the spend cap or the monthly usage are used up; retries fail until more is available."""
 
@@ -137,11 +147,15 @@ class BudgetReached(OutOfCredit):
 
 
 class FatalError(ConnectorError):
-    """A person has to act."""
+    """A person has to act; *may_pass* says whether what somebody does elsewhere may be enough, such as a plan at X."""
+
+    may_pass = False
 
 
 class NotAuthorized(FatalError):
     """X does not allow this account to make the request."""
+
+    may_pass = True
 
 
 class TokenRejected(NotAuthorized):
@@ -156,8 +170,38 @@ class RulesMissing(InvalidRequest):
     """X has no rules for the filtered stream."""
 
 
+class RulesRefused(InvalidRequest):
+    """X refuses rules of some connectors: *by_connector* has X's words about the rules of each."""
+
+    def __init__(
+        self, message: str, *, by_connector: Mapping[str, str] | None = None, **words: str | int | None
+    ) -> None:
+        super().__init__(message, **words)  # type: ignore[arg-type]  # title, detail and status pass through
+        self.by_connector = dict(by_connector or {})
+
+
+class DeliveriesFailed(FatalError):
+    """Deliveries failed again and again, without one between that succeeded."""
+
+    may_pass = True
+
+
 class BrokerUnsuitable(FatalError):
     """The broker, or a topic on it, cannot do what the configuration asks; the message names the setting."""
+
+    may_pass = True
+
+
+class SchemaRefused(FatalError):
+    """The schema registry refuses the schema, the login or the right; the message holds its words."""
+
+    may_pass = True
+
+
+class RegistryUnanswered(FatalError):
+    """The schema registry is away, and other connectors that share the stream must not wait for it."""
+
+    may_pass = True
 
 
 class ToleranceExceeded(FatalError):
@@ -166,6 +210,14 @@ class ToleranceExceeded(FatalError):
 
 class BadRecord(ConnectorError):
     """A line that is not a post, or a post that the topic refuses."""
+
+
+class TransformFailed(BadRecord):
+    """*transform*, an alias of the configuration, cannot take a record, or made one of it that cannot be delivered."""
+
+    def __init__(self, message: str, *, transform: str = "", **words: str | int | None) -> None:
+        super().__init__(message, **words)  # type: ignore[arg-type]  # title, detail and status pass through
+        self.transform = transform
 
 
 class DeliveryFailed(ConnectorError):
@@ -190,14 +242,14 @@ class Fenced(DeliveryFailed):
 
 class RecordsRefused(DeliveryFailed):
     """
-    Kafka refused some records for the output topic; their batch is not committed.
+    Kafka refused some records for an output topic; their batch is not committed.
 
-    The refused records were for *partitions* of the topic; Kafka acknowledged the records for other partitions.
+    The refused records were for *places*, each a topic and a partition; Kafka acknowledged the records for others.
     """
 
-    def __init__(self, message: str, *, partitions: Collection[int] = (), **words: str | int | None) -> None:
+    def __init__(self, message: str, *, places: Collection[tuple[str, int]] = (), **words: str | int | None) -> None:
         super().__init__(message, **words)  # type: ignore[arg-type]  # title, detail and status pass through
-        self.partitions = frozenset(partitions)
+        self.places = frozenset(places)
 
 
 class Superseded(ConnectorError):

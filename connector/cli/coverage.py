@@ -16,6 +16,7 @@ import json
 import logging
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import click
@@ -28,6 +29,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from connector.cli.exits import EX_OK, EX_UNAVAILABLE, EX_USAGE
+from connector.cli.placed import slots_of
 from connector.cluster import requests
 from connector.cluster.coverage import coverage_of, known_gaps
 from connector.cluster.statuses import decode_status
@@ -40,7 +43,7 @@ from connector.kafka.state import read_partition as partitions
 from connector.kafka.state.offsets import OffsetTable
 from connector.records.record import TaskId
 from connector.records.snowflake import from_iso, to_iso
-from connector.worker.process import EX_OK, EX_UNAVAILABLE, exit_misconfigured
+from connector.worker.process import exit_misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,8 +52,6 @@ if TYPE_CHECKING:
     from connector.config.load import Loaded
     from connector.config.worker import WorkerSettings
     from connector.worker.process import ConnectorApp
-
-EX_USAGE = 2  # click's code for wrong arguments
 
 BAR_CELLS = (96, 72, 48, 24)
 """Possible numbers of cells for the bar of a day; the widest that fits the terminal is used."""
@@ -67,6 +68,26 @@ Shown = dict[str, Any]
 
 class Wrong(Exception):
     """The arguments cannot be followed; the message names the cure."""
+
+
+class Outages:
+    """Which source partitions of *connector* have no connection, and why, by the last status of each of its *tasks*."""
+
+    def __init__(self, connector: str, tasks: int) -> None:
+        self._keys = {f"status-task-{TaskId(connector, number)}".encode() for number in range(tasks)}
+        self._by_task: dict[bytes, dict[str, str]] = {}
+
+    def apply(self, key: bytes, value: bytes | None) -> None:
+        """Take in a record of the statuses topic; a later one replaces all that an earlier one of its task said."""
+        if key in self._keys:
+            self._by_task[key] = {}
+            with contextlib.suppress(ValueError):  # not a status
+                self._by_task[key] = {} if value is None else dict(decode_status(value).status.outages)
+
+    @property
+    def now(self) -> dict[str, str]:
+        """The reason for each source partition, `""` for a stream without partitions."""
+        return {partition: reason for outages in self._by_task.values() for partition, reason in outages.items()}
 
 
 class Group:
@@ -87,24 +108,21 @@ class Group:
         try:
             await admin.start()
             trusted = (await probe(admin, self._group)).transactions
-            read = [Right(READ, TOPIC, name) for name in (self._names.offsets, self._names.statuses)]
+            read = [
+                Right(READ, TOPIC, name) for name in (self._names.offsets, self._names.statuses, self._names.configs)
+            ]
             # without these rights it would look as if nothing were covered
             await require(admin, read, self._cluster.user)
             known = set(await admin.list_topics())
         finally:
             await admin.close()
-        offsets, outages = OffsetTable(), dict[str, str]()
-        tasks = {f"status-task-{TaskId(self._config.name, number)}".encode() for number in range(self._config.tasks)}
-
-        def learn(key: bytes, value: bytes | None) -> None:
-            if key in tasks and value is not None:
-                with contextlib.suppress(ValueError):  # not a status
-                    outages.update(decode_status(value).status.outages)
-
-        for slot in range(self._config.tasks):
-            await self._read(self._names.offsets, slot, offsets.apply, known=known, trusted=trusted)
-        await self._read(self._names.statuses, 0, learn, known=known, trusted=trusted)
-        return coverage_of(self._config.name, offsets, outages, settle_ms=int(self._config.settle_secs * 1000))
+        offsets, outages = OffsetTable(), Outages(self._config.name, self._config.tasks)
+        name, tasks_max = self._config.name, self._config.tasks
+        for slot in await slots_of(self._cluster, self._names, name, tasks=tasks_max, present=known, trusted=trusted):
+            apply = partial(offsets.apply, slot=slot)
+            await self._read(self._names.offsets, slot, apply, known=known, trusted=trusted)
+        await self._read(self._names.statuses, 0, outages.apply, known=known, trusted=trusted)
+        return coverage_of(self._config.name, offsets, outages.now, settle_ms=int(self._config.settle_secs * 1000))
 
     async def _read(
         self,
@@ -312,4 +330,11 @@ def register(app: ConnectorApp, loaded: Loaded) -> None:
         base=OwnLoop,
     )
     async def coverage(self: AppCommand, **_values: Any) -> None:
-        """Show what is delivered and what is missing."""
+        """
+        Show what is delivered and what is missing.
+
+        It reads Kafka and needs no worker. --retry and --accept ask for something; the worker that runs the task does
+        it, within seconds or once there is one.
+
+        Exit codes: 0 shown, or asked for; 2 wrong arguments; 69 Kafka does not answer; 78 wrong settings.
+        """

@@ -20,12 +20,11 @@ from faust.cli.worker import worker as faust_worker
 from mode.utils.imports import symbol_by_name
 
 from connector import __version__
+from connector.cli.exits import EX_USAGE
 from connector.kafka.internals import click_command
 
 if TYPE_CHECKING:
     from connector.worker.process import ConnectorApp
-
-EX_USAGE = 2  # click's code for wrong arguments
 
 VERSION = f"murmuration-connector {__version__} (Faust {faust.__version__})"
 
@@ -44,7 +43,11 @@ REMOVED_OPTIONS = ("blocking_timeout", "console_port")
 
 HELP = """Copy posts of the X API v2 into Kafka, each exactly once.
 
-Settings come from CONNECTOR_* variables or a file .env. The command demo needs neither an account at X nor Kafka."""
+Settings come from CONNECTOR_* variables or a file .env. The command demo needs neither an account at X nor Kafka; the
+command doctor says what would keep a worker from its work.
+
+Exit codes: 0 done; 1 the answer is no, or a worker had a fatal error; 2 wrong arguments; 3 no worker can be reached;
+69 Kafka or X does not answer; 78 wrong settings; 130 Ctrl-C."""
 
 LEVELS = {
     "debug": "DEBUG",

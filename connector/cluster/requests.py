@@ -7,6 +7,7 @@ The worker that owns the task carries out the request, then writes a tombstone.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from logging import getLogger
@@ -16,12 +17,18 @@ import orjson
 from aiokafka.errors import KafkaError
 from faust.exceptions import NotReady, ProducerSendError
 
+from connector.cluster.asker import asker
 from connector.cluster.statuses import PUBLISH_TIMEOUT_SECS
 from connector.kafka.delivery.sink import failure_of
 from connector.kafka.rights import WRITE, refused
 from connector.records.snowflake import from_iso, to_iso
+from connector.telemetry.events.cluster import GapAcceptAsked, GapRetryAsked
+from connector.telemetry.events.event import Event
 
 _log = getLogger(__name__)
+
+GAP_KEY = b"gap-"
+"""The begin of the key of each request."""
 
 MAX_DONE = 10_000
 """How many of the newest carried-out requests are remembered; a task has at most 200 gaps at a time."""
@@ -56,8 +63,15 @@ class GapRequest:
 class GapRequests:
     """The requests that no worker has carried out yet, according to the records of the topic read so far."""
 
-    def __init__(self, app: faust.App, topic: str, *, user: str | None = None) -> None:
-        self._app, self._topic, self._user = app, topic, user
+    def __init__(
+        self,
+        app: faust.App,
+        topic: str,
+        *,
+        user: str | None = None,
+        emit: Callable[[Event], None] = lambda _: None,
+    ) -> None:
+        self._app, self._topic, self._user, self._emit = app, topic, user, emit
         self._pending: dict[bytes, GapRequest] = {}
         self._done: dict[bytes, GapRequest] = {}
         self._strange: set[bytes] = set()
@@ -91,6 +105,8 @@ class GapRequests:
             DeliveryFailed: Kafka has not confirmed; the request may be in the topic all the same.
         """
         await self._publish(*encode(request))
+        kind = GapRetryAsked if request.action is Action.RETRY else GapAcceptAsked
+        self._emit(kind(connector=request.connector, gap_from=to_iso(request.from_ms), by=asker()))
 
     async def done(self, request: GapRequest) -> None:
         """

@@ -1,8 +1,9 @@
 """
 The states of all tasks of the group, in a compacted topic that each worker follows (Connect's `status.storage.topic`).
 
-Key: `status-task-<connector>-<number>`.
-Value: Connect's JSON with four more fields: `detail`, `connections`, `outages` and `process`.
+    status-task-<connector>-<number>       Connect's JSON, and `detail`, `connections`, `open_now`, `outages`, `process`
+    status-connector-<connector>           the state of the connector itself
+    status-topic-<topic>:connector-<name>  a topic to which the connector has written
 """
 
 import asyncio
@@ -30,8 +31,10 @@ PUBLISH_TIMEOUT_SECS = 10.0
 REFUSED_RETRY_SECS = 5.0
 PART = "statuses"
 
+_TOPIC, _CONNECTOR_WORD = b"status-topic-", "connector-"
+
 MAX_UNTOLD = 100
-"""If more states than this wait for Kafka, only the newest state of each task is kept."""
+"""If more states than this wait for Kafka, only the newest of each task and connector is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,16 +70,18 @@ class Statuses(Service):
         *,
         obstacles: Obstacles | None = None,
         user: str | None = None,
+        version: str = "",
     ) -> None:
         super().__init__()
-        self._obstacles, self._user = obstacles or Obstacles(emit), user
+        self._obstacles, self._user, self._version = obstacles or Obstacles(emit), user, version
         self.worker_id, self.process = worker_id, token_hex(8)
         self.known: dict[bytes, SharedStatus] = {}
+        self._topics: dict[str, set[str]] = {}
         self._app, self._topic, self._emit = app, topic, emit
         self._log: CompactedLog | None = None
         self._refused: set[bytes] = set()
         """The keys of the tasks whose last status Kafka refused."""
-        self._untold: deque[tuple[bytes, TaskStatus]] = deque()
+        self._untold: deque[tuple[bytes, bytes | None]] = deque()
         self._news, self._all_told = asyncio.Event(), asyncio.Event()
         self._all_told.set()
 
@@ -91,6 +96,9 @@ class Statuses(Service):
 
     def apply(self, key: bytes, value: bytes | None) -> None:
         """Apply a record of the topic."""
+        if key.startswith(_TOPIC):
+            self._take_topic(key, value)
+            return
         if value is None:
             self.known.pop(key, None)
             return
@@ -106,23 +114,63 @@ class Statuses(Service):
         known = self.known.get(key)
         if shared.status.state is State.UNASSIGNED and known and known.teller != shared.teller:
             if known.process == self.process:  # we are the new owner, and the report has replaced our record
-                self._tell(key, known.status)
+                self._tell(key, self._encode(known.status))
             return
         self.known[key] = shared
+
+    def _take_topic(self, key: bytes, value: bytes | None) -> None:
+        topic, _, connector = key.removeprefix(_TOPIC).decode(errors="replace").partition(f":{_CONNECTOR_WORD}")
+        if value is None:
+            self._topics.get(connector, set()).discard(topic)
+        else:
+            self._topics.setdefault(connector, set()).add(topic)
 
     def of(self, task: TaskId) -> SharedStatus | None:
         """Return the last status of *task*, from any worker; None if there is none."""
         return self.known.get(_key(task))
 
+    def of_connector(self, name: str) -> SharedStatus | None:
+        """Return the last status of the connector *name* itself; None if there is none."""
+        return self.known.get(_connector_key(name))
+
+    def topics_of(self, connector: str) -> list[str]:
+        """Return the topics to which *connector* has written since this was last reset."""
+        return sorted(self._topics.get(connector, ()))
+
     def publish(self, task: TaskId, status: TaskStatus) -> None:
         """Publish *status* to the group; returns at once.  In this worker `of` returns *status* from now on."""
-        self.known[_key(task)] = SharedStatus(status=status, worker_id=self.worker_id, process=self.process)
-        self._tell(_key(task), status)
+        self._publish_as(_key(task), status)
 
-    def _tell(self, key: bytes, status: TaskStatus) -> None:
-        if len(self._untold) >= MAX_UNTOLD:  # Kafka is away: keep only the newest status of each task
-            self._untold = deque({key: (key, status) for key, status in self._untold}.values())
-        self._untold.append((key, status))
+    def publish_connector(self, name: str, status: TaskStatus) -> None:
+        """Publish the *status* of the connector *name* itself, likewise."""
+        self._publish_as(_connector_key(name), status)
+
+    def publish_topic(self, task: TaskId, topic: str, now_ms: int) -> None:
+        """Publish that *task* has written to *topic*; *now_ms* is the present time (UNIX ms)."""
+        fields = {"name": topic, "connector": task.connector, "task": task.number, "discoverTimestamp": now_ms}
+        self._topics.setdefault(task.connector, set()).add(topic)
+        self._tell(_topic_key(topic, task.connector), orjson.dumps({"topic": fields}))
+
+    def forget_topics(self, connector: str) -> None:
+        """Remove from the topic what *connector* has written to; returns at once."""
+        for topic in self._topics.pop(connector, set()):
+            self._tell(_topic_key(topic, connector), None)
+
+    def forget(self, connector: str, tasks: int) -> None:
+        """Remove all that is known of a deleted connector, which had so many *tasks*; returns at once."""
+        self.forget_topics(connector)
+        for key in (*(_key(TaskId(connector, number)) for number in range(tasks)), _connector_key(connector)):
+            if self.known.pop(key, None) is not None:
+                self._tell(key, None)
+
+    def _publish_as(self, key: bytes, status: TaskStatus) -> None:
+        self.known[key] = SharedStatus(status=status, worker_id=self.worker_id, process=self.process)
+        self._tell(key, self._encode(status))
+
+    def _tell(self, key: bytes, value: bytes | None) -> None:
+        if len(self._untold) >= MAX_UNTOLD:  # Kafka is away: keep only the newest record of each key
+            self._untold = deque({key: (key, value) for key, value in self._untold}.values())
+        self._untold.append((key, value))
         self._all_told.clear()
         self._news.set()
 
@@ -137,9 +185,9 @@ class Statuses(Service):
                 self._all_told.set()
                 self._news.clear()
                 await self._news.wait()
-            key, status = self._untold.popleft()
+            key, value = self._untold.popleft()
             try:
-                await asyncio.wait_for(self._send(key, self._encode(status)), PUBLISH_TIMEOUT_SECS)
+                await asyncio.wait_for(self._send(key, value), PUBLISH_TIMEOUT_SECS)
             except (KafkaError, NotReady, ProducerSendError, OSError, TimeoutError) as exc:
                 if missing := refused(exc.__cause__ or exc, self._user, WRITE, topic=self._topic):
                     self._obstacles.meet(PART, str(missing))
@@ -159,15 +207,24 @@ class Statuses(Service):
         for key in refused_before:
             known = self.known.get(key)
             if known is not None and known.process == self.process:  # else a new owner has published a status
-                self._tell(key, known.status)
+                self._tell(key, self._encode(known.status))
 
-    async def _send(self, key: bytes, value: bytes) -> None:
+    async def _send(self, key: bytes, value: bytes | None) -> None:
         await (await self._app.producer.send(self._topic, key, value, None, None, None))
 
     def _encode(self, status: TaskStatus) -> bytes:
-        fields = {"state": status.state, "trace": status.trace, "worker_id": self.worker_id, "process": self.process}
-        own = {"detail": status.detail, "connections": status.connections, "outages": status.outages}
-        return orjson.dumps(fields | own)
+        fields = {"state": status.state, "trace": status.trace, "worker_id": self.worker_id}
+        # Connect's readers need a generation, which says nothing here: a group has no leader that counts them
+        connects = {"generation": 0, "version": self._version or None}
+        own: dict[str, object] = {
+            "detail": status.detail,
+            "connections": status.connections,
+            "open_now": status.open_now,
+            "outages": status.outages,
+        }
+        if status.auto_restart is not None:
+            own["auto_restart"] = status.auto_restart
+        return orjson.dumps(fields | connects | own | {"process": self.process})
 
 
 def decode_status(value: bytes) -> SharedStatus:
@@ -179,12 +236,16 @@ def decode_status(value: bytes) -> SharedStatus:
     """
     try:
         fields = orjson.loads(value)
+        connections = tuple(map(_handle, fields.get("connections", ())))
         status = TaskStatus(
             state=State(fields["state"]),
             trace=fields.get("trace"),
             detail=fields.get("detail"),
-            connections=tuple(map(_handle, fields.get("connections", ()))),
+            connections=connections,
+            # a worker of an earlier version does not tell it
+            open_now=tuple(map(_handle, fields["open_now"])) if "open_now" in fields else connections,
             outages=tuple((str(partition), str(why)) for partition, why in fields.get("outages", ())),
+            auto_restart=_auto_restart(fields.get("auto_restart")),
         )
         process = fields.get("process")
         return SharedStatus(
@@ -192,6 +253,14 @@ def decode_status(value: bytes) -> SharedStatus:
         )
     except (KeyError, TypeError, AttributeError) as exc:
         raise ValueError(f"{value[:200]!r} is no status") from exc
+
+
+def _auto_restart(value: object) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2:  # noqa: PLR2004  # a pair
+        raise ValueError(f"{value!r} is no count and time")
+    return int(value[0]), int(value[1])
 
 
 def _handle(value: object) -> Handle:
@@ -202,3 +271,11 @@ def _handle(value: object) -> Handle:
 
 def _key(task: TaskId) -> bytes:
     return f"status-task-{task}".encode()
+
+
+def _connector_key(name: str) -> bytes:
+    return f"status-{_CONNECTOR_WORD}{name}".encode()
+
+
+def _topic_key(topic: str, connector: str) -> bytes:
+    return _TOPIC + f"{topic}:{_CONNECTOR_WORD}{connector}".encode()

@@ -12,6 +12,7 @@ from connector.config.options import (
 )
 from connector.config.secret import Secret
 
+API_URL = "https://api.x.com"
 BROKER_PORT = 9092
 _BROKER_SCHEMES = frozenset({"kafka", "aiokafka"})
 
@@ -34,6 +35,43 @@ def is_loopback(host: str) -> bool:
 def netloc(host: str, port: int | str) -> str:
     """Return `host:port` as in a URL, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def parse_api_url(url: str) -> str:
+    """
+    Return the address *url* of X's API, or of what stands in for it, without a slash at its end.
+
+    Raises:
+        Unfit: *url* is something else; the sentence does not show it, as it may hold a password.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in {"http", "https"} or not url.isprintable() or " " in url:
+        raise Unfit(f"must be a URL such as {API_URL}.")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise Unfit(f"must be a URL without user, query and fragment, such as {API_URL}.")
+    return url.rstrip("/")
+
+
+def parse_api_urls(listing: str) -> tuple[str, ...]:
+    """Return the URLs of a comma-separated *listing*, each as `parse_api_url` reads it, or `*`."""
+    return tuple(dict.fromkeys(url if url == "*" else parse_api_url(url) for url in items(listing)))
+
+
+def parse_rest_url(url: str) -> str:
+    """
+    Return the URL of a worker's REST API without a slash at its end.
+
+    Raises:
+        Unfit: *url* is something else; the sentence does not show it, as it may hold a password.
+    """
+    try:
+        return parse_api_url(url)
+    except Unfit:
+        raise Unfit("must be a URL without user, query and fragment, such as http://127.0.0.1:8083.") from None
 
 
 def parse_bind(host: str) -> str:

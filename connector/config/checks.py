@@ -10,13 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from connector.config.addresses import is_loopback
+from connector.config.addresses import API_URL, is_loopback
+from connector.config.chain import NO_CLASSES, Catalogue, Setting, brought
+from connector.config.chain_reading import read as read_chain
 from connector.config.connector import CONNECTOR_OPTIONS, ConnectorConfig
+from connector.config.converters import understood
 from connector.config.fields import (
     BILLED_EXPANSIONS,
+    COMPLIANCE,
     EXPANSIONS_OF_FIELDS,
     KEEP_ALIVE_SECS,
 )
+from connector.config.migration import translate
 from connector.config.names import Names
 from connector.config.options import (
     Conflict,
@@ -27,8 +32,14 @@ from connector.config.options import (
     nearest,
     shown,
 )
+from connector.config.registry import SCHEMA_FORMATS
+from connector.config.registry_checks import registry_conflicts
 from connector.config.rules import Rule, joined, label_of, merge
+from connector.config.tracing import wants_traces
 from connector.errors import ConfigError
+
+OF_POSTS = ("value.shape", "value.raw", "headers.cloudevents", "headers.rules", "headers.traceparent")
+"""Options of the records of posts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +57,14 @@ def check(
     environ: Mapping[str, str],
     directory: Path,
     group_id: str,
+    catalogue: Catalogue = NO_CLASSES,
 ) -> Checked:
     """
-    Read and check Connect's flat map of strings.
+    Read and check Connect's flat map of strings; *catalogue* has the transforms that it may name.
 
     References to secrets are resolved with *environ*, so the result holds for this worker only.
     """
-    return check_given(Given(texts=texts, environ=environ, directory=directory), group_id)
+    return check_given(Given(texts=texts, environ=environ, directory=directory), group_id, catalogue)
 
 
 def parse(
@@ -61,6 +73,7 @@ def parse(
     environ: Mapping[str, str],
     directory: Path,
     group_id: str,
+    catalogue: Catalogue = NO_CLASSES,
 ) -> ConnectorConfig:
     """
     Return the configuration in *texts*, as `check` reads it.
@@ -68,13 +81,15 @@ def parse(
     Raises:
         ConfigError: the configuration is wrong; it has all problems.
     """
-    checked = check(texts, environ=environ, directory=directory, group_id=group_id)
+    checked = check(texts, environ=environ, directory=directory, group_id=group_id, catalogue=catalogue)
     if checked.config is None:
         raise ConfigError([problem.sentence for problem in checked.problems])
     return checked.config
 
 
-def check_given(given: Given, group_id: str) -> Checked:
+def check_given(given: Given, group_id: str, catalogue: Catalogue = NO_CLASSES) -> Checked:
+    """Read and check *given*; properties of well-known connectors in Java are translated, see `migration`."""
+    moved, given = _as_ours(given)
     found = draft(ConnectorConfig, CONNECTOR_OPTIONS.values(), given)
     config = found.model
     hashtags = tuple(Rule(value, label_of(value)) for value in config.hashtags)
@@ -87,11 +102,28 @@ def check_given(given: Given, group_id: str) -> Checked:
         *_url_conflicts(config, given),
         *_topic_conflicts(config, given, group_id),
         *_plan_conflicts(config, given),
+        *_compliance_conflicts(config, given),
+        *registry_conflicts(config, given),
     ]
-    problems = found.with_conflicts(conflicts)
+    labels = tuple(rule.label for rule in rules)
+    chain = read_chain(given, Setting(topic=config.topic or "", labels=labels), catalogue)
+    problems = found.with_conflicts(conflicts) + chain.problems
     if problems:
-        return Checked(config=None, problems=problems, notices=())
-    return Checked(config=replace(config, rules=rules), problems=(), notices=tuple(_notices(config, given)))
+        return Checked(config=None, problems=problems, notices=moved)
+    notices = (*moved, *_option_notices(given, catalogue), *_notices(config, given), *chain.notices)
+    return Checked(config=replace(config, rules=rules, chain=chain.chosen), problems=(), notices=notices)
+
+
+def _as_ours(given: Given) -> tuple[tuple[str, ...], Given]:
+    """Return *given* with our options in the place of others' names for them, and the notices on that."""
+    moved = translate(given.texts)
+    connect = understood(moved.texts)
+    return (*moved.notices, *connect.notices), replace(
+        given,
+        texts=connect.texts,
+        spelled={**moved.spelled, **connect.spelled, **given.spelled},
+        problems=(*given.problems, *moved.problems, *connect.problems),
+    )
 
 
 def _stream_conflicts(config: ConnectorConfig, given: Given, rules: Sequence[Rule]) -> Iterable[Conflict]:
@@ -138,6 +170,14 @@ def _url_conflicts(config: ConnectorConfig, given: Given) -> Iterable[Conflict]:
             f"{given.name('x.api.url')} would send the token unencrypted: use https, or set"
             f" {given.name('x.api.insecure')}=true for a simulator.",
         )
+    elif given.limits and not (
+        config.x_api_url == API_URL or is_loopback(parts.hostname or "") or given.limits.allows_url(config.x_api_url)
+    ):
+        yield Conflict(
+            ("x.api.url",),
+            f"{given.name('x.api.url')} may be {API_URL}, an address of the worker's own machine, or what"
+            " CONNECTOR_ALLOWED_API_URLS of the worker lists: the credentials are sent there.",
+        )
 
 
 def _plan_conflicts(config: ConnectorConfig, given: Given) -> Iterable[Conflict]:
@@ -161,6 +201,18 @@ def _plan_conflicts(config: ConnectorConfig, given: Given) -> Iterable[Conflict]
         )
 
 
+def _compliance_conflicts(config: ConnectorConfig, given: Given) -> Iterable[Conflict]:
+    if config.stream != COMPLIANCE:
+        return
+    stream = given.name("stream")
+    for option in ("transforms", "budget.posts.per.day", "budget.usd.per.month"):
+        if given.has(option):
+            yield Conflict(
+                (option, "stream"),
+                f"{given.name(option)} works only with streams of posts, not with {stream}={COMPLIANCE}: remove it.",
+            )
+
+
 def _topic_conflicts(config: ConnectorConfig, given: Given, group_id: str) -> Iterable[Conflict]:
     topic, dead_letters, tolerance = map(given.name, ("topic", "dead.letter.topic", "errors.tolerance"))
     for option, chosen in (("topic", config.topic), ("dead.letter.topic", config.dead_letter_topic)):
@@ -181,7 +233,6 @@ def _topic_conflicts(config: ConnectorConfig, given: Given, group_id: str) -> It
 
 
 def _notices(config: ConnectorConfig, given: Given) -> Iterable[str]:
-    yield from _option_notices(given)
     name = given.name
     unused = [option for option in ("x.access.token", "x.access.token.secret") if given.has(option)]
     for option in unused[:1]:
@@ -202,12 +253,56 @@ def _notices(config: ConnectorConfig, given: Given) -> Iterable[str]:
             f"{name('silence.timeout.secs')} is {as_text(config.silence_timeout_secs)}, and a quiet stream sends"
             f" something only every {KEEP_ALIVE_SECS} s: it will be cut off again and again."
         )
-    yield from _field_notices(config, given)
+    yield from _value_notices(config, given)
+    if config.stream == COMPLIANCE:
+        yield from _compliance_notices(config, given)
+    else:
+        yield from _field_notices(config, given)
 
 
-def _option_notices(given: Given) -> Iterable[str]:
-    for option in sorted(given.texts.keys() - CONNECTOR_OPTIONS.keys()):
-        yield unknown(option, CONNECTOR_OPTIONS)[0]
+def _value_notices(config: ConnectorConfig, given: Given) -> Iterable[str]:
+    if config.value_format not in SCHEMA_FORMATS:
+        for option in CONNECTOR_OPTIONS:
+            if option.startswith("schema.") and given.has(option):
+                yield f"{given.name(option)} has no effect with {given.name('value.format')}={config.value_format}."
+        if config.value_raw and config.value_shape == "envelope":
+            envelope = f"{given.name('value.shape')}=envelope"
+            yield f"{given.name('value.raw')} has no effect with {envelope}, which is X's line."
+    elif given.has("value.shape") and config.value_shape == "envelope":
+        yield (
+            f"{given.name('value.shape')} has no effect with {given.name('value.format')}={config.value_format}, which"
+            " writes posts."
+        )
+    if config.headers_traceparent and not wants_traces(given.environ):
+        yield (
+            f"{given.name('headers.traceparent')} has no effect on this worker, which exports no traces:"
+            " OTEL_TRACES_EXPORTER=otlp in its environment does."
+        )
+
+
+def _compliance_notices(config: ConnectorConfig, given: Given) -> Iterable[str]:
+    for option in ("tweet.fields", "expansions", "user.fields", "media.fields", "place.fields", "poll.fields"):
+        if given.has(option):
+            yield f"{given.name(option)} has no effect with {given.name('stream')}={COMPLIANCE}, which has no fields."
+    if config.withdraws and config.topic_creation_default_cleanup_policy == "delete":
+        policy = given.name("topic.creation.default.cleanup.policy")
+        yield (
+            f"If the topic {config.topic} is not there yet, it is made with {policy}=delete, and keeps the text of"
+            " withdrawn posts until they are too old: use compact,delete, or make it yourself with"
+            " cleanup.policy=compact and max.compaction.lag.ms of at most 86400000, the day that X allows."
+        )
+    for option in OF_POSTS:
+        if given.has(option):
+            yield f"{given.name(option)} has no effect with {given.name('stream')}={COMPLIANCE}, which has no posts."
+    if config.compliance_action != "tombstone":
+        action = f"{given.name('compliance.action')}={config.compliance_action}"
+        yield f"{action} withdraws no post: whoever keeps posts must do that."
+
+
+def _option_notices(given: Given, catalogue: Catalogue) -> Iterable[str]:
+    known = CONNECTOR_OPTIONS.keys() | brought(given.texts, catalogue).keys()
+    for option in sorted(given.texts.keys() - known):
+        yield unknown(option, known)[0]
 
 
 def _field_notices(config: ConnectorConfig, given: Given) -> Iterable[str]:

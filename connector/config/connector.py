@@ -7,10 +7,14 @@ the environment `CONNECTOR_TIME_LIMIT_SECS`.  `checks` compares options, `load` 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Final, Literal, NoReturn
-from urllib.parse import urlsplit
 
+from connector.config.addresses import API_URL, parse_api_url
+from connector.config.certificates import check_authorities, check_certificate, check_key
+from connector.config.chain import ALIASES, Chosen
 from connector.config.fields import (
+    COMPLIANCE,
     EXPANSIONS,
     MEDIA_FIELDS,
     PLACE_FIELDS,
@@ -20,9 +24,9 @@ from connector.config.fields import (
     TWEET_FIELDS,
     USER_FIELDS,
     StreamName,
+    most_tasks,
 )
 from connector.config.options import (
-    HIDDEN,
     Option,
     Parser,
     Unfit,
@@ -30,7 +34,6 @@ from connector.config.options import (
     choice,
     declared,
     file,
-    is_reference,
     names,
     number,
     secret,
@@ -38,9 +41,24 @@ from connector.config.options import (
     text,
     whole,
 )
+from connector.config.registry import (
+    SCHEMA_FORMATS,
+    compatibility,
+    formats,
+    parse_bearer,
+    parse_login,
+    parse_registry_urls,
+    strategy,
+)
 from connector.config.rules import Rule, parse_hashtags, parse_rules, read_rules
 from connector.config.secret import Secret
 from connector.config.worker import legal_topic
+
+ValueFormat = Literal["json", "avro", "json_schema", "protobuf"]
+SubjectNameStrategy = Literal["TopicNameStrategy", "RecordNameStrategy", "TopicRecordNameStrategy"]
+Compatibility = Literal[
+    "NONE", "BACKWARD", "BACKWARD_TRANSITIVE", "FORWARD", "FORWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE"
+]
 
 CONNECTOR_CLASS: Final = "PostStreamSourceConnector"
 NAME_CHARACTERS_MAX = 64
@@ -52,6 +70,13 @@ def _name(name: str) -> str:
     if "/" in name or name in {".", ".."} or not name.isprintable():
         raise Unfit(f"cannot be {shown(name)}: it is part of URLs, so use no slash and no control characters.")
     return name
+
+
+def _class(name: str) -> str:
+    """Return the class that *name* means, with or without the suffix `Connector`, as in Kafka Connect."""
+    if name.lower() not in {CONNECTOR_CLASS.lower(), CONNECTOR_CLASS.lower().removesuffix("connector")}:
+        raise Unfit(f"cannot be {shown(name)}: use {CONNECTOR_CLASS}.")
+    return CONNECTOR_CLASS
 
 
 def _key(secret: str) -> str:
@@ -69,31 +94,12 @@ def _key(secret: str) -> str:
     return secret
 
 
-def _api_url(url: str) -> str:
-    # The text may hold a password, so no message shows it.
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if not host or parts.scheme not in {"http", "https"} or not url.isprintable() or " " in url:
-        raise Unfit("must be a URL such as https://api.x.com.")
-    if parts.username is not None or parts.query or parts.fragment:
-        raise Unfit("must be a URL without user, query and fragment, such as https://api.x.com.")
-    return url.rstrip("/")
-
-
-_LATER = "which is not available in this version"
-_REFUSED_STREAMS = {"compliance": _LATER}
-_REFUSED_FORMATS = dict.fromkeys(("avro", "protobuf", "jsonschema", "json_schema"), _LATER)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectorConfig:
     """
     One connector's configuration, read and checked.
 
-    *rules* holds the rules of `hashtags`, `rules` and `rules.file` together.
+    *rules* holds the rules of `hashtags`, `rules` and `rules.file` together, *chain* the transforms with their options.
     """
 
     name: Annotated[
@@ -108,7 +114,11 @@ class ConnectorConfig:
     connector_class: Annotated[
         Literal["PostStreamSourceConnector"],
         Option(
-            choice(CONNECTOR_CLASS, kind="CLASS"), "Connector", "The one plugin there is.", "HIGH", "connector.class"
+            Parser(kind="CLASS", parse=_class, choices=(CONNECTOR_CLASS,)),
+            "Connector",
+            "The one plugin there is.",
+            "HIGH",
+            "connector.class",
         ),
     ] = CONNECTOR_CLASS
     tasks_max: Annotated[
@@ -122,13 +132,181 @@ class ConnectorConfig:
 
     topic: Annotated[str, Option(text(legal_topic), "Output", "Kafka topic that receives the posts.", "HIGH")]
     value_format: Annotated[
-        Literal["json"],
+        ValueFormat,
         Option(
-            choice("json", refused=_REFUSED_FORMATS),
+            formats("json", *SCHEMA_FORMATS),
             "Output",
-            "How a record's value is written. `json` is the line of X, byte for byte.",
+            "How a record's value is written. `json` is the line of X, byte for byte. `avro`, `json_schema` and"
+            " `protobuf` write a post by its schema in a schema registry (extra `schema`).",
         ),
     ] = "json"
+    value_shape: Annotated[
+        Literal["envelope", "post"],
+        Option(
+            choice("envelope", "post"),
+            "Output",
+            "What a record's value is with `value.format=json`. `envelope`: what X sends, the post in `data`, beside it"
+            " `includes` and `matching_rules`. `post`: the post itself, with its text in full, and with what `includes`"
+            " has in its place (docs/schema.md), as the formats with a schema write it.",
+        ),
+    ] = "envelope"
+    value_raw: Annotated[
+        bool,
+        Option(
+            boolean(),
+            "Output",
+            "With `value.shape=post`, or a format with a schema: also keep the line of X, as text in the field `raw`.",
+            "LOW",
+        ),
+    ] = False
+    headers_cloudevents: Annotated[
+        bool,
+        Option(
+            boolean(),
+            "Output",
+            "Give each record the headers that make it a CloudEvent, in binary mode: `ce_specversion`, `ce_id`,"
+            " `ce_source`, `ce_type`, `ce_time` and `content-type`.",
+            "LOW",
+        ),
+    ] = False
+    headers_rules: Annotated[
+        bool,
+        Option(
+            boolean(),
+            "Output",
+            "Give each record the header `rules`: the labels of the connector's rules that the post matched, as a JSON"
+            " list.",
+            "LOW",
+        ),
+    ] = False
+    headers_traceparent: Annotated[
+        bool,
+        Option(
+            boolean(),
+            "Output",
+            "Give each record the header `traceparent` (W3C Trace Context), of a span that the worker makes for the"
+            " post. Needs a worker that exports traces (`OTEL_TRACES_EXPORTER`); others add no such header.",
+            "LOW",
+        ),
+    ] = False
+    schema_registry_url: Annotated[
+        tuple[str, ...],
+        Option(
+            Parser(kind="LIST", parse=parse_registry_urls),
+            "Schema registry",
+            "URLs of a Confluent-compatible schema registry, comma-separated: the next one is asked if one does not"
+            " answer. Required with `value.format=avro`, `json_schema` and `protobuf`.",
+        ),
+    ] = ()
+    schema_registry_login: Annotated[
+        Secret | None,
+        Option(
+            secret(parse_login),
+            "Schema registry",
+            "Login at the schema registry: `user:password`.",
+            "MEDIUM",
+            "schema.registry.basic.auth.user.info",
+        ),
+    ] = None
+    schema_registry_token: Annotated[
+        Secret | None,
+        Option(
+            secret(parse_bearer),
+            "Schema registry",
+            "Bearer token for the schema registry, in place of a login.",
+            "LOW",
+            "schema.registry.bearer.auth.token",
+        ),
+    ] = None
+    schema_registry_authorities: Annotated[
+        Path | None,
+        Option(
+            file(check_authorities),
+            "Schema registry",
+            "PEM file of the authorities that the schema registry's certificate is checked with; none: those that come"
+            " with the package certifi, or what `SSL_CERT_FILE` says.",
+            "LOW",
+            "schema.registry.ssl.ca.location",
+        ),
+    ] = None
+    schema_registry_certificate: Annotated[
+        Path | None,
+        Option(
+            file(check_certificate),
+            "Schema registry",
+            "PEM file with the certificate that this worker shows to the schema registry, and perhaps its key.",
+            "LOW",
+            "schema.registry.ssl.certificate.location",
+        ),
+    ] = None
+    schema_registry_key: Annotated[
+        Path | None,
+        Option(
+            file(check_key),
+            "Schema registry",
+            "PEM file with the key of that certificate, if it is not in the same file.",
+            "LOW",
+            "schema.registry.ssl.key.location",
+        ),
+    ] = None
+    schema_registry_key_password: Annotated[
+        Secret | None,
+        Option(
+            secret(),
+            "Schema registry",
+            "Password that opens that key.",
+            "LOW",
+            "schema.registry.ssl.key.password",
+        ),
+    ] = None
+    value_subject_name_strategy: Annotated[
+        SubjectNameStrategy,
+        Option(
+            strategy(),
+            "Schema registry",
+            "Under which subject the schema is registered: `TopicNameStrategy` is `<topic>-value`,"
+            " `RecordNameStrategy` the full name of the schema's record, `TopicRecordNameStrategy` both with `-`"
+            " between.",
+            "LOW",
+        ),
+    ] = "TopicNameStrategy"
+    auto_register_schemas: Annotated[
+        bool,
+        Option(
+            boolean(),
+            "Schema registry",
+            "Register the schema if the subject does not have it. `false`: it must be there.",
+            "LOW",
+        ),
+    ] = True
+    use_latest_version: Annotated[
+        bool,
+        Option(
+            boolean(),
+            "Schema registry",
+            "Write by the latest version of the subject, whoever registered it; needs `auto.register.schemas=false`.",
+            "LOW",
+        ),
+    ] = False
+    normalize_schemas: Annotated[
+        bool,
+        Option(
+            boolean(),
+            "Schema registry",
+            "Let the registry bring the schema into a normal form before it compares or registers it.",
+            "LOW",
+        ),
+    ] = False
+    schema_compatibility: Annotated[
+        Compatibility | None,
+        Option(
+            compatibility(),
+            "Schema registry",
+            "Level of compatibility to set for the subject before the schema is registered; none: the registry's own"
+            " holds. The schemas of all versions are `FULL_TRANSITIVE`.",
+            "LOW",
+        ),
+    ] = None
     topic_creation_default_partitions: Annotated[
         int,
         Option(
@@ -170,9 +348,10 @@ class ConnectorConfig:
     stream: Annotated[
         StreamName,
         Option(
-            choice(*STREAM_PARTITIONS, refused=_REFUSED_STREAMS),
+            choice(*STREAM_PARTITIONS),
             "Stream",
-            "The stream to read. All but `filtered` are for enterprise accounts.",
+            "The stream to read. All but `filtered` are for enterprise accounts. `compliance` tells which posts and"
+            " users X has withdrawn; its connector withdraws posts from the topic that others fill.",
             "HIGH",
         ),
     ] = "filtered"
@@ -206,6 +385,38 @@ class ConnectorConfig:
             "HIGH",
         ),
     ] = ()
+
+    compliance_action: Annotated[
+        Literal["tombstone", "event", "none"],
+        Option(
+            choice("tombstone", "event", "none"),
+            "Compliance",
+            "What an event of the stream `compliance` becomes. `tombstone`: a record without a value under the key of"
+            " each post that it withdraws, if the post is in `topic`; `event`: a record with the event as X sent it;"
+            " `none`: it is only counted.",
+            "HIGH",
+        ),
+    ] = "tombstone"
+    compliance_window_hours: Annotated[
+        int,
+        Option(
+            whole(minimum=1, maximum=87_600),
+            "Compliance",
+            "Hours for which it is known who wrote which post of `topic`: an event about a user withdraws the user's"
+            " posts of this time. An event about an older post becomes a tombstone whether the post is in `topic` or"
+            " not.",
+        ),
+    ] = 192
+    compliance_remember_minutes: Annotated[
+        int,
+        Option(
+            whole(minimum=1, maximum=10_080),
+            "Compliance",
+            "Minutes for which it is remembered what X has withdrawn: a post that comes to `topic` within this time is"
+            " withdrawn, too. Every deletion at X takes some 20 bytes in Kafka.",
+            "LOW",
+        ),
+    ] = 60
 
     bearer_token: Annotated[
         Secret | None,
@@ -247,8 +458,8 @@ class ConnectorConfig:
     ] = None
     x_api_url: Annotated[
         str,
-        Option(text(_api_url), "X API", "Where the API is; another place is a simulator or a proxy.", "LOW"),
-    ] = "https://api.x.com"
+        Option(text(parse_api_url), "X API", "Where the API is; another place is a simulator or a proxy.", "LOW"),
+    ] = API_URL
     x_api_insecure: Annotated[
         bool,
         Option(
@@ -305,6 +516,27 @@ class ConnectorConfig:
         Option(names(*POLL_FIELDS), "Fields", "Fields of each poll that an expansion adds.", "LOW"),
     ] = ()
 
+    transforms: Annotated[
+        tuple[str, ...],
+        Option(
+            ALIASES,
+            "Transforms",
+            "Aliases of the transforms that records pass before they are delivered, in their order. The options of each"
+            " begin with `transforms.<alias>.`.",
+            "LOW",
+        ),
+    ] = ()
+    predicates: Annotated[
+        tuple[str, ...],
+        Option(
+            ALIASES,
+            "Transforms",
+            "Aliases of the predicates that transforms use. The options of each begin with `predicates.<alias>.`.",
+            "LOW",
+        ),
+    ] = ()
+    chain: tuple[Chosen, ...] = ()
+
     delivery: Annotated[
         Literal["exactly_once", "at_least_once"],
         Option(
@@ -320,15 +552,35 @@ class ConnectorConfig:
         Option(
             choice("none", "all"),
             "Delivery",
-            "What a line that is no post does: `none` fails the task, `all` sends the line to the dead letter topic.",
+            "What a line does that is no post, or that a transform cannot take: `none` fails the task, `all` sends the"
+            " line to the dead letter topic.",
         ),
     ] = "none"
+    errors_retry_timeout: Annotated[
+        int,
+        Option(
+            whole(minimum=0, besides=-1, kind="LONG"),
+            "Delivery",
+            "Milliseconds for which a task that FAILED because of something that may pass is started again and again;"
+            " -1 is for ever, 0 never.",
+        ),
+    ] = 86_400_000
+    errors_retry_delay_max_ms: Annotated[
+        int,
+        Option(
+            whole(minimum=1, kind="LONG"),
+            "Delivery",
+            "Longest pause between two such starts, in milliseconds. The first is 5 s, each further one twice as long.",
+            "LOW",
+        ),
+    ] = 300_000
     dead_letter_topic: Annotated[
         str | None,
         Option(
             text(legal_topic),
             "Delivery",
-            "Kafka topic for lines that are no posts. Needed with `errors.tolerance=all`.",
+            "Kafka topic for lines that are no posts, and for those that a transform cannot take. Needed with"
+            " `errors.tolerance=all`.",
         ),
     ] = None
     settle_secs: Annotated[
@@ -428,6 +680,8 @@ class ConnectorConfig:
     @property
     def stream_params(self) -> Mapping[str, str]:
         """Query parameters of the stream that choose fields and expansions of posts; empty ones are left out."""
+        if self.stream == COMPLIANCE:
+            return {}
         chosen = {
             "tweet.fields": self.tweet_fields,
             "expansions": self.expansions,
@@ -440,19 +694,16 @@ class ConnectorConfig:
 
     @property
     def tasks(self) -> int:
-        """How many tasks run: no more than the stream has partitions."""
-        return min(self.tasks_max, STREAM_PARTITIONS[self.stream])
+        """How many tasks run: no more than the stream has work for."""
+        return min(self.tasks_max, most_tasks(self.stream))
+
+    @property
+    def withdraws(self) -> bool:
+        """Whether it withdraws posts from its topic, and so must know what is there."""
+        return self.stream == COMPLIANCE and self.compliance_action == "tombstone"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("ConnectorConfig holds secrets and is not pickled")
 
 
 CONNECTOR_OPTIONS = declared(ConnectorConfig, ".")
-SECRETS = frozenset(name for name, option in CONNECTOR_OPTIONS.items() if option.secret)
-
-
-def hide(texts: Mapping[str, str]) -> dict[str, str]:
-    """Return *texts* with `[hidden]` in the place of each secret that is not a reference."""
-    return {
-        name: HIDDEN if name in SECRETS and text and not is_reference(text) else text for name, text in texts.items()
-    }

@@ -17,12 +17,30 @@ STREAM_PARTITIONS: Mapping[str, int] = MappingProxyType(
         "firehose.ja": 2,
         "firehose.ko": 2,
         "firehose.pt": 2,
+        "compliance": 8,
     }
 )
 """The streams that a connector may read, and the number of partitions that X divides each stream into."""
 StreamName = Literal[
-    "filtered", "sample", "sample10", "firehose", "firehose.en", "firehose.ja", "firehose.ko", "firehose.pt"
+    "filtered",
+    "sample",
+    "sample10",
+    "firehose",
+    "firehose.en",
+    "firehose.ja",
+    "firehose.ko",
+    "firehose.pt",
+    "compliance",
 ]
+COMPLIANCE = "compliance"
+"""The stream of what X withdraws: of posts and of users, each in four partitions."""
+
+
+def most_tasks(stream: str) -> int:
+    """Return how many tasks *stream* has work for; one reads all of compliance, as it must know the whole topic."""
+    return 1 if stream == COMPLIANCE else STREAM_PARTITIONS.get(stream, 1)
+
+
 USER_CONTEXT = "X gives it only to the author, never on a stream"
 PRIVATE_METRICS = dict.fromkeys(("non_public_metrics", "organic_metrics", "promoted_metrics"), USER_CONTEXT)
 

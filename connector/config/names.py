@@ -28,7 +28,7 @@ class Names:
 
     @property
     def configs(self) -> str:
-        """Topic of the operators' requests to retry or accept gaps."""
+        """Topic of the connectors' configurations, and of the operators' requests to retry or accept gaps."""
         return f"{self.group_id}-configs"
 
     @property
@@ -37,9 +37,24 @@ class Names:
         return f"{self.group_id}-tasks"
 
     @property
+    def history(self) -> str:
+        """Topic of what happened, and of how much was received and delivered in each minute."""
+        return f"{self.group_id}-history"
+
+    @property
+    def authors(self) -> str:
+        """Topic of what compliance connectors have learnt: who wrote which post, and what X has withdrawn."""
+        return f"{self.group_id}-authors"
+
+    @property
+    def configs_writer(self) -> str:
+        """The transactional id with which all workers write to the topic of the configurations."""
+        return f"{self.group_id}-configs"
+
+    @property
     def topics(self) -> tuple[str, ...]:
         """All topics of the group."""
-        return self.offsets, self.statuses, self.configs, self.ledger, self.tasks
+        return self.offsets, self.statuses, self.configs, self.ledger, self.tasks, self.history, self.authors
 
     def transactional_id(self, task: TaskId) -> str:
         """Return the transactional id of *task*; it never changes, so that a new owner fences the old one."""

@@ -13,7 +13,7 @@ A secret is a reference until `draft` replaces the reference by the secret itsel
     CONNECTOR_X_BEARER_TOKEN=AAAA        ${env:CONNECTOR_X_BEARER_TOKEN}  ─┐
     CONNECTOR_X_BEARER_TOKEN_FILE=/x     ${file:/x}                       ─┴─▶ Secret
 
-So a map of texts may be stored and shown, and the secret never leaves the worker.
+So a map of texts may be stored and shown, and the secret never leaves the worker; `references` has their forms.
 """
 
 import codecs
@@ -26,6 +26,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args, get_type_hints
 
+from connector.config.properties import parse_properties
+from connector.config.references import Limits, Reference, reference_in
 from connector.config.secret import Secret
 
 PREFIX = "CONNECTOR_"
@@ -35,8 +37,9 @@ SECRET_BYTES_MAX = 65_536
 INT_MAX = 2**31 - 1
 LONG_MAX = 2**63 - 1
 
-_MASKS = frozenset({HIDDEN, "******"})  # shown instead of a secret; Connect and Kafbat UI may send them back
-_REFERENCE = re.compile(r"\$\{(env|file):(.+)\}", re.DOTALL)
+MASKS = frozenset({HIDDEN, "******"})
+"""What is shown instead of a secret; clients of Connect and Kafbat UI may send it back."""
+
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _SHOWN_CHARACTERS_MAX = 60
 
@@ -127,7 +130,8 @@ class Given:
     """
     What a user has set: texts by option name, the name that the user wrote for each option, and problems found so far.
 
-    References are resolved with *environ*; paths are relative to *directory*.
+    References are resolved with *environ*; paths are relative to *directory*.  *limits* say what they may refer to;
+    None: anything, as whoever sets the worker's environment may read its files anyway.
     """
 
     texts: Mapping[str, str]
@@ -135,6 +139,7 @@ class Given:
     directory: Path
     spelled: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    limits: Limits | None = None
 
     def name(self, option: str) -> str:
         """Return the name of *option* as the user wrote it."""
@@ -266,54 +271,78 @@ def _value(option: Declared, given: Given) -> object:
         raise Unfit("is not available in this version: remove it.")
     text = given.texts[option.name]
     if option.secret:
-        text = resolve(_utf8(text), given.environ, given.directory)
+        text = resolve(_utf8(text), given)
     elif option.path:
-        text = str(given.directory / text.strip())
+        text = str(_path(_utf8(text).strip(), given))
     return option.parse(_utf8(text) if option.secret else _utf8(text).strip())
 
 
-def resolve(text: str, environ: Mapping[str, str], directory: Path) -> str:
+def resolve(text: str, given: Given) -> str:
     """
-    Return the secret: *text* itself, or what *text* refers to.
+    Return the secret: *text* itself, or what *text* refers to, with the environment, folder and limits of *given*.
 
     `${env:NAME}` is the variable NAME, which begins with `CONNECTOR_`; `${file:PATH}` is a whole file without its last
     line end.
 
     Raises:
-        Unfit: there is no such variable or file, or the secret is a mask such as `[hidden]`.
+        Unfit: there is no such variable or file, *given* does not allow it, or the secret is a mask such as `[hidden]`.
     """
-    secret = _referred(text, environ, directory)
-    if secret in _MASKS:
+    secret = _referred(text, given)
+    if secret in MASKS:
         raise Unfit(f"is {secret}, which stands for a secret and is none: give the secret or a reference to it.")
     return secret
 
 
-def _referred(text: str, environ: Mapping[str, str], directory: Path) -> str:
-    reference = _REFERENCE.fullmatch(text)
+def _referred(text: str, given: Given) -> str:
+    reference = reference_in(text)
     if reference is None:
         if text.startswith("${"):
             raise Unfit("is a reference of an unknown form: use ${env:CONNECTOR_...} or ${file:/path}.")
         return text
-    provider, key = reference.groups()
-    if provider == "file":
-        return _secret_in(str(directory / key))
+    return _variable(reference.place, given) if reference.provider == "env" else _secret_in(reference, given)
+
+
+def _variable(name: str, given: Given) -> str:
     # Only CONNECTOR_ variables: a user who may configure a connector must not read the rest of the environment.
-    if not key.startswith(PREFIX):
+    if not name.startswith(PREFIX):
         raise Unfit(f"may refer only to variables that begin with {PREFIX}.")
-    if not environ.get(key, "").strip():
-        raise Unfit(f"refers to {key}, which is not set where this worker runs.")
-    return environ[key]
+    if given.limits and (refusal := given.limits.refusal_of_variable(name)):
+        raise Unfit(refusal)
+    if not given.environ.get(name, "").strip():
+        raise Unfit(f"refers to {name}, which is not set where this worker runs.")
+    return given.environ[name]
 
 
-def is_reference(text: str) -> bool:
-    return _REFERENCE.fullmatch(text) is not None
+def _path(text: str, given: Given) -> Path:
+    """Return the path *text*, absolute, if *given* allows it."""
+    path = ((given.limits and given.limits.directory) or given.directory) / text
+    if given.limits and (refusal := given.limits.refusal_of_file(path)):
+        raise Unfit(refusal)
+    return path
 
 
-def _secret_in(path: str) -> str:
-    secret = read_text(path, limit=SECRET_BYTES_MAX).removesuffix("\n").removesuffix("\r")
+def _secret_in(reference: Reference, given: Given) -> str:
+    path, key = _path(reference.place, given), reference.key
+    if key is not None and reference.provider == "directory":
+        path, key = _path(f"{reference.place}/{key}", given), None
+    elif key is not None and (named := _path(f"{reference.place}:{key}", given)).is_file():  # a colon in a file's name
+        path, key = named, None
+    content = read_text(str(path), limit=SECRET_BYTES_MAX)
+    secret = content.removesuffix("\n").removesuffix("\r") if key is None else _property(content, key, path)
     if not secret.strip():
-        raise Unfit(f"names {path}, which is empty.")
+        raise Unfit(
+            f"names {path}, which is empty." if key is None else f"names {shown(key)} in {path}, which is empty."
+        )
     return secret
+
+
+def _property(content: str, key: str, path: Path) -> str:
+    try:
+        return parse_properties(content)[key]
+    except KeyError:
+        raise Unfit(f"names {shown(key)} in {path}, where no such key is.") from None
+    except ValueError as error:
+        raise Unfit(f"names {path}, which is no file of properties: {error}.") from None
 
 
 def read_text(path: str, *, limit: int) -> str:

@@ -14,19 +14,22 @@ this order:
 
 import importlib.util
 import re
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn, get_args
 
 from connector.config import certificates
 from connector.config.addresses import (
+    parse_api_urls,
     parse_bind,
     parse_brokers,
+    parse_rest_url,
     parse_token_url,
     parse_web_hosts,
 )
 from connector.config.faust_settings import FAUST_SETTINGS
+from connector.config.keys import Key, read_keys
 from connector.config.names import Names
 from connector.config.options import (
     Option,
@@ -44,6 +47,7 @@ from connector.config.options import (
     text,
     whole,
 )
+from connector.config.registry import parse_allowed_urls
 from connector.config.secret import Secret
 
 GROUP_ID_CHARACTERS_MAX = 200  # leaves room for the longest suffix of a topic's name
@@ -87,12 +91,20 @@ def _group_id(name: str) -> str:
 
 
 def _existing_file(path: str) -> Path:
+    return _found(path, Path.is_file, "file")
+
+
+def _folder(path: str) -> Path:
+    return _found(path, Path.is_dir, "folder")
+
+
+def _found(path: str, is_one: Callable[[Path], bool], word: str) -> Path:
     try:
-        if Path(path).is_file():
+        if is_one(Path(path)):
             return Path(path)
     except (OSError, ValueError):  # a null character, or a name that no file system takes
         pass
-    raise Unfit(f"names {shown(path)}, which is no file here.")
+    raise Unfit(f"names {shown(path)}, which is no {word} here.")
 
 
 def _authorities(path: str) -> Path:
@@ -331,6 +343,16 @@ class WorkerSettings:
             "LOW",
         ),
     ] = 192
+    history_retention_hours: Annotated[
+        int,
+        Option(
+            whole(minimum=24, maximum=87_600),
+            "Kafka",
+            "Hours for which Kafka keeps the group's history: what happened, and how much was received, delivered and"
+            " spent in each minute. The page shows at most the last seven days of it.",
+            "LOW",
+        ),
+    ] = 192
     web_bind: Annotated[
         str,
         Option(
@@ -363,6 +385,74 @@ class WorkerSettings:
             Parser(kind="PASSWORD", parse=_web_users),
             "Web",
             "Who may log in: `name:password`, separated by commas (in a file also by line ends).",
+        ),
+    ] = ()
+    rest_url: Annotated[
+        str | None,
+        Option(
+            text(parse_rest_url),
+            "Command connectors",
+            "URL of a worker's REST API. Without it `CONNECTOR_WEB_BIND` and `CONNECTOR_WEB_PORT` say where one is.",
+            "LOW",
+        ),
+    ] = None
+    rest_user: Annotated[
+        str | None,
+        Option(
+            text(),
+            "Command connectors",
+            "User who logs in there. Without one, on this machine, the first of `CONNECTOR_WEB_USERS`.",
+        ),
+    ] = None
+    rest_password: Annotated[Secret | None, Option(secret(), "Command connectors", "Password of that user.")] = None
+    secrets_dir: Annotated[
+        Path | None,
+        Option(
+            file(_folder),
+            "Connectors by REST",
+            "Folder whose files connectors that come by REST may name: secrets as `${file:...}`, and `rules.file`."
+            " Without it they may name none.",
+        ),
+    ] = None
+    config_key_file: Annotated[
+        tuple[Key, ...],
+        Option(
+            file(read_keys),
+            "Connectors by REST",
+            "File with the keys that encrypt secrets in configurations by REST, one a line: 32 bytes in base64, as"
+            " `openssl rand -base64 32` writes them. The first one encrypts, all decrypt. Every worker of the group"
+            " needs it, and the extra `encryption`.",
+        ),
+    ] = ()
+    config_plaintext_secrets: Annotated[
+        bool,
+        Option(
+            boolean(),
+            "Connectors by REST",
+            "Whether configurations by REST may hold a secret itself although there is no key: it then lies in Kafka,"
+            " where whoever may read `<group>-configs` reads it.",
+            "LOW",
+        ),
+    ] = False
+    allowed_api_urls: Annotated[
+        tuple[str, ...],
+        Option(
+            Parser(kind="LIST", parse=parse_api_urls),
+            "Connectors by REST",
+            "Where connectors that come by REST may find the API (`x.api.url`), besides `https://api.x.com` and"
+            " addresses of the worker's own machine; `*` is anywhere. Whoever may configure a connector can have its"
+            " secrets sent there.",
+            "LOW",
+        ),
+    ] = ()
+    allowed_registry_urls: Annotated[
+        tuple[str, ...],
+        Option(
+            Parser(kind="LIST", parse=parse_allowed_urls),
+            "Connectors by REST",
+            "Where connectors that come by REST may find a schema registry (`schema.registry.url`), besides addresses"
+            " of the worker's own machine; `*` is anywhere. Their login for the registry is sent there.",
+            "LOW",
         ),
     ] = ()
     log_level: Annotated[

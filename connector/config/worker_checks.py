@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from connector.config import kafka_security
 from connector.config.addresses import Brokers, is_loopback, parse_brokers
 from connector.config.faust_settings import MISTAKEN_FAUST_SETTINGS, REFUSED_FAUST_SETTINGS
+from connector.config.keys import readable_by_all
 from connector.config.options import (
     Conflict,
     Given,
@@ -40,7 +41,7 @@ def read_worker(
         for name, cure in REFUSED_FAUST_SETTINGS.items()
         if environ.get(name, "").strip()
     )
-    return settings, found.with_conflicts(conflicts) + refused, tuple(_notices(settings, environ))
+    return settings, found.with_conflicts(conflicts) + refused, tuple(_notices(settings, given))
 
 
 def _with_login(settings: WorkerSettings, given: Given, brokers: Brokers) -> WorkerSettings:
@@ -68,6 +69,9 @@ def _conflicts(settings: WorkerSettings, given: Given) -> Iterable[Conflict]:
             f"{name('web_bind')} opens the REST API to the network, without a login: set CONNECTOR_WEB_USERS to"
             " name:password, or bind to 127.0.0.1.",
         )
+    if given.has("rest_user") != given.has("rest_password"):
+        missing, other = sorted(("rest_user", "rest_password"), key=given.has)
+        yield Conflict((missing,), f"{name(missing)} is required with {name(other)}: a login is both.")
     documentation = {name: option.documentation for name, option in WORKER_OPTIONS.items()}
     yield from kafka_security.conflicts(settings, given, documentation)
 
@@ -97,7 +101,7 @@ def _url_conflicts(brokers: Brokers, settings: WorkerSettings, given: Given) -> 
         )
 
 
-def _notices(settings: WorkerSettings, environ: Mapping[str, str]) -> Iterable[str]:
+def _notices(settings: WorkerSettings, given: Given) -> Iterable[str]:
     hosts = [urlsplit(url).hostname or "" for url in settings.broker_url.split(";")]
     if settings.kafka_security_protocol == "SASL_PLAINTEXT" and not all(map(is_loopback, hosts)):
         yield (
@@ -105,5 +109,14 @@ def _notices(settings: WorkerSettings, environ: Mapping[str, str]) -> Iterable[s
             " SASL_SSL encrypts it."
         )
     for name, ours in MISTAKEN_FAUST_SETTINGS.items():
-        if environ.get(name, "").strip():
+        if given.environ.get(name, "").strip():
             yield f"{name} is a setting of Faust and shapes none of our topics: {ours} may be what you want."
+    if settings.config_key_file:
+        path = given.directory / given.texts["config_key_file"].strip()
+        if readable_by_all(path):
+            yield f"{given.name('config_key_file')} names {path}, which every user of this machine may read: chmod 600."
+        if settings.config_plaintext_secrets:
+            yield (
+                f"{given.name('config_plaintext_secrets')} has no effect with {given.name('config_key_file')}: secrets"
+                " are encrypted."
+            )

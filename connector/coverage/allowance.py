@@ -44,6 +44,23 @@ class Allowance:
             self._known = replace(self._known, own=own)
             self._flying -= lines
 
+    def change(self, budget: Budget) -> None:
+        """Go on with another *budget*.  Event loop."""
+        self._budget = budget
+
+    def fly(self, lines: int) -> None:
+        """Count *lines* that were read, whatever the budget says.  Any thread."""
+        if self._budget:
+            with self._lock:
+                self._flying += lines
+
+    def reached(self) -> BudgetReached | None:
+        """Return why nothing more may be bought, by what was converted until now; None while something may."""
+        if not self._budget:
+            return None
+        known = self._known
+        return reached(self._budget, known.own, known.others, int((clock.now() + known.skew_secs) * 1000))
+
     def admit(self, lines: int) -> None:
         """
         Count *lines* that have just been read; with 0, only check whether reading is allowed.  Any thread.
@@ -59,6 +76,39 @@ class Allowance:
         now_ms = int((clock.now() + known.skew_secs) * 1000)
         if error := reached(self._budget, known.own, known.others, now_ms, flying):
             raise error
+
+
+class SharedAllowance:
+    """
+    How much may be read from a source partition that several connectors share.
+
+    It is not known before the conversion whose budget a line counts for.  So the reading ends only when all budgets are
+    spent; the task takes a connector's rules out of the stream when its budget is.
+    """
+
+    def __init__(self) -> None:
+        self._members: tuple[Allowance, ...] = ()
+
+    def share(self, members: Collection[Allowance]) -> None:
+        """Let *members* be those who share; event loop."""
+        self._members = tuple(members)
+
+    def admit(self, lines: int) -> None:
+        """
+        Count *lines* that have just been read; with 0, only check whether reading is allowed.  Any thread.
+
+        Raises:
+            BudgetReached: no more may be read; the error is that of the member that may go on first.
+        """
+        members = self._members
+        if len(members) == 1:
+            members[0].admit(lines)
+            return
+        for member in members:
+            member.fly(lines)
+        errors = [error for member in members if (error := member.reached()) is not None]
+        if errors and len(errors) == len(members):
+            raise min(errors, key=lambda error: error.resume_at)
 
 
 def reached(

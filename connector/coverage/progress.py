@@ -55,8 +55,17 @@ than `DEDUPE_MS`: what such a machine has delivered is still found.
 KEPT_GAPS = 100
 """So many closed gaps are remembered."""
 
+HELD_SETS = 10
+"""So many changes of the rules at X are remembered of one outage."""
+
 NOT_RUNNING = "not_running"
 """The reason of a gap that is found when a task starts: no worker ran the task, so no other reason is known."""
+
+PAUSED = "paused"
+"""The reason of a gap in which the connector was paused or stopped."""
+
+RESUME_MS = 60_000
+"""If a connector was resumed longer than this before the connect (ms), the time in between is a gap of its own."""
 
 BUDGET_DETAIL = "the budget was spent: not repaired by itself, only when somebody asks for it"
 
@@ -92,6 +101,8 @@ class ProgressSettings:
     metered: bool
     budget: Budget
     others: Callable[[], Collection[Spend]]
+    paused_until_ms: int | None = None
+    """Until when the connector was paused or stopped before this start (UNIX ms)."""
 
 
 class Progress:
@@ -123,9 +134,17 @@ class Progress:
         self.closed = tuple(_decode_gaps(kept.get(REPAIRED)))
         self._rule_sets = _decode_rules(kept.get(RULES))
         self._rules_now: Callable[[], Sequence[HeldRule]] = tuple
+        self._rules_next: tuple[int, str] | None = None
+        """When the rules changed while a connection was open, and the name of the new set."""
+        self._held: list[tuple[int, tuple[HeldRule, ...]]] = []
+        """Since when X has held which rules (UNIX ms), while there was no connection."""
         self.written: dict[str | None, bytes | None] = dict(kept)
         self.changed = False
         """Something has changed that is to be committed soon, even if no posts come."""
+        self.away = True
+        """The lines under way may lack posts of the connector: nothing is claimed before the next connection."""
+        self.frozen = False
+        """The rules at X are being changed: what arrives proves nothing for the time being."""
         self.ahead = False
         """Posts were handed over, and no offset counts them yet."""
         self._said = self.coverage
@@ -158,10 +177,12 @@ class Progress:
 
     def on_connected(self, connected: Connected) -> None:
         """Take note that a connection was opened: the time before it, in which nobody listened, is a gap."""
-        self.connected = connected
+        self.connected, self.away = connected, False
         self._end_backfill()
         before = self.coverage
         rules = self._note_rules()
+        self._rules_next = None
+        held, self._held = self._held, []
         reason = connected.after or NOT_RUNNING
         after = before.connected(self.x_ms(connected.at), reason=reason, rules=rules)
         last = after.gaps[-1] if after.gaps else None
@@ -174,9 +195,72 @@ class Progress:
             elif reason == BUDGET:
                 last = replace(last, state=GapState.LOST, detail=BUDGET_DETAIL)
             after = after.with_gap(last)
-            self._emit(GapOpened(**self._event_of(last)))
+            if reason == NOT_RUNNING:
+                after = self._told_paused(after, last)
+            for since_ms, its_rules in held:
+                after = self._told_rules(after, since_ms, its_rules)
+            for gap in after.gaps:
+                if gap.from_ms >= last.from_ms:
+                    self._emit(GapOpened(**self._event_of(gap)))
         self.coverage = after
         self.changed = True
+
+    def _told_paused(self, coverage: Coverage, gap: Gap) -> Coverage:
+        """Return *coverage* with the part of *gap* before the connector was resumed as a gap of its own."""
+        until_ms = self._settings.paused_until_ms
+        self._settings = replace(self._settings, paused_until_ms=None)  # it tells of the time before this start alone
+        if until_ms is None or until_ms <= gap.from_ms:
+            return coverage
+        if until_ms < gap.to_ms - RESUME_MS:
+            coverage = coverage.split(gap, until_ms)
+        first = coverage.gap_at(gap.from_ms)
+        if first is None or first.reason != NOT_RUNNING:
+            return coverage
+        return coverage.with_gap(replace(first, reason=PAUSED))
+
+    def _told_rules(self, coverage: Coverage, since_ms: int, rules: tuple[HeldRule, ...]) -> Coverage:
+        """Return *coverage* with the part of its last gap in which X held other *rules* as a gap of its own."""
+        gap = coverage.gaps[-1]
+        before = self._rule_sets.get(gap.rules)
+        # a connection claims nothing for its first second, nor for new rules just before it
+        if before is None or set(before) == set(rules) or not gap.from_ms < since_ms < gap.to_ms - 2 * MARGIN_MS:
+            return coverage
+        split = coverage.split(gap, since_ms)
+        return split.with_gap(replace(split.gaps[-1], rules=self._keep_rules(rules)))
+
+    def hold_rules(self) -> None:
+        """
+        Take note that X holds the rules of the next connection from now on, while there is none.
+
+        The posts of new rules that X makes until then are missed like those of the old ones, and repaired with them.
+        """
+        rules = tuple(self._rules_now())
+        if not self._held or set(self._held[-1][1]) != set(rules):
+            self._held = [*self._held[1 - HELD_SETS :], (self.now_ms, rules)]
+
+    def change_rules(self) -> None:
+        """
+        Take note that other rules are in force from now on, while the connection stays open.
+
+        A gap that begins before `covered_to` has reached this moment is repaired with the old rules and the new ones.
+        """
+        new, old = tuple(self._rules_now()), self._rule_sets.get(self.coverage.rules, ())
+        if set(new) == set(old):
+            return
+        self._rules_next = self.now_ms, self._keep_rules(new)
+        both = tuple(dict.fromkeys((*old, *new)))
+        self.coverage = replace(self.coverage, rules=self._keep_rules(both))
+        self.changed = True
+
+    @property
+    def others(self) -> Callable[[], Collection[Spend]]:
+        """Returns what the connector's other source partitions have spent."""
+        return self._settings.others
+
+    def change_settings(self, settings: "ProgressSettings") -> None:
+        """Go on with other *settings*."""
+        self._settings = settings
+        self.allowance.change(settings.budget)
 
     def _end_backfill(self) -> None:
         """Open the gap again whose backfill was not complete: the next connection or another way repairs it."""
@@ -190,27 +274,34 @@ class Progress:
         """Posts of the stream with smaller ids are older than the connection: a backfill brings them; 0 without one."""
         return first_id(self._connected_ms()) if self.backfilling else 0
 
-    def take(self, arrivals: Sequence[Arrival], converted: Converted) -> None:
+    def take(self, arrivals: Sequence[Arrival], converted: Converted, *, newest_id: int | None = None) -> None:
         """
         Take in *arrivals*, whose lines became *converted*, and claim the time that they prove.
 
         All of them have lines, or there is one, and it is a keep-alive.  Together they prove the same as one arrival
         with all their lines that was read when the last of them was.
+
+        If the stream is shared, *converted* is what the lines for this connector became, and *newest_id* the largest id
+        of all lines: a post for another connector proves as much of the stream.
         """
         last = arrivals[-1]
         billed = 0
         if self._settings.metered:
             billed = self._bills.streamed(self.now_ms, fresh=converted.ids, again=converted.again)
             self._bill(billed)
-        if self._settings.budget:
-            self.allowance.converted(sum(len(arrival.lines) for arrival in arrivals), self.coverage.spent)
+        self.pass_by(arrivals)
         if self.backfilling:
             until = self.backfilled_until_id
             self._count_backfill(sum(post_id < until for post_id in converted.ids), billed)
             if min([*converted.ids, *converted.again], default=until) < until:
                 self._backfilled_ms = self.x_ms(last.at)
-        if converted.error is None:
-            self._claim(last, converted.newest_id)
+        if converted.error is None and not self.frozen and not self.away:
+            self._claim(last, converted.newest_id if newest_id is None else newest_id)
+
+    def pass_by(self, arrivals: Sequence[Arrival]) -> None:
+        """Take note that the lines of *arrivals* are not under way any more; all that they cost is in the coverage."""
+        if self._settings.budget:
+            self.allowance.converted(sum(len(arrival.lines) for arrival in arrivals), self.coverage.spent)
 
     def _count_backfill(self, posts: int, billed: int) -> None:
         for gap in self.coverage.gaps:
@@ -221,9 +312,9 @@ class Progress:
         mills = gap.mills + billed * self._settings.budget.mills_each
         return replace(gap, posts=gap.posts + posts, billed=gap.billed + billed, mills=mills)
 
-    def delivered(self, *, posts: int, dead_letters: int) -> None:
-        """Count posts and dead letters that are about to be delivered."""
-        self.ahead = self.ahead or bool(posts or dead_letters)
+    def delivered(self, *, posts: int, dead_letters: int, filtered: int = 0) -> None:
+        """Count posts and dead letters that are about to be delivered; *filtered* posts were dropped by a transform."""
+        self.ahead = self.ahead or bool(posts or dead_letters or filtered)
         self.coverage = self.coverage.delivered(posts=posts, dead_letters=dead_letters)
 
     def refused(self, posts: int) -> None:
@@ -265,6 +356,9 @@ class Progress:
             return
         settle_ms = self._settings.settle_ms
         self.coverage = self.coverage.heard(at_ms, connected_ms=self._connected_ms(), settle_ms=settle_ms)
+        if self._rules_next is not None and (self.coverage.covered_to_ms or 0) >= self._rules_next[0]:
+            self.coverage = replace(self.coverage, rules=self._rules_next[1])
+            self._rules_next = None
         # X "generally" repeats old posts first: a backfill is over once none has come for as long as posts may be late
         if self.backfilling and at_ms - self._backfilled_ms > settle_ms + MARGIN_MS:
             self.backfilling = False
@@ -374,6 +468,10 @@ class Progress:
             reached(settings.budget, self.coverage.spent, settings.others(), self.now_ms) if settings.budget else None
         )
 
+    def budget_used(self) -> dict[str, float]:
+        """Return the part of the connector's limits, `day` and `month`, that all its source partitions have used up."""
+        return self._settings.budget.used((self.coverage.spent, *self._settings.others()), self.now_ms)
+
     def take_billed(self) -> int:
         """Return how many posts X has billed since the last call."""
         billed, self._billed = self._billed, 0
@@ -436,7 +534,9 @@ class Progress:
         return [OffsetWrite(key=key_of(self.partition, kind), value=value) for kind, value in changed.items()]
 
     def _note_rules(self) -> str:
-        rules = tuple(self._rules_now())
+        return self._keep_rules(tuple(self._rules_now()))
+
+    def _keep_rules(self, rules: tuple[HeldRule, ...]) -> str:
         if not rules:
             return ""
         name = hashlib.sha256(orjson.dumps([list(rule) for rule in rules])).hexdigest()[:8]
@@ -444,7 +544,8 @@ class Progress:
         return name
 
     def _encode_rules(self) -> bytes | None:
-        needed = {self.coverage.rules, *(gap.rules for gap in self.coverage.gaps)} & self._rule_sets.keys()
+        coming = "" if self._rules_next is None else self._rules_next[1]
+        needed = {self.coverage.rules, coming, *(gap.rules for gap in self.coverage.gaps)} & self._rule_sets.keys()
         self._rule_sets = {name: self._rule_sets[name] for name in sorted(needed)}
         listed = {name: [list(rule) for rule in rules] for name, rules in self._rule_sets.items()}
         return orjson.dumps(listed) if needed else None

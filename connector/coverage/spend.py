@@ -173,6 +173,19 @@ class Budget:
             room.append((self.mills_per_month - spent) // self.mills_each)
         return min(room, default=None)
 
+    def used(self, spends: Collection[Spend], now_ms: int) -> dict[str, float]:
+        """Return the part of each limit, `day` and `month`, that *spends* use up; at least 1 once it is reached."""
+        day = day_of(now_ms)
+        parts = {}
+        if self.posts_per_day is not None:
+            posts = sum(spend.posts_on(day) for spend in spends)
+            parts["day"] = posts / self.posts_per_day if self.posts_per_day else 1.0
+        if self.mills_per_month is not None:
+            mills = sum(spend.mills_in(day[:7]) for spend in spends)
+            no_more = mills + self.mills_each > self.mills_per_month
+            parts["month"] = max(mills / self.mills_per_month if self.mills_per_month else 1.0, float(no_more))
+        return parts
+
     def reached(self, spends: Collection[Spend], now_ms: int) -> BudgetReached | None:
         """Return the reason to pause, or None while there is room."""
         day = day_of(now_ms)

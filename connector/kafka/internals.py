@@ -225,6 +225,7 @@ USES: Mapping[Use, tuple[Part, ...]] = {
                 "_do_heartbeat": (),
                 "_push_error_to_user": ("exc",),
                 "_start_heartbeat_task": (),
+                "request_rejoin": (),
                 "start_commit_offsets_refresh_task": ("assignment",),
             },
         ),
@@ -233,7 +234,7 @@ USES: Mapping[Use, tuple[Part, ...]] = {
         Part("aiokafka.consumer.fetcher:FetchError", ("_error",)),
         Part(
             "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread",
-            (),
+            ("thread_loop",),
             {
                 "_ensure_consumer": (),
                 "_fetch_records": ("consumer", "active_partitions", "timeout", "max_records"),
@@ -251,6 +252,7 @@ USES: Mapping[Use, tuple[Part, ...]] = {
     Use.FORMATS: (Part("faust.serializers.codecs:Codec", (), {"_dumps": (), "_loads": ()}),),
     Use.WORKER: (
         Part("faust.app.base:App", (), {"_create_directories": (), "_new_transport": ()}),
+        Part("faust.tables.manager:TableManager", ("recovery",), {"_update_channels": (), "on_start": ()}),
         Part("faust.worker:Worker", ("_shutdown_immediately",), {"_on_sigint": (), "_on_sigterm": ()}),
         Part(
             "mode.worker:Worker",
@@ -510,6 +512,12 @@ def group_consumer(app: Any) -> Any:
 def coordinator_of(consumer: Any) -> Any:
     """Return the object that keeps *consumer* in its group."""
     return consumer._coordinator
+
+
+def rejoin(app: Any) -> None:
+    """Let the group of *app* deal its partitions again, as if a member had come.  Any thread."""
+    coordinator = coordinator_of(group_consumer(app))
+    app.consumer._thread.thread_loop.call_soon_threadsafe(coordinator.request_rejoin)
 
 
 def given_up(coordinator: Any) -> object:

@@ -77,27 +77,33 @@ class Need:
 
 
 def needs(
-    group_id: str, *, topic: str | None, dead_letter_topic: str | None, transactional_ids: Sequence[str]
+    group_id: str,
+    *,
+    topic: str | None,
+    dead_letter_topic: str | None,
+    transactional_ids: Sequence[str],
+    withdraws: bool = False,
 ) -> tuple[Need, ...]:
-    """Return the rights that a worker of *group_id* needs; *transactional_ids* is empty for at-least-once."""
+    """
+    Return the rights that a worker of *group_id* needs; *transactional_ids* is empty for at-least-once.
+
+    If it *withdraws* posts, it also reads *topic*, and has a topic of authors.
+    """
     size = {DESCRIBE_CONFIGS: "posts over 1 MB count as too large, whatever the topic takes"}
     found = [
-        Need(kind=TOPIC, name=name, required=(WRITE,), useful=size)
+        Need(kind=TOPIC, name=name, required=(READ, WRITE) if withdraws and name == topic else (WRITE,), useful=size)
         for name in (topic, dead_letter_topic)
         if name is not None
     ]
     names = Names(group_id)
     found += [
         Need(kind=TOPIC, name=name, required=(READ, WRITE, DESCRIBE_CONFIGS), useful={})
-        for name in (names.offsets, names.ledger, names.statuses)
+        for name in (
+            *(names.offsets, names.ledger, names.statuses, names.configs, names.history),
+            *((names.authors,) if withdraws else ()),
+        )
     ]
     found += [
-        Need(
-            kind=TOPIC,
-            name=names.configs,
-            required=(READ, DESCRIBE_CONFIGS),
-            useful={WRITE: "no gap can be retried or accepted"},
-        ),
         Need(kind=TOPIC, name=names.tasks, required=(READ,), useful={}),
         Need(kind=GROUP, name=group_id, required=(READ,), useful={}),
     ]

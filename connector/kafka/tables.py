@@ -7,6 +7,7 @@ Makes the tables of rights and topics in docs/operations.md from the lists that 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from connector.config.names import Names
 from connector.config.worker import WORKER_OPTIONS
 from connector.kafka.gate.preparation import letters_topic
 from connector.kafka.rights import Need, needs
@@ -22,11 +23,20 @@ def kafka_tables() -> str:
         GROUP,
         topic=OUTPUT,
         dead_letter_topic=LETTERS,
-        transactional_ids=[f"{GROUP}-CONNECTOR-0, -1, ... one for each task"],
+        transactional_ids=[Names(GROUP).configs_writer, f"{GROUP}-CONNECTOR-0, -1, ... one for each task"],
     )
-    hours = int(WORKER_OPTIONS["ledger_retention_hours"].default_text or 0)
-    specs = [*internal_topics(GROUP, replication=-1, ledger_retention_ms=hours * 3_600_000), letters_topic(LETTERS, -1)]
+    own = internal_topics(
+        GROUP,
+        replication=-1,
+        ledger_retention_ms=_hours("ledger_retention_hours") * 3_600_000,
+        history_retention_ms=_hours("history_retention_hours") * 3_600_000,
+    )
+    specs = [*own, letters_topic(LETTERS, -1)]
     return "\n".join([MARKS[0], "", *_rights(wanted), "", *_topics(specs), "", *_commands(specs), "", MARKS[1]])
+
+
+def _hours(option: str) -> int:
+    return int(WORKER_OPTIONS[option].default_text or 0)
 
 
 def with_tables(text: str) -> str:

@@ -20,13 +20,26 @@ from connector.telemetry.events.event import Event
 from connector.telemetry.events.kafka import TopicCreated
 
 TASK_SLOTS = 64
-"""Partitions of the topics in which each task has one of its own; also the most tasks that a group can run."""
+"""
+Partitions with which the topics are made in which each task has one of its own.
+
+They grow by as many when a task finds no slot (`slot_topics`).
+"""
 
 LARGE_RECORD_BYTES = 8 * 1024 * 1024
 """Largest record of those internal topics that may hold large records (bytes); no managed Kafka refuses this value."""
 
 LEDGER_SEGMENTS = 8
 """The ledger's retention spans at least this number of segments, so records stay at most an eighth of it longer."""
+
+AUTHORS_PARTITION = 0
+"""The one partition of the topic of authors."""
+
+MIN_SEGMENT_MS = 3_600_000
+"""Segments of the topic of authors are not shorter than this (ms), however short its window is."""
+
+HISTORY_PARTITIONS = 2
+"""The minutes of the history, and what is kept of it for longer (`connector.history.records`)."""
 
 DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
 """Kafka's default of `max.message.bytes`, for brokers that do not tell their value."""
@@ -57,8 +70,19 @@ class TopicSpec:
     """Whether an operator has chosen the settings: then they are not replaced to keep within a broker's limits."""
 
 
-def internal_topics(group_id: str, *, replication: int, ledger_retention_ms: int) -> tuple[TopicSpec, ...]:
-    """Return the topics in which a group keeps its state; the ledger topic keeps records for *ledger_retention_ms*."""
+def internal_topics(
+    group_id: str,
+    *,
+    replication: int,
+    ledger_retention_ms: int,
+    history_retention_ms: int,
+    slots: int = TASK_SLOTS,
+) -> tuple[TopicSpec, ...]:
+    """
+    Return the topics in which a group with so many *slots* keeps its state.
+
+    The ledger topic keeps records for *ledger_retention_ms*, the history topic for *history_retention_ms*.
+    """
     names = Names(group_id)
     # Small segments, so that compaction keeps up with one offset for each transaction and a start reads little.
     compacted = {"cleanup.policy": "compact", "segment.bytes": str(4 * 1024 * 1024), "min.cleanable.dirty.ratio": "0.1"}
@@ -68,7 +92,7 @@ def internal_topics(group_id: str, *, replication: int, ledger_retention_ms: int
     return (
         TopicSpec(
             name=names.offsets,
-            partitions=TASK_SLOTS,
+            partitions=slots,
             replication=replication,
             settings=compacted | {setting: str(number) for setting, number in large.items()},
             min_partitions=TASK_SLOTS,
@@ -80,27 +104,31 @@ def internal_topics(group_id: str, *, replication: int, ledger_retention_ms: int
                 name=topic,
                 partitions=1,
                 replication=replication,
-                settings=compacted,
+                settings=compacted | more,
                 required=must_compact,
             )
-            for topic in (names.statuses, names.configs)
+            for topic, more in (
+                (names.statuses, {}),
+                (names.configs, {setting: str(number) for setting, number in large.items()}),
+            )
         ),
-        _ledger(names.ledger, replication, ledger_retention_ms),
+        _ledger(names.ledger, replication, ledger_retention_ms, slots),
         TopicSpec(
             name=names.tasks,
-            partitions=TASK_SLOTS,
+            partitions=slots,
             replication=replication,
             settings={"cleanup.policy": "delete"},
             min_partitions=TASK_SLOTS,
         ),
+        _history(names.history, replication, history_retention_ms),
     )
 
 
-def _ledger(name: str, replication: int, retention_ms: int) -> TopicSpec:
+def _ledger(name: str, replication: int, retention_ms: int, slots: int) -> TopicSpec:
     by_creation = {"cleanup.policy": "delete", "message.timestamp.type": "CreateTime"}  # readers seek by creation time
     return TopicSpec(
         name=name,
-        partitions=TASK_SLOTS,
+        partitions=slots,
         replication=replication,
         settings=by_creation
         | {
@@ -114,6 +142,46 @@ def _ledger(name: str, replication: int, retention_ms: int) -> TopicSpec:
         min_partitions=TASK_SLOTS,
         required={setting: (value,) for setting, value in by_creation.items()},
         least={"retention.ms": retention_ms},
+    )
+
+
+def authors_topic(group_id: str, *, replication: int, window_ms: int) -> TopicSpec:
+    """
+    Return the topic in which compliance connectors keep what they have learnt of the last *window_ms*.
+
+    Only a group with such a connector has it.
+    """
+    return TopicSpec(
+        name=Names(group_id).authors,
+        partitions=1,
+        replication=replication,
+        settings={
+            "cleanup.policy": "delete",
+            "retention.ms": str(window_ms),
+            "retention.bytes": "-1",
+            "segment.ms": str(max(window_ms // LEDGER_SEGMENTS, MIN_SEGMENT_MS)),
+            "segment.bytes": str(64 * 1024 * 1024),
+        },
+        required={"cleanup.policy": ("delete",)},
+        least={"retention.ms": window_ms},
+    )
+
+
+def _history(name: str, replication: int, retention_ms: int) -> TopicSpec:
+    return TopicSpec(
+        name=name,
+        partitions=HISTORY_PARTITIONS,
+        replication=replication,
+        settings={
+            "cleanup.policy": "delete",
+            "retention.ms": str(retention_ms),
+            "retention.bytes": "-1",
+            "segment.ms": str(retention_ms // LEDGER_SEGMENTS),
+            "segment.bytes": str(64 * 1024 * 1024),
+            "max.message.bytes": str(LARGE_RECORD_BYTES),
+        },
+        min_partitions=HISTORY_PARTITIONS,
+        required={"cleanup.policy": ("delete",)},
     )
 
 
@@ -165,6 +233,24 @@ async def declare(
         raise right_missing(lacking, user)
 
 
+async def would_create(admin: AIOKafkaAdminClient, spec: TopicSpec, *, user: str | None = None) -> tuple[str, ...]:
+    """
+    Ask the broker whether it would create the topic of *spec*, and with which other settings; none is created.
+
+    Only for brokers that surely create none (`gate.inspection`): some ignore that they are asked for no more than that.
+
+    Raises:
+        BrokerUnsuitable: the broker would refuse.
+        RightMissing: *user* may not create the topic, or not see that it is there.
+        KafkaError: the broker cannot be asked now.
+    """
+    try:
+        limited = await _create(admin, spec, lambda _: None, dry_run=True)
+    except (TopicAuthorizationFailedError, ClusterAuthorizationFailedError) as exc:
+        raise right_missing([Right(CREATE, TOPIC, spec.name)], user) from exc
+    return tuple(change for each in limited for change in each.changes)
+
+
 async def settings_of(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
     """Return the effective settings of *topic*; brokers other than Kafka may tell only a few of them."""
     (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
@@ -176,7 +262,9 @@ async def settings_of(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
     return settings
 
 
-async def _create(admin: AIOKafkaAdminClient, spec: TopicSpec, emit: Callable[[Event], None]) -> list[limits.Limited]:
+async def _create(
+    admin: AIOKafkaAdminClient, spec: TopicSpec, emit: Callable[[Event], None], *, dry_run: bool = False
+) -> list[limits.Limited]:
     """Create the topic of *spec*; return how the broker's limits changed it, or an empty list if they did not."""
     asked = limits.Asked(spec.replication, dict(spec.settings))
     ladder = limits.Ladder(asked, chosen=spec.chosen)
@@ -184,11 +272,12 @@ async def _create(admin: AIOKafkaAdminClient, spec: TopicSpec, emit: Callable[[E
     while True:
         new = NewTopic(spec.name, spec.partitions, abs(asked.replication), topic_configs=dict(asked.settings))
         new.replication_factor = asked.replication  # the constructor refuses -1, the broker's default; brokers take it
-        response = await admin.create_topics([new])
+        response = await admin.create_topics([new], validate_only=dry_run)
         ((_, code, message, *_),) = response.topic_errors
         if code == 0:
             shown = ", ".join(f"{key}={asked.settings[key]}" for key in _SHOW_SETTINGS if key in asked.settings)
-            emit(TopicCreated(topic=spec.name, partitions=spec.partitions, settings=shown))
+            if not dry_run:
+                emit(TopicCreated(topic=spec.name, partitions=spec.partitions, settings=shown))
             return [limits.Limited(spec.name, ladder.changes(asked), reason)] if reason else []
         if code == _TOPIC_ALREADY_EXISTS:  # another worker was faster
             return []

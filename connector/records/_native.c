@@ -1,9 +1,10 @@
 /*
- * The work on every post, in C: find its id in the line, choose its partition, write it into a record batch.
+ * The work on every post, in C: find its id in the line, count it by the rules that it matched, choose its partition,
+ * write it into a record batch.
  *
  * Each function has a form in Python, which is used without this module; the tests compare both.  `heads` reads only
- * what is certainly a proper post.  For other lines it returns None; `connector.records.post` decides.  `split` gives
- * the same as `connector.kafka.delivery.partitioner`; `measure` and `join` give the same bytes as
+ * what is certainly a proper post.  For other lines it returns None; `connector.records.post` decides.  `count_ends`
+ * counts the same as `connector.records.matches`; `split` gives the same as `connector.kafka.delivery.partitioner`; `measure` and `join` give the same bytes as
  * `connector.kafka.delivery.record_batch`.
  *
  * The functions take tuples, not lists.  Nobody can change a tuple, so they release the interpreter's lock while they
@@ -383,6 +384,97 @@ done:
     return result;
 }
 
+/* -- the rules that a post matched */
+
+#define MEMBER "\"matching_rules\""
+#define MEMBER_BYTES ((Py_ssize_t)sizeof(MEMBER) - 1)
+#define END_BYTES 4096
+
+/* Says for each byte how far a window that begins with it may go back: until the byte meets its like in MEMBER. */
+static void
+find_steps(uint8_t *steps)
+{
+    memset(steps, MEMBER_BYTES, 256);
+    for (uint8_t place = MEMBER_BYTES - 1; place > 0; place--)
+        steps[(uint8_t)MEMBER[place]] = place;
+}
+
+/* Returns *line* from the last MEMBER on, which begins in the last END_BYTES; an empty slice if there is none. */
+static Slice
+end_of(Slice line, const uint8_t *steps)
+{
+    Py_ssize_t first = line.size > END_BYTES ? line.size - END_BYTES : 0;
+    for (Py_ssize_t at = line.size - MEMBER_BYTES; at >= first; at -= steps[line.bytes[at]])
+        if (line.bytes[at] == '"' && !memcmp(line.bytes + at, MEMBER, MEMBER_BYTES))
+            return (Slice){line.bytes + at, line.size - at};
+    return (Slice){line.bytes + line.size, 0};
+}
+
+/* Adds *posts* to the count of *end* in the dict *counts*; returns -1 with an error. */
+static int
+add_posts(PyObject *counts, Slice end, Py_ssize_t posts)
+{
+    int done = -1;
+    PyObject *sum = NULL, *key = PyBytes_FromStringAndSize((const char *)end.bytes, end.size);
+    if (!key)
+        return -1;
+    PyObject *before = PyDict_GetItemWithError(counts, key);
+    Py_ssize_t count = before ? PyLong_AsSsize_t(before) : 0;
+    if (!PyErr_Occurred() && grow(&count, posts) == 0 && (sum = PyLong_FromSsize_t(count)))
+        done = PyDict_SetItem(counts, key, sum);
+    Py_XDECREF(sum);
+    Py_DECREF(key);
+    return done;
+}
+
+PyDoc_STRVAR(count_ends_doc,
+             "count_ends(lines, counts, /)\n--\n\n"
+             "Add to the dict *counts* how many of *lines* have which end, from their last \"matching_rules\" on.\n\n"
+             "b\"\" is for lines that have none near their end.");
+
+/* Ends wait in a small table while lines with the same end come: most posts match one of a few rules. */
+#define WAITING 64
+#define ID_AT (MEMBER_BYTES + 12) /* amid the digits of the first rule's id */
+
+static int
+place_of(Slice end)
+{
+    uint64_t digits[2] = {0, 0};
+    if (end.size >= ID_AT + (Py_ssize_t)sizeof(digits))
+        memcpy(digits, end.bytes + ID_AT, sizeof(digits));
+    return ((digits[0] ^ digits[1] * 31) + (uint64_t)end.size) * 0x9E3779B97F4A7C15u >> 58; /* the upper bits of 64 */
+}
+
+static PyObject *
+count_ends(PyObject *module, PyObject *arguments)
+{
+    PyObject *lines, *counts;
+    if (!PyArg_ParseTuple(arguments, "O!O!", &PyTuple_Type, &lines, &PyDict_Type, &counts))
+        return NULL;
+    uint8_t steps[256];
+    find_steps(steps);
+    struct { Slice end; Py_ssize_t posts; } waiting[WAITING] = {0};
+    for (Py_ssize_t i = 0; i < PyTuple_Size(lines); i++) {
+        Slice line;
+        if (slice_at(lines, i, &line) < 0)
+            return NULL;
+        Slice end = end_of(line, steps);
+        int place = place_of(end);
+        Slice before = waiting[place].end;
+        if (waiting[place].posts && (before.size != end.size || memcmp(before.bytes, end.bytes, end.size))) {
+            if (add_posts(counts, before, waiting[place].posts) < 0)
+                return NULL;
+            waiting[place].posts = 0;
+        }
+        waiting[place].end = end;
+        waiting[place].posts++;
+    }
+    for (int place = 0; place < WAITING; place++)
+        if (waiting[place].posts && add_posts(counts, waiting[place].end, waiting[place].posts) < 0)
+            return NULL;
+    Py_RETURN_NONE;
+}
+
 /* -- Kafka's default partitioner (org.apache.kafka.common.utils.Utils.murmur2) */
 
 static uint32_t
@@ -645,6 +737,7 @@ done:
 
 static PyMethodDef methods[] = {
     {"heads", heads, METH_O, heads_doc},
+    {"count_ends", count_ends, METH_VARARGS, count_ends_doc},
     {"split", split, METH_VARARGS, split_doc},
     {"measure", measure, METH_VARARGS, measure_doc},
     {"join", join, METH_VARARGS, join_doc},

@@ -122,8 +122,8 @@ class Post(faust.Record, include_metadata=False, coerce=True):
     """
     The fields of a post that most readers need; the record's bytes have everything that X sent.
 
-    *text* is as X sent it, cut for long posts; `full_text` is never cut.  *created_at* comes from the id if the line
-    does not have it.
+    *text* is as X sent it, cut for long posts, or in full with `value.shape=post`; `full_text` is never cut for long
+    posts.  *created_at* comes from the id if the line does not have it.
     """
 
     id: str
@@ -154,6 +154,23 @@ def to_fields(line: Mapping[str, Any]) -> dict[str, Any]:
         "lang": data.get("lang"),
         "note_text": data.get("note_tweet", {}).get("text"),
         "matching_rules": [{"id": rule["id"], "tag": rule.get("tag", "")} for rule in line.get("matching_rules", [])],
+    }
+
+
+def to_fields_of_shape(post: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return the fields of a `Post` from a decoded value of the shape `post` (`connector.formats.post.declaration`).
+
+    Its text is never cut, so there is no other.
+    """
+    return {
+        "id": post["id"],
+        "text": post["text"],
+        "created_at": datetime.fromisoformat(snowflake.to_iso(post["created_at"])),
+        "author_id": post.get("author", {}).get("id"),
+        "lang": post.get("lang"),
+        "note_text": None,
+        "matching_rules": [{"id": rule["id"], "tag": rule.get("tag", "")} for rule in post.get("matching_rules", [])],
     }
 
 

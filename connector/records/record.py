@@ -1,9 +1,9 @@
 """Arrivals, records and batches on their way from a source to the topic, and the writes that go with them."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
-from typing import NamedTuple, Self
+from itertools import chain, repeat
+from typing import NamedTuple, Self, TypeVar
 
 from connector.errors import BadRecord
 from connector.records.native import compiled
@@ -20,6 +20,15 @@ class TaskId(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.connector}-{self.number}"
+
+
+class TopicRecord(NamedTuple):
+    """A record that was read out of a topic; *value* is None for a tombstone."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
 
 
 COMPILED_POST_BYTES = 200
@@ -91,18 +100,40 @@ SOURCE_HEADER = "source"
 """Says how a repair found a post: `search`, `backfill` or `recovery`; live posts have no such header."""
 
 
+Header = tuple[str, bytes]
+
+
+class Altered(NamedTuple):
+    """
+    What a transform has set on a record.
+
+    *topic* replaces the connector's topic, if it is not None.  *headers* follow the header `source`.  *post_id* is the
+    id of the post, which the record's key may no longer say.  With *keyless* the record has no key, with *tombstone* no
+    value; the record's own are empty then.  *line* is what X sent, empty if the record's value is just that.
+    """
+
+    post_id: int
+    topic: str | None = None
+    headers: tuple[Header, ...] = ()
+    keyless: bool = False
+    tombstone: bool = False
+    line: bytes = b""
+
+
 class SourceRecord(NamedTuple):
     """
-    One record of the output topic.
+    One record of an output topic.
 
     *timestamp_ms* is the post's creation time.  *source* is the value of the header `source` of a post that a repair
-    found; live posts have no header.
+    found; live posts have no header.  *altered* is None if no transform has changed the record: its key is then the
+    post's id.
     """
 
     key: bytes
     value: bytes
     timestamp_ms: int
     source: bytes | None = None
+    altered: Altered | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +141,16 @@ class Records:
     """
     Source records in order, with a column for each field: making an object for each record costs more than all its use.
 
-    *sources* is None if no record has a source.
+    *sources* is None if no record has a source, *altered* if no transform has changed a record.  *lines* are what X
+    sent, None if the values are that; a record with an `Altered` has its line there.
     """
 
     keys: tuple[bytes, ...] = ()
     values: tuple[bytes, ...] = ()
     times_ms: tuple[int, ...] = ()
     sources: tuple[bytes | None, ...] | None = None
+    altered: tuple[Altered | None, ...] | None = None
+    lines: tuple[bytes, ...] | None = None
 
     @classmethod
     def of(cls, records: Iterable[SourceRecord]) -> Self:
@@ -124,14 +158,92 @@ class Records:
         columns = tuple(zip(*records, strict=True))
         if not columns:
             return cls()
-        keys, values, times_ms, sources = columns
-        return cls(keys, values, times_ms, None if sources.count(None) == len(sources) else sources)
+        keys, values, times_ms, sources, altered = columns
+        return cls(keys, values, times_ms, _unless_empty(sources), _unless_empty(altered))
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def __iter__(self) -> Iterator[SourceRecord]:
-        return map(SourceRecord, self.keys, self.values, self.times_ms, self.sources or repeat(None))
+        if self.lines is not None:
+            return map(self.at, range(len(self.keys)))
+        sources, altered = self.sources or repeat(None), self.altered or repeat(None)
+        return map(SourceRecord, self.keys, self.values, self.times_ms, sources, altered)
+
+    @property
+    def have_headers(self) -> bool:
+        """Whether a record may have a header."""
+        return self.sources is not None or self.altered is not None
+
+    def at(self, place: int) -> SourceRecord:
+        """Return the record at *place*."""
+        return SourceRecord(
+            self.keys[place],
+            self.values[place],
+            self.times_ms[place],
+            None if self.sources is None else self.sources[place],
+            self._altered(place),
+        )
+
+    def _altered(self, place: int) -> Altered | None:
+        """Return what was set on the record at *place*: its line alone, if nothing but the value was changed."""
+        altered = None if self.altered is None else self.altered[place]
+        if altered is None and self.lines is not None:
+            return Altered(int(self.keys[place]), line=self.lines[place])
+        return altered
+
+    def post_id(self, place: int) -> int:
+        """Return the id of the post in the record at *place*."""
+        altered = None if self.altered is None else self.altered[place]
+        return int(self.keys[place]) if altered is None else altered.post_id
+
+    def line(self, place: int) -> bytes:
+        """Return the line of X from which the record at *place* was made."""
+        altered = self._altered(place)
+        return (altered and altered.line) or self.values[place]
+
+    @property
+    def other_topics(self) -> set[str]:
+        """The topics that transforms have set in place of the connector's."""
+        return {altered.topic for altered in self.altered or () if altered is not None and altered.topic is not None}
+
+    @property
+    def partition_keys(self) -> Sequence[bytes]:
+        """What decides on the partition of each record: its key, or the post's id if it has none."""
+        if self.altered is None:
+            return self.keys
+        return [
+            b"%d" % altered.post_id if altered is not None and altered.keyless else key
+            for key, altered in zip(self.keys, self.altered, strict=True)
+        ]
+
+    def by_topic(self, topic: str) -> "Mapping[str, Records]":
+        """Return the records of each topic, in order; *topic* has those for which no transform has set another."""
+        if self.altered is None:
+            return {topic: self} if self else {}
+        return {name: Records.of(map(self.at, places)) for name, places in self.places_by_topic(topic).items()}
+
+    def topics(self, topic: str) -> Collection[str]:
+        """Return the topics to which the records go, as `by_topic` does."""
+        if self.altered is None:
+            return {topic} if self.keys else ()
+        return self.places_by_topic(topic).keys()
+
+    def places_by_topic(self, topic: str) -> Mapping[str, Sequence[int]]:
+        """Return the places of each topic's records, as `by_topic` does."""
+        if self.altered is None:
+            return {topic: range(len(self))} if self else {}
+        places: dict[str, list[int]] = {}
+        for place, altered in enumerate(self.altered):
+            places.setdefault((altered and altered.topic) or topic, []).append(place)
+        return places
+
+
+T = TypeVar("T")
+
+
+def _unless_empty(column: tuple[T | None, ...]) -> tuple[T | None, ...] | None:
+    return None if column.count(None) == len(column) else column
 
 
 @dataclass(slots=True)
@@ -142,21 +254,57 @@ class RecordList:
     values: list[bytes] = field(default_factory=list)
     times_ms: list[int] = field(default_factory=list)
     sources: list[bytes | None] = field(default_factory=list)
+    altered: list[Altered | None] | None = None
+    """None while no transform has changed a record."""
+    lines: list[bytes] | None = None
+    """None while the values are the lines of X, or `altered` has these."""
 
     def append(self, record: SourceRecord) -> None:
         """Add *record*."""
         self.extend((record.key,), (record.value,), (record.timestamp_ms,), record.source)
+        if record.altered is not None or self.altered is not None:
+            self._pad(len(self.keys) - 1).append(record.altered)
+
+    def _pad(self, length: int) -> list[Altered | None]:
+        """Return the column *altered* of *length* records, filled with None."""
+        if self.altered is None:
+            self.altered = []
+        self.altered += [None] * (length - len(self.altered))
+        return self.altered
+
+    @property
+    def changes(self) -> Sequence[Altered | None] | None:
+        """What transforms have set on each record; None if no transform has changed a record."""
+        return None if self.altered is None else self._pad(len(self.keys))
+
+    def _pad_lines(self, length: int) -> list[bytes]:
+        """Return the column *lines* of *length* records, filled with nothing."""
+        if self.lines is None:
+            self.lines = []
+        self.lines += [b""] * (length - len(self.lines))
+        return self.lines
 
     def extend(
-        self, keys: Iterable[bytes], values: Iterable[bytes], times_ms: Iterable[int], source: bytes | None
+        self,
+        keys: Iterable[bytes],
+        values: Iterable[bytes],
+        times_ms: Iterable[int],
+        source: bytes | None,
+        lines: Iterable[bytes] | None = None,
     ) -> None:
-        """Add records that have the same *source*."""
+        """Add records that have the same *source*; *lines* are what X sent, None if the values are that."""
+        if lines is not None:
+            self._pad_lines(len(self.keys)).extend(lines)
         self.keys += keys
         self.values += values
         self.times_ms += times_ms
         self.sources += [source] * (len(self.keys) - len(self.sources))
 
     def __iadd__(self, other: "RecordList") -> Self:
+        if other.altered is not None:
+            self._pad(len(self.keys)).extend(other.altered)
+        if other.lines is not None:
+            self._pad_lines(len(self.keys)).extend(other.lines)
         self.keys += other.keys
         self.values += other.values
         self.times_ms += other.times_ms
@@ -167,12 +315,14 @@ class RecordList:
         return len(self.keys)
 
     def __iter__(self) -> Iterator[SourceRecord]:
-        return map(SourceRecord, self.keys, self.values, self.times_ms, self.sources)
+        return iter(self.done())
 
     def done(self) -> Records:
         """Return the collected records."""
         sources = None if self.sources.count(None) == len(self.sources) else tuple(self.sources)
-        return Records(tuple(self.keys), tuple(self.values), tuple(self.times_ms), sources)
+        altered = None if self.altered is None else _unless_empty(tuple(self._pad(len(self.keys))))
+        lines = None if self.lines is None else tuple(self._pad_lines(len(self.keys)))
+        return Records(tuple(self.keys), tuple(self.values), tuple(self.times_ms), sources, altered, lines)
 
 
 class DeadLetter(NamedTuple):
@@ -187,14 +337,16 @@ class Converted:
     """
     What the lines of some arrivals of one source partition became.
 
-    *ids* are the ids of the records, *again* the ids of posts that were delivered before.  *newest_id* is the largest
-    of all these ids; 0 if there is none.  *waits* has for each arrival: when it came (`clock.now`), when one of its
-    posts was made (UNIX seconds), how many posts it brought.  *dropped* has the error, reason and size of each dead
-    letter.  *error* is the bad record at which the conversion stopped, None if all lines were converted.
+    *ids* are the ids of the records and of the posts that a transform dropped; the latter are *filtered* in number.
+    *again* are the ids of posts that were delivered before.  *newest_id* is the largest of all these ids; 0 if there is
+    none.  *waits* has for each arrival: when it came (`clock.now`), when one of its posts was made (UNIX seconds), how
+    many posts it brought.  *dropped* has the error, reason and size of each dead letter.  *error* is the bad record at
+    which the conversion stopped, None if all lines were converted.
     """
 
     records: RecordList = field(default_factory=RecordList)
     ids: list[int] = field(default_factory=list)
+    filtered: int = 0
     again: list[int] = field(default_factory=list)
     newest_id: int = 0
     dead_letters: list[DeadLetter] = field(default_factory=list)
@@ -225,27 +377,125 @@ class LedgerWrite:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """What is delivered together: in one transaction if the connector uses transactions, with the offsets last."""
+class NewTopics:
+    """
+    How to create topics to which transforms route records: *partitions*, *replication* (-1: the broker's default) and
+    *settings*, names with values.  If it is not *allowed*, they must be there.
+    """
 
-    records: Records
-    dead_letters: tuple[DeadLetter, ...]
-    offsets: tuple[OffsetWrite, ...]
+    partitions: int
+    replication: int
+    settings: tuple[tuple[str, str], ...]
+    allowed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """
+    Where the posts of one connector go: its name, which is also its key in the ledger, and its topics.
+
+    *new_topics* is for those to which its transforms may route records; None without transforms.  *earlier_slots* are
+    partitions of the ledger that also have its ids, from before it had its slot.  *authors_topic* has what a connector
+    that withdraws posts has learnt of its topic; None for all others.
+    """
+
+    connector: str
+    topic: str
+    dead_letter_topic: str | None = None
+    new_topics: NewTopics | None = None
+    earlier_slots: tuple[int, ...] = ()
+    authors_topic: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """
+    The largest sizes that the topics of a destination take (bytes).
+
+    *record_bytes* is for key and value together in the output topic, *dead_letter_bytes* for a value in the dead letter
+    topic; 0 without one.
+    """
+
+    record_bytes: int
+    dead_letter_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What one connector has in a batch."""
+
+    to: Destination
+    records: Records = Records()
+    dead_letters: tuple[DeadLetter, ...] = ()
+    offsets: tuple[OffsetWrite, ...] = ()
     ledger: tuple[LedgerWrite, ...] = ()
+    authors: tuple[bytes, ...] = ()
+    """Values of records for the topic of authors."""
 
     def held_bytes(self, arrivals: int) -> int:
-        """Return the memory that the batch takes (bytes), if its posts came in *arrivals* arrivals."""
-        return held_bytes([*self.records.values, *(letter.value for letter in self.dead_letters)], arrivals)
+        """Return the memory that the share takes (bytes), if its posts came in *arrivals* arrivals."""
+        lines = [altered.line for altered in self.records.altered or () if altered is not None]
+        letters = [letter.value for letter in self.dead_letters]
+        lines += self.records.lines or ()
+        beside = sum(map(len, lines)) + sum(map(len, self.authors))
+        return held_bytes([*self.records.values, *letters], arrivals) + beside
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """
+    What is delivered together: in one transaction if the connectors use transactions, with the offsets last.
+
+    It has one share for each connector; several connectors on one stream share its transactions.
+    """
+
+    shares: tuple[Share, ...]
+
+    @property
+    def posts(self) -> int:
+        """How many records it holds; a post for two connectors counts twice."""
+        return sum(len(share.records) for share in self.shares)
+
+    @property
+    def offsets(self) -> tuple[OffsetWrite, ...]:
+        """The offsets of all shares."""
+        return tuple(chain.from_iterable(share.offsets for share in self.shares))
+
+    @property
+    def has_more(self) -> bool:
+        """Whether it holds more than records, ledgers and offsets: a dead letter, or something for the authors."""
+        return any(share.dead_letters or share.authors for share in self.shares)
+
+    def by_topic(self) -> Mapping[str, Records]:
+        """Return the records of each topic; those of several connectors follow each other."""
+        found: dict[str, Records] = {}
+        for share in self.shares:
+            for topic, records in share.records.by_topic(share.to.topic).items():
+                known = found.get(topic)
+                found[topic] = records if known is None else Records.of((*known, *records))
+        return found
+
+    def with_share(self, number: int, share: Share) -> "Batch":
+        """Return the batch with *share* as its share *number*."""
+        return Batch((*self.shares[:number], share, *self.shares[number + 1 :]))
+
+
+Spot = tuple[int, int]
+"""A record of a batch: the number of its share, and its place there."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Sifted:
     """
-    Which records of a batch the topic refuses.
+    Which records of a batch their topics refuse.
 
-    *refused* has a sentence with the reason, by the record's place in the batch.  *taken* says that all other records
-    are in the topic; if it is False, a new producer must deliver them.
+    *refused* has a sentence with the reason for each of them.  *taken* says that all other records are in the topics;
+    if it is False, a new producer must deliver them.
     """
 
-    refused: dict[int, str] = field(default_factory=dict)
+    refused: dict[Spot, str] = field(default_factory=dict)
     taken: bool = False
+
+    def refused_of(self, number: int) -> dict[int, str]:
+        """Return the reasons for the refused records of share *number*, by their places."""
+        return {place: reason for (share, place), reason in self.refused.items() if share == number}

@@ -31,6 +31,9 @@ Control endpoints, on the same address as the API and without a token:
 `POST /control/emit`            {"count": n}: make and post n posts now
 `POST /control/post`            {"text", "lang"?, "author"?, "kind"?}: post this text; rules decide who gets the post;
                                 {"sample": kind}: write a recorded shape with a new id
+`POST /control/delete`          {"post": id} or {"user": name or id, "kind"?}: delete it; a compliance stream tells it
+`POST /control/compliance`      {"kind", "subject", "more"?}: tell this event of a post or a user
+`GET /control/compliance?since=` the log of compliance events from a number on, a JSON line each
 `GET /control/faults`           all faults, with their arguments
 `POST /control/faults`          {"fault": name, ...}: run this fault now (see `faults/faults`)
 `DELETE /control/faults`        end every fault that lasts

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from connector.simulator.faults.gate import Armed, Gate
     from connector.simulator.http.answers import Answers
     from connector.simulator.meter import Meter
+    from connector.simulator.posts.lookup import Lookup
     from connector.simulator.posts.search import Search
     from connector.simulator.rules.store import RuleStore
     from connector.simulator.settings import SimulatorSettings
@@ -76,6 +77,7 @@ class Api:
         rules: RuleStore,
         streams: Streams,
         search: Search,
+        lookup: Lookup,
         account: Account,
     ) -> None:
         self._settings = settings
@@ -88,6 +90,7 @@ class Api:
         self._rules = rules
         self._streams = streams
         self._search = search
+        self._lookup = lookup
         self._account = account
         self._routes = self._table()
 
@@ -97,6 +100,7 @@ class Api:
             ("GET", rules, "rules_get", "rules", self._get_rules),
             ("POST", rules, "rules_post", "rules", self._post_rules),
             ("GET", f"{rules}/counts", "rules_counts", "rules", self._rule_counts),
+            ("GET", "/2/tweets", "lookup", "lookup", self._look_up),
             ("GET", "/2/usage/tweets", "usage", "usage", self._usage),
             ("GET", "/2/connections", "connections", "connections", self._connections),
             ("DELETE", "/2/connections", "connections_delete", "connections", self._kill),
@@ -203,6 +207,12 @@ class Api:
         body = self._search.count(request, archive=archive)
         self._meter.bill_request("counts_all" if archive else "counts_recent")
         return self._answers.json(body, allowance=allowance)
+
+    def _look_up(self, request: Request, allowance: Allowance) -> Response:
+        self._need_money()
+        answer, posts, users = self._lookup.find(request)
+        self._meter.bill_posts(posts, users=users)
+        return self._answers.json(answer, allowance=allowance)
 
     def _need_money(self) -> None:
         shortage = self._meter.shortage

@@ -10,9 +10,10 @@ from connector.simulator.faults.schedule import TIMES, UnknownFault
 from connector.simulator.http.wire import Request, Response
 from connector.simulator.posts.generator import KINDS
 from connector.simulator.posts.samples import UnknownSample
+from connector.simulator.streams.compliance import POST_KINDS, USER_KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from connector.simulator.faults.faults import Faults
     from connector.simulator.faults.gate import Gate
@@ -61,6 +62,12 @@ class Controlled(Protocol):
 
     def emit_sample(self, name: str) -> str: ...
 
+    def delete_post(self, post_id: str) -> None: ...
+
+    def delete_user(self, name_or_id: str, *, kind: str) -> list[str]: ...
+
+    def comply(self, kind: str, subject: str, more: Mapping[str, Any] | None) -> None: ...
+
 
 class Control:
     """Answers the control endpoints; the docstring of the package lists them."""
@@ -77,6 +84,9 @@ class Control:
             ("POST", "/control/rate"): self._rate,
             ("POST", "/control/post"): self._post,
             ("POST", "/control/emit"): self._emit,
+            ("POST", "/control/delete"): self._delete,
+            ("POST", "/control/compliance"): self._comply,
+            ("GET", "/control/compliance"): self._complied,
         }
 
     def handle(self, request: Request) -> Response:
@@ -178,6 +188,41 @@ class Control:
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
             raise BadControl('the body is {"count": how many posts}')
         return _json({"ids": [str(self._simulator.emit_one().id) for _ in range(count)]})
+
+    def _delete(self, request: Request) -> Response:
+        body = _body(request)
+        if body.keys() == {"post"} and str(body["post"]).isdecimal():
+            self._simulator.delete_post(str(body["post"]))
+            return _json({"ids": [str(body["post"])]})
+        if "user" in body and not body.keys() - {"user", "kind"}:
+            kind = str(body.get("kind", "user_delete"))
+            if kind not in USER_KINDS:
+                raise BadControl(f"kind is one of {', '.join(sorted(USER_KINDS))}")
+            return _json({"ids": self._simulator.delete_user(str(body["user"]), kind=kind)})
+        raise BadControl('the body is {"post": id} or {"user": name or id, "kind"?}')
+
+    def _comply(self, request: Request) -> Response:
+        body = _body(request)
+        more = body.get("more", {})
+        known = body.keys() <= {"kind", "subject", "more"} and {"kind", "subject"} <= body.keys()
+        if not known or not isinstance(more, dict):
+            raise BadControl('the body is {"kind": ..., "subject": id of the post, name or id of the user, "more"?}')
+        subject = str(body["subject"])
+        if body["kind"] in POST_KINDS and not subject.isdecimal():
+            raise BadControl("the subject is the id of a post")
+        try:
+            self._simulator.comply(str(body["kind"]), subject, more)
+        except ValueError as error:
+            raise BadControl(str(error)) from None
+        return _json({"told": body["kind"]})
+
+    def _complied(self, request: Request) -> Response:
+        since = request.param("since") or "0"
+        if not since.isdecimal():
+            raise BadControl("since is a number")
+        events = self._simulator.streams.compliance.since(int(since))
+        body = b"".join(orjson.dumps(event.to_json()) + b"\n" for event in events)
+        return Response(status=200, body=body, headers=NDJSON)
 
 
 def _body(request: Request) -> dict[str, Any]:

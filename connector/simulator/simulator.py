@@ -25,18 +25,21 @@ from connector.simulator.http.limits import RateWindows
 from connector.simulator.http.wire import Request, Response, Silence, Takeover, Wires
 from connector.simulator.meter import Meter
 from connector.simulator.posts.generator import Generator
+from connector.simulator.posts.lookup import Lookup
 from connector.simulator.posts.recipes import Recipe, recipe_for
 from connector.simulator.posts.samples import stamped
 from connector.simulator.posts.search import Search
 from connector.simulator.posts.store import PostStore
 from connector.simulator.rules.store import Rule, RuleStore
 from connector.simulator.settings import SimulatorSettings
+from connector.simulator.streams.compliance import POST_KINDS, USER_KINDS
 from connector.simulator.streams.emissions import ConnectionRecord, EmissionLog
 from connector.simulator.streams.feed import Feed
 from connector.simulator.streams.pacing import Pacer
 from connector.simulator.streams.streams import Streams
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
     from connector.simulator.posts.post import Post
@@ -44,6 +47,10 @@ if TYPE_CHECKING:
 STOP_TIMEOUT_S = 2.0
 TRIES = 8
 """How often another post is made when a post matches no rule."""
+
+
+class UnknownCompliance(ValueError):
+    """There is no compliance event of that kind."""
 
 
 class Simulator:
@@ -91,6 +98,7 @@ class Simulator:
             rules=self.rules,
             streams=self.streams,
             search=Search(settings, clock=clock, store=self.store, meter=self.meter),
+            lookup=Lookup(settings, store=self.store),
             account=Account(settings, clock=clock, slots=self.streams.slots, log=self.emissions, meter=self.meter),
         )
         self._control = Control(self)
@@ -247,6 +255,49 @@ class Simulator:
         line = stamped(kind, post_id=post_id, at=now, rules=[rule.matching() for rule in rules])
         self.streams.delivery.write_line(post_id, line, rules)
         return str(post_id)
+
+    # What is withdrawn.
+
+    def delete_post(self, post_id: str) -> None:
+        """Delete a post: search and lookup find it no more, and the compliance stream tells it."""
+        post = self.store.remove(int(post_id))
+        author = None if post is None else str(post.data["author_id"])
+        self.streams.compliance.post("delete", post_id, author=author)
+
+    def delete_user(self, name_or_id: str, *, kind: str = "user_delete") -> list[str]:
+        """
+        Delete a user, or another *kind* of event after which nobody may see the user's posts; return their ids.
+
+        An event that brings posts back at X does not bring them back here.
+        """
+        user = self.user_id(name_or_id)
+        gone = self.store.of_author(user)
+        for post_id in gone:
+            self.store.remove(post_id)
+        self.streams.compliance.user(kind, user)
+        return [str(post_id) for post_id in gone]
+
+    def user_id(self, name_or_id: str) -> str:
+        """Return the id of a user, who joins if there is none of that name."""
+        return str(self.generator.user(name_or_id)["id"])
+
+    def comply(self, kind: str, subject: str, more: Mapping[str, Any] | None = None) -> None:
+        """
+        Write an event of *kind* about a post or a user to the compliance stream; nothing else changes.
+
+        Raises:
+            UnknownCompliance: there is no event of that kind.
+        """
+        if kind in POST_KINDS:
+            try:
+                author = str(self.store.get(int(subject)).data["author_id"])
+            except KeyError:
+                author = None
+            self.streams.compliance.post(kind, subject, author=author, more=more)
+        elif kind in USER_KINDS:
+            self.streams.compliance.user(kind, self.user_id(subject), more)
+        else:
+            raise UnknownCompliance(f"kind is one of {', '.join(sorted(POST_KINDS | USER_KINDS))}")
 
     # Faults.
 

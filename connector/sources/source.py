@@ -15,8 +15,9 @@ from connector.sources.rest import rules
 from connector.sources.rest.account import Account, find_own
 from connector.sources.rest.api import Api, parse_problem
 from connector.sources.rest.credentials import Credentials
+from connector.sources.rest.rules import Rule, RuleChange, Wanted
 from connector.sources.stream.connection import DEFAULT_LIMITS, Connection, Limits
-from connector.sources.stream.streams import Stream
+from connector.sources.stream.streams import Stream, number_of
 from connector.telemetry.events.event import Event
 from connector.telemetry.events.sources import (
     FeatureUnavailable,
@@ -39,7 +40,7 @@ class StreamSource:
     """
 
     connector: str
-    """The name that begins the tags of our rules."""
+    """The connector of which events of the connection and the account speak."""
     stream: Stream
     partition: SourcePartition
     url: str
@@ -50,8 +51,8 @@ class StreamSource:
 
     A replay of an interval also has `start_time` and `end_time`.
     """
-    wanted: Mapping[str, str]
-    """The rules that X should hold, value to label; unused for a stream without rules."""
+    wanted: Wanted
+    """The rules that X should hold, by connector; unused for a stream without rules."""
     emit: Callable[[Event], None] = field(repr=False)
     """Called from any thread."""
     limits: Limits = DEFAULT_LIMITS
@@ -61,16 +62,26 @@ class StreamSource:
 
     The stream delivers the posts that match any of them.
     """
+    _applied: tuple[RuleChange, Wanted] = field(default=(RuleChange(), {}), init=False, repr=False)
+    _again: frozenset[str] = field(default=frozenset(), init=False, repr=False)
+    _applying: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _wires: set[Wire] = field(default_factory=set, init=False, repr=False)
+    _reading: Wire | None = field(default=None, init=False, repr=False)
     _stopped: bool = field(default=False, init=False, repr=False)
     _connected_at: float | None = field(default=None, init=False, repr=False)  # X's clock
     _error_said_at: float = field(default=-inf, init=False, repr=False)
     _said: set[object] = field(default_factory=set, init=False, repr=False)  # news that was told already
 
-    def prepare(self) -> None:
+    def want(self, wanted: Wanted) -> None:
+        """Let X hold these rules after the next `prepare`; a connection that is open stays open.  Event loop."""
+        self.wanted = wanted
+
+    def prepare(self) -> frozenset[str]:
         """
-        Get a token, and make X hold the rules *wanted*.  Executor thread.
+        Get a token, and make X hold the rules *wanted*.  Executor thread, also while a connection is open.
+
+        Return the connectors for which X did not hold a rule meanwhile that it was to hold before.
 
         Raises:
             ConnectorError: X refuses, or cannot be reached; `ConnectionLost` also after `stop`.
@@ -78,6 +89,16 @@ class StreamSource:
         with self._rest() as api:
             api.token()
             self._apply_rules(api)
+        return self._again
+
+    def rules_of(self, connector: str) -> tuple[HeldRule, ...]:
+        """
+        Return the rules whose posts are for *connector*, as X held them after the rules were last applied.
+
+        A value that other connectors or programs want too may have their tag.
+        """
+        change, wanted = self._applied
+        return tuple(map(_held, change.held_for(connector, wanted.get(connector, {}))))
 
     def read(
         self,
@@ -111,6 +132,16 @@ class StreamSource:
             self._stopped = True
             for wire in self._wires:
                 wire.cut()
+
+    def ask(self, parameters: Mapping[str, str]) -> None:
+        """Ask for other fields and expansions from the next connect on.  Event loop."""
+        self.parameters = parameters
+
+    def hang_up(self) -> None:
+        """End the `read` that is running, which then returns; another one may follow.  Any thread."""
+        with self._lock:
+            if self._reading is not None:
+                self._reading.cut()
 
     def find_connection(self) -> str | None:
         """
@@ -150,8 +181,8 @@ class StreamSource:
 
     def _query(self, backfill_minutes: int | None) -> dict[str, str | int]:
         query: dict[str, str | int] = dict(self.parameters)
-        if "partition" in self.partition:
-            query["partition"] = self.partition["partition"]
+        if (number := number_of(self.partition)) is not None:
+            query["partition"] = number
         if backfill_minutes and self.stream.has_backfill:
             query["backfill_minutes"] = backfill_minutes
         return query
@@ -184,6 +215,7 @@ class StreamSource:
         connected: Callable[[Connected], None],
     ) -> None:
         with self._wire() as wire:
+            self._reading = wire
             connection = Connection(
                 self.url.rstrip("/") + self.stream.path,
                 token,
@@ -200,7 +232,7 @@ class StreamSource:
             try:
                 connection.read(put, on_connected)
             finally:
-                self._connected_at = None
+                self._connected_at = self._reading = None
 
     def _remark(self, line: bytes) -> None:
         now = time.monotonic()
@@ -228,19 +260,23 @@ class StreamSource:
                 return None
             return counts.room if counts else None
 
-        change = rules.apply(api, self.wanted, self.connector, room=room)
-        self.rules = tuple(HeldRule(rule.id, rule.value, rule.tag) for rule in change.held)
-        is_news = self._is_new(change.held_elsewhere)
-        if change or is_news:
-            self.emit(
-                RulesChanged(
-                    connector=self.connector,
-                    added=len(change.add),
-                    deleted=len(change.delete),
-                    held_elsewhere=change.held_elsewhere or None,
-                )
-            )
+        with self._applying:  # rules may change while a connection is made
+            wanted = self.wanted
+            change = rules.apply(api, wanted, room=room)
+            self.rules = tuple(map(_held, change.held))
+            last, before = self._applied
+            self._again = change.added_again(wanted, before, last.held)
+            self._applied = change, wanted
+        for name, values in wanted.items():
+            self._tell_change(name, values, change)
         return True
+
+    def _tell_change(self, name: str, values: Collection[str], change: RuleChange) -> None:
+        added, deleted = (sum(rule.tag.startswith(f"{name}/") for rule in some) for some in (change.add, change.delete))
+        elsewhere = tuple(value for value in change.held_elsewhere if value in values)
+        is_news = self._is_new((name, elsewhere) if elsewhere else None)
+        if added or deleted or is_news:
+            self.emit(RulesChanged(connector=name, added=added, deleted=deleted, held_elsewhere=elsewhere or None))
 
     def _unavailable(self, feature: str, reason: str) -> None:
         if self._is_new(feature):
@@ -277,3 +313,7 @@ class StreamSource:
             with self._lock:
                 self._wires.discard(wire)
             wire.hang_up()
+
+
+def _held(rule: Rule) -> HeldRule:
+    return HeldRule(rule.id, rule.value, rule.tag)

@@ -1,20 +1,29 @@
 """
 Makes the next batch of a task out of what its source partitions have for Kafka.
 
-    buffers   ─▶ drained ─▶ converted ─┐
-    repairers ─▶ a page  ─▶ converted ─┴─▶ records, dead letters, ledger, offsets ─▶ Pending
+    buffers   ─▶ drained ─▶ split among the connectors ─▶ converted ─┐
+    repairers ─▶ a page ────────────────────────────────▶ converted ─┴─▶ records, dead letters, ledger, offsets
+                                                                         of each connector: a share of the Pending
 """
 
 import asyncio
 import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from connector.coverage.offset import Way
 from connector.coverage.progress import Page, Progress, ledger_write
-from connector.errors import BadRecord, DeliveryFailed, ToleranceExceeded
+from connector.errors import (
+    BadRecord,
+    BrokerUnsuitable,
+    ConnectorError,
+    DeliveryFailed,
+    RegistryUnanswered,
+    SchemaRefused,
+    ToleranceExceeded,
+)
 from connector.records import clock
 from connector.records.record import (
     Arrival,
@@ -25,19 +34,39 @@ from connector.records.record import (
     LedgerWrite,
     OffsetWrite,
     RecordList,
+    Share,
+    SourcePartition,
     TaskId,
 )
 from connector.task.converter import Converter
-from connector.task.in_flight import NOT_BUILT, InFlight, Pending
-from connector.task.partition import Partition
+from connector.task.in_flight import NOT_BUILT, InFlight, Pending, Receipt
 from connector.task.ports import Sink
+from connector.task.reader import Reader
+from connector.task.router import Router
+from connector.task.stamping import stamp
+from connector.task.subscriber import Subscriber
 from connector.telemetry.events.event import Event
-from connector.telemetry.events.task import DuplicatesDropped, RecordDropped
+from connector.telemetry.events.task import (
+    DuplicatesDropped,
+    PostsFiltered,
+    PostsReceived,
+    PostsUnmatched,
+    RecordDropped,
+    RulesMatched,
+)
 
-FORGET_SECS = 1.0
+TIDY_SECS = 1.0
+"""How often ids that are not needed any more are forgotten, and how often it is told which rules posts matched."""
+
+SHARED_WAIT_SECS = 10.0
+"""How long connectors that share a stream wait for the schema registry of one of them, which FAILS then."""
 
 POSTS_AT_ONCE = 512
 """After so many posts the conversion lets the event loop do other work: about half a millisecond in Python."""
+
+
+FORMED_AT_ONCE = 64
+"""So many if a post has to be read whole and written by a schema: about two milliseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +77,6 @@ class BatcherSettings:
     batch_max_records: int
     offset_interval_secs: float
     """The time between writes of the offsets while posts come; 0: they are written with each batch."""
-    dead_letter_topic: str | None
-    mills_each: int
-    """What X charges for a post, in thousandths of a dollar."""
 
 
 class Batcher:
@@ -59,149 +85,308 @@ class Batcher:
 
     The ids of posts that may come again are kept as long as the offset that *in_flight* knows to be in Kafka asks.
 
-    *size_bytes* is the memory of posts that were taken out of the buffers and are not in a batch yet.  *built_at* is
+    *size_bytes* is the memory of posts that were taken out of the buffers and are not in flight yet.  *built_at* is
     when the last batch was made (monotonic seconds).
     """
 
     def __init__(
         self,
         settings: BatcherSettings,
-        converter: Converter,
         sink: Sink,
         *,
         in_flight: InFlight,
         emit: Callable[[Event], None],
+        told: Callable[[], None],
     ) -> None:
+        """*told* is called when a batch that waits for a schema registry may be complete."""
         self.size_bytes = 0
+        self._held: _Held | None = None
+        self._told = told
         self.built_at = 0.0
-        self._settings, self._converter, self._sink, self._emit = settings, converter, sink, emit
+        self._settings, self._sink, self._emit = settings, sink, emit
         self._in_flight = in_flight
-        self._forgot_at = time.monotonic()
+        self._tidied_at = time.monotonic()
         self._offsets_at = 0.0
-        self._owed_ids: list[int] = []
 
-    @property
-    def owed_secs(self) -> float:
-        """Seconds until the offset of posts sent without it must follow; infinite if there are no such posts."""
-        if not self._owed_ids:
+    def owed_secs(self, subscribers: Collection[Subscriber]) -> float:
+        """Return the seconds until an offset must follow posts sent without it; infinite if there are no such posts."""
+        if not any(subscriber.owed_ids for subscriber in subscribers):
             return math.inf
         return max(self._offsets_at + self._settings.offset_interval_secs - time.monotonic(), 0.0)
 
     async def gather(
-        self, partitions: Sequence[Partition], *, prove: bool, quiet: bool
-    ) -> tuple[Pending | None, ToleranceExceeded | None]:
+        self,
+        readers: Sequence[Reader],
+        subscribers: Sequence[Subscriber],
+        router: Router | None,
+        *,
+        prove: bool,
+        quiet: bool,
+    ) -> tuple[Pending | None, dict[Subscriber, ConnectorError]]:
         """
-        Return the next batch of *partitions*, and the bad record that ends the task; None for each that there is not.
+        Return the next batch, None if there is nothing to write; and the subscribers that a bad record ends.
 
-        With *prove* all offsets are written.  With *quiet* also those are that have changed in nothing but the time
-        that they cover.
+        *router* says for which of the *subscribers* a line is; None if there is only one, who gets all lines.  With
+        *prove* all offsets are written.  With *quiet* also those are that have changed in nothing but the time that
+        they cover.
+
+        While the id of a schema is not known, there is no batch: `waits` is then true, and what was taken is held.
         """
-        self._measure()
-        taken = _Taken()
-        for number, partition in enumerate(partitions):
-            before = len(taken.records)
-            whole = await self._take_arrivals(partition, taken)
-            if len(taken.records) > before:
-                taken.live.append(number)
-            if whole:
-                self._take_page(partition, taken)
-            taken.parts.append(len(taken.records) - before)
-        progresses = [partition.progress for partition in partitions]
-        over = time.monotonic() - self._offsets_at >= self._settings.offset_interval_secs
-        due = over or quiet or bool(taken.letters) or taken.error is not None
-        for progress in progresses:
-            if progress.changed or prove or (progress.moved and quiet) or (progress.ahead and due):
-                taken.offsets += progress.writes(self._sink.offset_key)
-        self._forget_ids(progresses)
-        for result, source in taken.results:
-            self._tell(result, source)
-        pending = await self._pending_of(taken, progresses)
+        if self._held is None:
+            self._held = await self._take(readers, subscribers, router, prove=prove, quiet=quiet)
+        held = self._held
+        held.takes = [take for take in held.takes if take.subscriber in subscribers]  # the others have left
+        refused = self._stamp(held, subscribers)
+        if held.waiting:
+            return None, refused
+        self._held = None
+        pending, unfit = await self._pending_of([take for take in held.takes if take.has_any], held.live)
         self.size_bytes = 0
-        return pending, self._intolerable(taken.error)
+        failed = {take.subscriber: intolerable(str(take.error)) for take in held.takes if take.error is not None}
+        return pending, failed | unfit | refused
 
-    async def _take_arrivals(self, partition: Partition, taken: "_Taken") -> bool:
-        """
-        Convert what waits in the buffer of *partition*, and add it to *taken*.
+    @property
+    def waits(self) -> bool:
+        """Whether a batch is held until the id of a schema is known."""
+        return self._held is not None
 
-        Return False if a bad record ends the task: the offset must not pass its line, so nothing behind it is taken.
+    @property
+    def held_posts(self) -> int:
+        """How many posts are in the batch that is held."""
+        return 0 if self._held is None else sum(len(take.records) for take in self._held.takes)
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """Why a batch is held, sentences; none for the moment that a registry has to answer."""
+        return () if self._held is None else tuple(dict.fromkeys(filter(None, map(_why, self._held.waiting))))
+
+    def _stamp(self, held: "_Held", subscribers: Collection[Subscriber]) -> dict[Subscriber, ConnectorError]:
         """
-        progress = partition.progress
-        drained = partition.reader.buffer.drain(self._settings.batch_max_records)
+        Complete the values of *held*, as far as the ids of their schemas are known; return whom a registry stops.
+
+        If all *subscribers* wait nobody is held up, and they go on waiting.
+        """
+        refused: dict[Subscriber, ConnectorError] = {}
+        for take in held.waiting:
+            schemas = take.subscriber.subscription.schemas
+            try:
+                if schemas is not None and not stamp(take.records, take.topic, schemas, self._told):
+                    continue
+            except SchemaRefused as error:
+                refused[take.subscriber] = error
+                held.takes.remove(take)
+            else:
+                take.stamped = True
+        waiting = held.waiting
+        if len(waiting) < len(subscribers) - len(refused) and time.monotonic() - held.since >= SHARED_WAIT_SECS:
+            for take in waiting:
+                refused[take.subscriber] = RegistryUnanswered(
+                    f"{_why(take) or 'The schema registry does not answer'}; connectors that share the stream do not"
+                    f" wait longer than {SHARED_WAIT_SECS:.0f} s for it"
+                )
+                held.takes.remove(take)
+        return refused
+
+    async def _take(
+        self,
+        readers: Sequence[Reader],
+        subscribers: Sequence[Subscriber],
+        router: Router | None,
+        *,
+        prove: bool,
+        quiet: bool,
+    ) -> "_Held":
+        """Convert what is there for the next batch, and take the offsets that go with it."""
+        takes = [_Taken(subscriber) for subscriber in subscribers]
+        for take in takes:
+            self._measure(take.subscriber)
+        live: list[int] = []
+        for number, reader in enumerate(readers):
+            before = [len(take.records) for take in takes]
+            broken = await self._take_arrivals(number, reader, takes, router)
+            if any(len(take.records) > count for take, count in zip(takes, before, strict=True)):
+                live.append(number)
+            for take, count in zip(takes, before, strict=True):
+                if take not in broken:
+                    self._take_page(number, take, router)
+                take.parts.append(len(take.records) - count)
+        over = time.monotonic() - self._offsets_at >= self._settings.offset_interval_secs
+        for take in takes:
+            _take_due(take)  # nothing waits between the two: what is learnt to be gone has its tombstone here
+            take.learn()
+            self._take_offsets(take, over=over, prove=prove, quiet=quiet)
+        self._tidy(subscribers)
+        for take in takes:
+            take.subscriber.owed_ids += take.live_ids  # also if transforms have dropped all posts
+            for result, source in take.results:
+                self._tell(take.subscriber, result, source)
+        return _Held(takes, live)
+
+    async def _take_arrivals(
+        self, number: int, reader: Reader, takes: Sequence["_Taken"], router: Router | None
+    ) -> Collection["_Taken"]:
+        """
+        Convert what waits in the buffer of *reader*, which reads source partition *number*, and add it to *takes*.
+
+        Return those that a bad record ends: their offset must not pass its line, so they take nothing behind it.
+        """
+        # A batch with posts may have to wait for a registry: that there was a connection is committed before.
+        may_wait = any(not take.stamped for take in takes)
+        drained = reader.buffer.drain(self._settings.batch_max_records, to_connected=may_wait)
         self.size_bytes += sum(item.size for item in drained if isinstance(item, Arrival))
-        posts, letters, fresh, whole = len(taken.records), len(taken.letters), 0, True
-        for item in _together(drained):
+        before = [(len(take.records), len(take.letters), take.filtered) for take in takes]
+        fresh, broken = 0, []
+        at_once = POSTS_AT_ONCE if all(take.is_plain for take in takes) else FORMED_AT_ONCE
+        for item in _together(drained, at_once):
+            reading = [take for take in takes if take not in broken]
             if isinstance(item, Connected):
-                progress.on_connected(item)
+                if router is not None:
+                    router.renew()
+                for take in reading:
+                    take.subscriber.partitions[number].on_connected(item)
                 continue
-            converted = convert(progress, item, self._converter)
-            taken.add(converted, None)
-            if converted.error is not None:
-                whole = False
+            if router is None:
+                for take in reading:
+                    _convert_for(take, number, item)
+            else:
+                self._share_out(number, item, reading, router)
+            broken += [take for take in reading if take.error is not None]
+            if len(broken) == len(takes):
                 break
             fresh += sum(len(arrival.lines) for arrival in item)
-            if fresh >= POSTS_AT_ONCE:
+            if fresh >= at_once:
                 fresh = 0
                 await asyncio.sleep(0)  # so that the commit in flight can send its next request
-        progress.delivered(posts=len(taken.records) - posts, dead_letters=len(taken.letters) - letters)
-        return whole
+        for take, (posts, letters, filtered) in zip(takes, before, strict=True):
+            take.subscriber.progresses[number].delivered(
+                posts=len(take.records) - posts,
+                dead_letters=len(take.letters) - letters,
+                filtered=take.filtered - filtered,
+            )
+        return broken
 
-    def _take_page(self, partition: Partition, taken: "_Taken") -> None:
-        """Convert the page that a repair of *partition* has found, if there is one, and add it to *taken*."""
+    def _share_out(self, number: int, arrivals: Sequence[Arrival], takes: Sequence["_Taken"], router: Router) -> None:
+        """
+        Convert the lines of *arrivals* for each of *takes* that they are for.
+
+        All of them prove the same time: a post for one connector says how far X had come with the stream.
+        """
+        lines = router.split(arrivals)
+        reading = [take for take in takes if take.subscriber.partitions[number].in_force]
+        results = []
+        for take in reading:
+            its = lines.get(take.subscriber.name, ())
+            until_id = take.subscriber.progresses[number].backfilled_until_id
+            source = Way.BACKFILL.encode() if until_id else None
+            converter = take.subscriber.converter
+            results.append(converter.convert(its, source=source, until_id=until_id) if its else Converted())
+        newest_id = max((result.newest_id for result in results), default=0)
+        for take, result in zip(reading, results, strict=True):
+            take.subscriber.progresses[number].take(arrivals, result, newest_id=newest_id)
+            take.add(result, None)
+        for take in takes:
+            if take not in reading:
+                take.subscriber.progresses[number].pass_by(arrivals)
+        if router.missed:
+            self._emit(PostsUnmatched(of=self._settings.task, posts=router.missed))
+            router.missed = 0
+
+    def _take_page(self, number: int, take: "_Taken", router: Router | None) -> None:
+        """Convert the page that a repair has found, if there is one, and add it to *take*."""
+        partition = take.subscriber.partitions[number]
         page = partition.repairer.page
         if page is not None:
-            found = convert_page(partition.progress, page, self._converter)
-            partition.progress.delivered(posts=len(found.records), dead_letters=len(found.dead_letters))
+            if router is not None and page.fetched is None:  # a replay has the posts of all connectors
+                page = replace(page, arrivals=router.only(take.subscriber.name, page.arrivals))
+            found = convert_page(partition.progress, page, take.subscriber.converter)
+            partition.progress.delivered(
+                posts=len(found.records), dead_letters=len(found.dead_letters), filtered=found.filtered
+            )
             partition.repairer.took_page()
-            taken.add(found, page.way)
+            take.add(found, page.way)
 
-    async def _pending_of(self, taken: "_Taken", progresses: Sequence[Progress]) -> Pending | None:
-        if not (taken.records or taken.letters or taken.offsets):
-            return None
+    def _take_offsets(self, take: "_Taken", *, over: bool, prove: bool, quiet: bool) -> None:
+        name = take.subscriber.name
+
+        def key_of(partition: SourcePartition, kind: str | None) -> bytes:
+            return self._sink.offset_key(name, partition, kind)
+
+        due = over or quiet or bool(take.letters) or take.error is not None
+        for progress in take.subscriber.progresses:
+            if progress.changed or prove or (progress.moved and quiet) or (progress.ahead and due):
+                take.offsets += progress.writes(key_of)
+
+    async def _pending_of(
+        self, takes: Sequence["_Taken"], live: Sequence[int]
+    ) -> tuple[Pending | None, dict[Subscriber, ConnectorError]]:
+        """Return the batch of *takes*, and the subscribers whose topics cannot be used: nothing of theirs is in it."""
+        if not takes:
+            return None, {}
         self.built_at = time.monotonic()
-        self._owed_ids += taken.live_ids
-        if taken.offsets:
+        if any(take.offsets for take in takes):
             self._offsets_at = self.built_at
-        batch = Batch(
-            records=taken.records.done(),
-            dead_letters=tuple(taken.letters),
-            offsets=tuple(taken.offsets),
-            ledger=tuple(self._ledger_of(taken.found, max(progress.now_ms for progress in progresses)))
-            if taken.offsets
-            else (),
-        )
-        billed = sum(progress.take_billed() for progress in progresses)
-        return Pending(
-            batch=batch,
-            encoded=await self._encoded(batch),
-            parts=tuple(taken.parts),
-            waits=tuple(taken.waits),
-            live=tuple(taken.live),
+        parts = [(self._share_of(take), take.receipt()) for take in takes]
+        failed: dict[Subscriber, ConnectorError] = {}
+        try:
+            encoded = await self._encoded(Batch(tuple(share for share, _ in parts)))
+        except BrokerUnsuitable:
+            for take, (share, _) in zip(takes, parts, strict=True):
+                try:
+                    await self._encoded(Batch((share,)))
+                except BrokerUnsuitable as its_error:
+                    failed[take.subscriber] = its_error
+            names = {subscriber.name for subscriber in failed}
+            parts = [part for part in parts if part[0].to.connector not in names]
+            if not failed:
+                raise
+            if not parts:
+                return None, failed
+            encoded = await self._encoded(Batch(tuple(share for share, _ in parts)))
+        pending = Pending(
+            batch=Batch(tuple(share for share, _ in parts)),
+            receipts=tuple(receipt for _, receipt in parts),
+            encoded=encoded,
+            live=tuple(live),
             since=time.monotonic(),
-            size_bytes=batch.held_bytes(arrivals=len(taken.waits)),
-            mills=billed * self._settings.mills_each,
+        )
+        pending.measure()
+        return pending, failed
+
+    def _share_of(self, take: "_Taken") -> Share:
+        subscriber = take.subscriber
+        now_ms = max(progress.now_ms for progress in subscriber.progresses)
+        return Share(
+            to=subscriber.subscription.destination,
+            records=take.records.done(),
+            dead_letters=tuple(take.letters),
+            offsets=tuple(take.offsets),
+            ledger=tuple(_ledger_of(take, now_ms)) if take.offsets else (),
+            authors=take.authors,
         )
 
-    def _measure(self) -> None:
+    def _measure(self, subscriber: Subscriber) -> None:
         """Tell the converter the largest records that the topics take, as far as the sink knows."""
-        self._converter.limit(self._sink.max_record_bytes, self._sink.max_dead_letter_bytes)
+        subscriber.converter.limit(self._sink.limits_of(subscriber.subscription.destination))
 
-    def letters_of(self, pending: Pending, refused: Mapping[int, str]) -> dict[int, DeadLetter]:
-        """Return the dead letters for the records of *pending* that were *refused* (place: reason), and emit events."""
-        self._measure()
-        at = min((came for came, _, _ in pending.waits), default=clock.now())
+    def letters_of(
+        self, subscriber: Subscriber, share: Share, receipt: Receipt, refused: Mapping[int, str]
+    ) -> dict[int, DeadLetter]:
+        """Return the dead letters for the records of *share* that were *refused* (place: reason), and emit events."""
+        self._measure(subscriber)
+        at = min((came for came, _, _ in receipt.waits), default=clock.now())
         told = Converted()
         letters = {}
         for place, reason in refused.items():
-            line, error = pending.batch.records.values[place], BadRecord(reason)
-            letters[place] = self._converter.letter(line, error, at)
+            line, error = share.records.line(place), BadRecord(reason)
+            letters[place] = subscriber.converter.letter(line, error, at)
             told.dropped.append((error.name, reason, len(line)))
-        self._tell(told, None)
+        self._tell(subscriber, told, None)
         return letters
 
-    def fitting(self, letters: Iterable[DeadLetter]) -> tuple[DeadLetter, ...]:
+    def fitting(self, subscriber: Subscriber, letters: Iterable[DeadLetter]) -> tuple[DeadLetter, ...]:
         """Return *letters*, cut to the size that the dead letter topic takes at present."""
-        self._measure()
-        return tuple(map(self._converter.fitting, letters))
+        self._measure(subscriber)
+        return tuple(map(subscriber.converter.fitting, letters))
 
     async def _encoded(self, batch: Batch) -> Any:
         try:
@@ -209,50 +394,72 @@ class Batcher:
         except DeliveryFailed:  # the posts have left the buffers: `in_flight` keeps them, and fails when it delivers
             return NOT_BUILT
 
-    def disown(self, ids: Collection[int]) -> None:
-        """Forget *ids*, which were handed over: the topic has refused their posts."""
-        self._owed_ids = [post_id for post_id in self._owed_ids if post_id not in ids]
-
-    @property
-    def owed_ids(self) -> Sequence[int]:
-        """Ids of posts that were handed over; no record of the ledger holds them yet."""
-        return self._owed_ids
-
-    def _ledger_of(self, found: Sequence[tuple[Sequence[int], Way]], now_ms: int) -> Iterator[LedgerWrite]:
-        if self._owed_ids:
-            yield ledger_write(self._owed_ids, None, now_ms=now_ms)
-            self._owed_ids = []
-        for ids, source in found:
-            yield ledger_write(ids, source, now_ms=now_ms)
-
-    @staticmethod
-    def _intolerable(error: BadRecord | None) -> ToleranceExceeded | None:
-        return None if error is None else intolerable(str(error))
-
-    def _forget_ids(self, progresses: Sequence[Progress]) -> None:
+    def _tidy(self, subscribers: Iterable[Subscriber]) -> None:
         now = time.monotonic()
-        if now - self._forgot_at >= FORGET_SECS:
-            self._forgot_at = now
-            ranges = [
-                ids
-                for progress in progresses
-                for ids in progress.id_ranges(self._in_flight.coverage_of(progress.partition))
-            ]
-            self._converter.ledger.keep(ranges)
+        if now - self._tidied_at < TIDY_SECS:
+            return
+        self._tidied_at = now
+        for subscriber in subscribers:
+            self._forget_ids(subscriber)
+            self.tell_received(subscriber)
 
-    def _tell(self, result: Converted, source: Way | None) -> None:
+    def _forget_ids(self, subscriber: Subscriber) -> None:
+        ranges = [
+            ids
+            for progress in subscriber.progresses
+            for ids in progress.id_ranges(self._in_flight.coverage_of(subscriber.name, progress.partition))
+        ]
+        subscriber.converter.ledger.keep(ranges)
+
+    def tell_received(self, subscriber: Subscriber) -> None:
+        """Tell how many posts came for *subscriber*, and which rules they matched, since this was last told."""
+        if subscriber.received:
+            self._emit(PostsReceived(of=subscriber.task, posts=subscriber.received))
+            subscriber.received = 0
+        if matched := subscriber.converter.take_matched():
+            self._emit(RulesMatched(of=subscriber.task, matched=tuple(matched.items())))
+        if subscriber.withdrawals is not None:
+            for event in subscriber.withdrawals.take_events():
+                self._emit(event)
+
+    def _tell(self, subscriber: Subscriber, result: Converted, source: Way | None) -> None:
         for error, reason, size in result.dropped:
             self._emit(
                 RecordDropped(
-                    of=self._settings.task,
+                    of=subscriber.task,
                     error=error,
                     reason=reason,
-                    dead_letter_topic=self._settings.dead_letter_topic or "",
+                    dead_letter_topic=subscriber.subscription.destination.dead_letter_topic or "",
                     size_bytes=size,
                 )
             )
+        if result.filtered:
+            self._emit(PostsFiltered(of=subscriber.task, posts=result.filtered))
         if result.again:
-            self._emit(DuplicatesDropped(of=self._settings.task, posts=len(result.again), source=source))
+            self._emit(DuplicatesDropped(of=subscriber.task, posts=len(result.again), source=source))
+
+
+def _ledger_of(take: "_Taken", now_ms: int) -> Iterator[LedgerWrite]:
+    if take.subscriber.owed_ids:
+        yield ledger_write(take.subscriber.owed_ids, None, now_ms=now_ms)
+        take.subscriber.owed_ids = []
+    for ids, source in take.found:
+        yield ledger_write(ids, source, now_ms=now_ms)
+
+
+def _take_due(take: "_Taken") -> None:
+    """Add the tombstones of posts that came to the topic after X had withdrawn them."""
+    withdrawals = take.subscriber.withdrawals
+    if withdrawals is not None:
+        due = withdrawals.due()
+        take.subscriber.progresses[-1].delivered(posts=len(due.records), dead_letters=0)
+        take.parts[-1] += len(due.records)
+        take.add(due, None)
+
+
+def _convert_for(take: "_Taken", number: int, arrivals: Sequence[Arrival]) -> None:
+    """Convert *arrivals* of source partition *number* for the only connector of the task."""
+    take.add(convert(take.subscriber.progresses[number], arrivals, take.subscriber.converter), None)
 
 
 def convert(progress: Progress, arrivals: Sequence[Arrival], converter: Converter) -> Converted:
@@ -276,13 +483,15 @@ def intolerable(reason: str) -> ToleranceExceeded:
     return ToleranceExceeded(f"{reason}; errors.tolerance=all would keep it aside")
 
 
-def _together(drained: Sequence[Arrival | Connected]) -> Iterator[Sequence[Arrival] | Connected]:
+def _together(
+    drained: Sequence[Arrival | Connected], at_once: int = POSTS_AT_ONCE
+) -> Iterator[Sequence[Arrival] | Connected]:
     """Yield *drained*, with small arrivals in groups: to convert a group costs less than to convert each alone."""
     group: list[Arrival] = []
     posts = 0
     for item in drained:
         lines = len(item.lines) if isinstance(item, Arrival) else 0
-        if group and (not lines or posts + lines > POSTS_AT_ONCE):
+        if group and (not lines or posts + lines > at_once):
             yield group
             group, posts = [], 0
         if isinstance(item, Connected):
@@ -296,27 +505,85 @@ def _together(drained: Sequence[Arrival | Connected]) -> Iterator[Sequence[Arriv
         yield group
 
 
-class _Taken:
-    """What the source partitions of a task give to one batch."""
+def _why(take: "_Taken") -> str | None:
+    schemas = take.subscriber.subscription.schemas
+    return None if schemas is None else schemas.waiting
 
-    def __init__(self) -> None:
+
+class _Held:
+    """What was taken for one batch; *live* are the numbers of the readers that have posts in it."""
+
+    def __init__(self, takes: "list[_Taken]", live: list[int]) -> None:
+        self.takes, self.live = takes, live
+        self.since = time.monotonic()
+
+    @property
+    def waiting(self) -> "list[_Taken]":
+        """Those whose values lack the ids of their schemas."""
+        return [take for take in self.takes if not take.stamped]
+
+
+class _Taken:
+    """What the source partitions of a task give to one connector's share of one batch."""
+
+    def __init__(self, subscriber: Subscriber) -> None:
+        self.subscriber = subscriber
         self.results: list[tuple[Converted, Way | None]] = []
         self.records = RecordList()
         self.letters: list[DeadLetter] = []
         self.waits: list[tuple[float, float, int]] = []
         self.offsets: list[OffsetWrite] = []
         self.live_ids: list[int] = []
+        self.filtered = 0
         self.found: list[tuple[Sequence[int], Way]] = []
-        self.live: list[int] = []
         self.parts: list[int] = []
         self.error: BadRecord | None = None
+        self.authors: tuple[bytes, ...] = ()
+        self.stamped = subscriber.subscription.schemas is None
+        """Whether the values are complete: with a schema format they are bodies at first."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether values are the lines of X, or what transforms make of these."""
+        return self.subscriber.subscription.schemas is None and self.subscriber.subscription.form is None
+
+    @property
+    def topic(self) -> str:
+        """The topic of the records that no transform has given another."""
+        return self.subscriber.subscription.destination.topic
+
+    @property
+    def has_any(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self.records or self.letters or self.offsets or self.authors)
+
+    def learn(self) -> None:
+        """Take what was learnt of the topic: it goes with the events and tombstones of this batch, and an offset."""
+        withdrawals = self.subscriber.withdrawals
+        if withdrawals is None:
+            return
+        events = any(result.ids or result.again or result.records for result, _ in self.results)
+        self.authors = withdrawals.news(at_once=events)
+        if self.authors:
+            self.subscriber.progresses[0].changed = True
+
+    def receipt(self) -> Receipt:
+        """Return what to report of the share once Kafka has it."""
+        billed = sum(progress.take_billed() for progress in self.subscriber.progresses)
+        return Receipt(
+            waits=tuple(self.waits),
+            parts=tuple(self.parts),
+            mills=billed * self.subscriber.subscription.budget.mills_each,
+        )
 
     def add(self, result: Converted, source: Way | None) -> None:
         """Add what was read from the stream (*source* is None), or what a repair found by the way *source*."""
         self.results.append((result, source))
+        self.subscriber.received += len(result.ids) + len(result.again) + len(result.dropped)
         self.records += result.records
         self.letters += result.dead_letters
         self.waits += result.waits
+        self.filtered += result.filtered
         self.error = self.error or result.error
         if source is None:
             self.live_ids += result.ids

@@ -87,11 +87,11 @@ class Buffer:
         """Say that the loop will drain soon after *at* (monotonic seconds) without being woken.  Event loop."""
         self._drained_at = at
 
-    def drain(self, max_posts: int) -> list[Arrival | Connected]:
+    def drain(self, max_posts: int, *, to_connected: bool = False) -> list[Arrival | Connected]:
         """
         Take whole arrivals, oldest first, until they have *max_posts* lines or fill a batch; their bytes count as held.
 
-        Event loop; never blocks for long.
+        With *to_connected* a `Connected` is the last that is taken.  Event loop; never blocks for long.
         """
         drained: list[Arrival | Connected] = []
         posts = size = 0
@@ -102,6 +102,8 @@ class Buffer:
                 if isinstance(arrival, Arrival):
                     size += arrival.size
                     posts += len(arrival.lines)
+                elif to_connected:
+                    break
             self._bytes -= size
             self._held += size
             self._posts -= posts

@@ -71,7 +71,16 @@ class _Line(msgspec.Struct):
     includes: _Includes | None = None
 
 
+class _Post(msgspec.Struct):
+    """A value of the shape `post`."""
+
+    id: str
+    text: str
+    author: _User | None = None
+
+
 _decode = msgspec.json.Decoder(_Line).decode
+_decode_post = msgspec.json.Decoder(_Post).decode
 
 
 def _read(value: bytes) -> _Line:
@@ -85,15 +94,42 @@ def line_of(record: SourceRecord) -> str:
     """Return the console line of *record*; a post in an unusual shape is shown by its id."""
     made = to_iso(record.timestamp_ms)
     try:
-        line = _read(record.value)
+        return f"{made}  {words_of_post((record.altered and record.altered.line) or record.value)}"
     except ValueError:
-        return f"{made}  post {record.key.decode()}"
+        return f"{made}  post {record.key.decode() if record.altered is None else record.altered.post_id}"
+
+
+def words_of_post(value: bytes) -> str:
+    """
+    Return author and text of the post in *value*, a line of X, without characters that control a terminal.
+
+    Raises:
+        ValueError: *value* is no such line.
+    """
+    line = _read(value)
     users = line.includes.users if line.includes else []
     names = {user.id: f"@{user.username}" for user in users if user.username}
     author = names.get(line.data.author_id) or line.data.author_id or "-"
     text = line.data.note_tweet.text if line.data.note_tweet and line.data.note_tweet.text else line.data.text
-    cleaned = "".join(c if c.isprintable() or c in _JOINERS else " " for c in f"{author}  {text}".translate(_BREAKS))
-    return f"{made}  {cleaned}"
+    return cleaned(f"{author}  {text}")
+
+
+def words_of_shape(value: bytes) -> str:
+    """
+    Return author and text of *value*, a post of the shape `post`, as `words_of_post` does of a line.
+
+    Raises:
+        ValueError: *value* is no such post.
+    """
+    post = _decode_post(value)
+    author = post.author or _User()
+    name = f"@{author.username}" if author.username else author.id or "-"
+    return cleaned(f"{name}  {post.text}")
+
+
+def cleaned(text: str) -> str:
+    """Return *text* in one line, with a blank for each character that would break it or control the terminal."""
+    return "".join(c if c.isprintable() or c in _JOINERS else " " for c in text.translate(_BREAKS))
 
 
 class Console:

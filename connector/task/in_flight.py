@@ -10,7 +10,7 @@ topic, and only the other batches are delivered again.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,24 +35,37 @@ COPIED_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(slots=True, kw_only=True)
+class Receipt:
+    """What to report of one share of a batch once Kafka has it."""
+
+    waits: tuple[tuple[float, float, int], ...] = ()
+    """For each arrival: when it came (local UNIX seconds), when a post of it was made (X's clock), how many posts."""
+    parts: tuple[int, ...] = ()
+    """How many records each source partition has in the share, in the order in which they follow each other there."""
+    mills: int = 0
+    """What X charges for the posts read since the batch before, in thousandths of a dollar."""
+
+
+@dataclass(slots=True, kw_only=True)
 class Pending:
     """A batch that Kafka has not confirmed, and the values to report once it has."""
 
     batch: Batch
+    receipts: tuple[Receipt, ...]
+    """One for each share of the batch."""
     encoded: Any
     """What `Sink.encode` returned; `NOT_BUILT` while it could not encode the batch."""
-    waits: tuple[tuple[float, float, int], ...]
-    """For each arrival: when it came (local UNIX seconds), when a post of it was made (X's clock), how many posts."""
     live: tuple[int, ...] = ()
     """Numbers of the source partitions whose streams brought posts of the batch."""
     since: float
     """When the batch was built (monotonic seconds)."""
     size_bytes: int = 0
     """The memory that the batch takes."""
-    parts: tuple[int, ...] = ()
-    """How many records each source partition has in the batch, in the order in which they follow each other there."""
-    mills: int = 0
-    """What X charges for the posts read since the batch before, in thousandths of a dollar."""
+
+    def measure(self) -> None:
+        """Set `size_bytes` to what the batch takes now."""
+        shares = zip(self.batch.shares, self.receipts, strict=True)
+        self.size_bytes = sum(share.held_bytes(arrivals=len(receipt.waits)) for share, receipt in shares)
 
 
 class Listener(Protocol):
@@ -111,7 +124,7 @@ class InFlight:
     @property
     def posts(self) -> int:
         """Posts that Kafka has not confirmed."""
-        return sum(len(pending.batch.records) for pending in self.pending)
+        return sum(pending.batch.posts for pending in self.pending)
 
     @property
     def size_bytes(self) -> int:
@@ -146,19 +159,23 @@ class InFlight:
         A transaction writes the ledger together with the posts.  Without transactions a post may be doubled here, and
         its key is the same.
         """
-        while self.pending and (
-            ids := [post_id for write in self.pending[0].batch.ledger for post_id in decode_ids(write.value)]
-        ):
-            times = [write.timestamp_ms for write in self.pending[0].batch.ledger]
-            known = set(await self.sink.read_ledger(min(times), None))
+        while self.pending and (share := next((one for one in self.pending[0].batch.shares if one.ledger), None)):
+            ids = [post_id for write in share.ledger for post_id in decode_ids(write.value)]
+            times = [write.timestamp_ms for write in share.ledger]
+            known = set(await self.sink.read_ledger(share.to.connector, min(times), None))
             if not known.issuperset(ids):
                 return
             self._confirm(self.pending.pop(0))
 
-    def coverage_of(self, partition: SourcePartition) -> Coverage:
-        """Return what the committed offset of *partition* says; an empty coverage if there is none."""
-        value = self.committed.get(self.sink.offset_key(partition))
+    def coverage_of(self, connector: str, partition: SourcePartition) -> Coverage:
+        """Return what the committed offset of *connector* for *partition* says; an empty coverage if there is none."""
+        value = self.committed.get(self.sink.offset_key(connector, partition))
         return Coverage() if value is None else Coverage.decode(value)
+
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """Forget the values of *keys*: this task writes them no more."""
+        for key in keys:
+            self.committed.pop(key, None)
 
     def note_committed(self, offsets: Mapping[bytes, bytes | None]) -> None:
         """Take note that *offsets*, value by key, are in Kafka."""

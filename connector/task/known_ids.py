@@ -11,10 +11,10 @@ BEYOND_ALL_IDS = 2**64
 
 
 class KnownIds:
-    """Loads ids from the ledger in Kafka, which *sink* reads, into *ledger*, which is in memory."""
+    """Loads ids of *connector* from the ledger in Kafka, which *sink* reads, into *ledger*, which is in memory."""
 
-    def __init__(self, ledger: Ledger, sink: Sink) -> None:
-        self._ledger, self._sink = ledger, sink
+    def __init__(self, connector: str, ledger: Ledger, sink: Sink) -> None:
+        self._connector, self._ledger, self._sink = connector, ledger, sink
 
     async def load(self, from_ms: int, to_ms: int | None, *, late: bool = False) -> None:
         """
@@ -26,7 +26,7 @@ class KnownIds:
             DeliveryFailed: Kafka does not answer, or refuses.
             FatalError: a record of the ledger cannot be read.
         """
-        ids = await self._sink.read_ledger(from_ms, to_ms, late=late)
+        ids = await self._sink.read_ledger(self._connector, from_ms, to_ms, late=late)
         beyond = BEYOND_ALL_IDS if to_ms is None else first_id(to_ms)
         coming = (post_id for post_id in ids if post_id < beyond)
         while some := list(islice(coming, YOUNG_IDS)):

@@ -5,14 +5,27 @@ What a task needs from outside: Protocols, each with the class that implements i
 `Finder`            what X offers to find posts again     `connector.sources.archive.finder.PostFinder`
 `Sink`              the Kafka end of one task             `connector.kafka.delivery.sink.TopicSink`
 `CommittedOffsets`  what the offsets topic holds of it    `connector.kafka.state.offsets`
+`Posts`             what it takes to withdraw posts       `connector.kafka.state.authors.AuthorsTopic`
+`Schemas`           the ids of the schemas of its values  `connector.formats.schemas.ids.SchemaIds`
 `Requests`          what operators ask of its gaps        `connector.cluster.requests.GapRequests`
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from connector.errors import RecordsRefused
-from connector.records.record import Arrival, Batch, Connected, HeldRule, Sifted, SourcePartition
+from connector.formats.schemas.writer import Stamp
+from connector.records.record import (
+    Arrival,
+    Batch,
+    Connected,
+    Destination,
+    HeldRule,
+    Limits,
+    Sifted,
+    SourcePartition,
+    TopicRecord,
+)
 from connector.sources.handles import Handle, Released
 
 # -- X
@@ -29,11 +42,20 @@ class Source(Protocol):
     def rules(self) -> Sequence[HeldRule]:
         """The rules in force, as `prepare` left them; none for a stream without rules."""
 
-    def prepare(self) -> None:
+    def want(self, wanted: Mapping[str, Mapping[str, str]]) -> None:
+        """Set which rules (by connector: value, label) X shall hold after the next `prepare`.  Event loop."""
+
+    def rules_of(self, connector: str) -> Sequence[HeldRule]:
+        """Return the rules in force whose posts are for *connector*, as `prepare` left them."""
+
+    def prepare(self) -> Collection[str]:
         """
-        Set the rules at X and get the token, as configured.  Executor thread.
+        Set the rules at X and get the token, as configured.  Executor thread, also while a connection is open.
+
+        Return the connectors for which X did not hold a rule meanwhile that it was to hold before.
 
         Raises:
+            RulesRefused: X refuses rules of some of several connectors.
             ConnectorError: X refuses, or cannot be reached.
         """
 
@@ -56,6 +78,12 @@ class Source(Protocol):
 
     def stop(self) -> None:
         """End `read` at once, whatever it is doing.  Any thread."""
+
+    def ask(self, parameters: Mapping[str, str]) -> None:
+        """Ask for other fields and expansions from the next connect on.  Event loop."""
+
+    def hang_up(self) -> None:
+        """End the `read` that is running, which then returns; another one may follow.  Any thread."""
 
     def find_connection(self) -> str | None:
         """Return X's id of the connection now open, None where X does not say.  Executor thread."""
@@ -146,13 +174,36 @@ class CommittedOffsets(Protocol):
         """All keys and values that were written, the last ones among them."""
 
 
+class Schemas(Protocol):
+    """The ids of the schemas of one connector's values.  Event loop."""
+
+    @property
+    def waiting(self) -> str | None:
+        """Why an id is not known yet, as a sentence; None while the registry is not known to be away."""
+
+    def stamps_for(self, topics: Collection[str], told: Callable[[], None]) -> Mapping[str, Stamp] | None:
+        """
+        Return what makes values of the bodies for each of *topics*; None while an id is not known.
+
+        *told* is then called once when it is worth while to ask again.
+
+        Raises:
+            SchemaRefused: the registry refuses one of them.
+        """
+
+
 class Sink(Protocol):
     """The Kafka end of one task."""
 
-    max_record_bytes: int
-    """The largest key and value together that the output topic takes; known once the sink is open."""
-    max_dead_letter_bytes: int
-    """The largest value that the dead letter topic takes; known once the sink is open."""
+    @property
+    def destinations(self) -> Sequence[Destination]:
+        """Where it delivers to since the last `open`, or from the next one on."""
+
+    def serve(self, destinations: Sequence[Destination]) -> None:
+        """Deliver to *destinations*, from the next `open` on."""
+
+    def limits_of(self, destination: Destination) -> Limits:
+        """Return the largest sizes that the topics of *destination* take; known once the sink is open."""
 
     async def open(self) -> CommittedOffsets:
         """
@@ -162,15 +213,18 @@ class Sink(Protocol):
             DeliveryFailed: Kafka does not answer, or refuses.
         """
 
-    def offset_key(self, partition: SourcePartition, kind: str | None = None) -> bytes:
-        """Return the key of *partition*'s source offset, or of the record of another *kind* beside it."""
+    def offset_key(self, connector: str, partition: SourcePartition, kind: str | None = None) -> bytes:
+        """Return the key of *connector*'s source offset for *partition*, or of the record of *kind* beside it."""
 
-    async def read_ledger(self, from_ms: int, to_ms: int | None, *, late: bool = False) -> Sequence[int]:
+    async def read_ledger(
+        self, connector: str, from_ms: int, to_ms: int | None, *, late: bool = False
+    ) -> Sequence[int]:
         """
-        Return the ids of delivered posts that were made from *from_ms* to *to_ms* (UNIX ms; None: to the newest).
+        Return the ids of posts delivered for *connector* that were made from *from_ms* to *to_ms* (UNIX ms).
 
-        Some older or younger ids may be among them, and an id may be there twice.  Posts that a repair delivered long
-        after they were made are found only with *late*, which reads more records.  Call it when the sink is open.
+        With None as *to_ms*, up to the newest.  Some older or younger ids may be among them, and an id may be there
+        twice.  Posts that a repair delivered long after they were made are found only with *late*, which reads more
+        records.  Call it when the sink is open.
 
         Raises:
             DeliveryFailed: Kafka does not answer, or refuses.
@@ -191,13 +245,13 @@ class Sink(Protocol):
 
         Raises:
             DeliveryFailed: the outcome is unknown.
-            RecordsRefused: the output topic refuses some of the records; nothing of *batch* is committed.
+            RecordsRefused: an output topic refuses some of the records; nothing of *batch* is committed.
             FatalError: an internal topic refuses a record.
         """
 
     async def sift(self, batch: Batch, refused: RecordsRefused) -> Sifted:
         """
-        Return which records of *batch* the topic refuses; *refused* is the error with which Kafka refused some of them.
+        Return which records of *batch* their topics refuse; *refused* is the error of the delivery.
 
         Call it when the sink has just opened.
 
@@ -207,6 +261,29 @@ class Sink(Protocol):
 
     async def close(self) -> None:
         """Let go of the producer, in bounded time."""
+
+
+class Posts(Protocol):
+    """The topic whose posts a connector withdraws, and what it has learnt of it."""
+
+    def kept(self) -> AsyncGenerator[bytes]:
+        """
+        Yield what the connector's owners have learnt, the oldest first; call it when the sink is open.
+
+        Raises:
+            DeliveryFailed: Kafka does not answer, or refuses.
+        """
+
+    def follow(self, read_to: Mapping[int, int], from_ms: int) -> AsyncGenerator[Sequence[TopicRecord]]:
+        """
+        Yield the committed records of the topic from the offsets *read_to* on; empty if none come for a second.
+
+        A partition that is not in *read_to* is read from the first record whose timestamp is at least *from_ms* (UNIX
+        ms).  It may end, and is then to be called again.
+
+        Raises:
+            DeliveryFailed: Kafka does not answer, or refuses.
+        """
 
 
 # -- operators

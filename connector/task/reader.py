@@ -19,7 +19,7 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from typing import ParamSpec, Protocol, TypeVar
 
-from connector.coverage.allowance import Allowance
+from connector.coverage.allowance import Allowance, SharedAllowance
 from connector.errors import (
     BudgetReached,
     ConnectionLost,
@@ -38,7 +38,7 @@ from connector.sources.handles import Handle
 from connector.task.backoff import Backoff, ConnectFloor
 from connector.task.buffer import Buffer
 from connector.task.ownership import Ownership
-from connector.task.ports import Source
+from connector.task.rule_keeper import RuleKeeper
 from connector.telemetry.events.event import Event
 from connector.telemetry.events.task import (
     ConnectionNotFound,
@@ -72,7 +72,7 @@ class Backfill(Protocol):
 
 class Reader:
     """
-    Keeps *source* connected, and puts what arrives into *buffer*, until `stop`.
+    Keeps the source of *rules* connected, and puts what arrives into *buffer*, until `stop`.
 
     *allowance* counts the lines that are read, and says when no more may be read.  *changed* is called when an
     attribute has changed that the task's status shows.
@@ -83,24 +83,25 @@ class Reader:
 
     def __init__(
         self,
-        source: Source,
+        rules: RuleKeeper,
         buffer: Buffer,
         executor: Executor,
         *,
         ownership: Ownership,
-        allowance: Allowance,
+        allowance: Allowance | SharedAllowance,
         backfill: Backfill,
         emit: Callable[[Event], None],
         changed: Callable[[], None],
         ghosts: Collection[Handle] = (),
     ) -> None:
-        self.source, self.buffer = source, buffer
+        self.source, self.buffer = rules.source, buffer
         self._executor, self._ownership, self._allowance, self._backfill = executor, ownership, allowance, backfill
         self._task, self._emit, self._changed = ownership.task, emit, changed
         self._handles: deque[Handle] = deque(ghosts, maxlen=MAX_HANDLES)
         self._absent: Collection[Handle] = ()
         self._backoff, self._floor = Backoff(), ConnectFloor()
-        self._stop_asked = asyncio.Event()
+        self._stop_asked, self._hurry = asyncio.Event(), asyncio.Event()
+        self._rules = rules
         self._loop = asyncio.get_running_loop()
         self._look_up: asyncio.Task[None] | None = None
         self.connected: Connected | None = None
@@ -135,6 +136,13 @@ class Reader:
         """Connections that X may count for this reader: the one now open, and those whose end X has not confirmed."""
         return tuple(self._handles)
 
+    @property
+    def open_now(self) -> Handle | None:
+        """What identifies the connection now open: X's id, or its time if X has not told the id; None without one."""
+        if self.connected is None:
+            return None
+        return self.connection_id or self.connected.date or self.connected.at
+
     async def run(self) -> None:
         """
         Connect, read, connect again, until `stop`.
@@ -142,7 +150,7 @@ class Reader:
         Raises:
             FatalError: a person has to act.
         """
-        taken_over, prepared = bool(self._handles), False
+        taken_over = bool(self._handles)
         while not self._stop_asked.is_set():
             try:
                 await self._ownership.prove()
@@ -151,9 +159,8 @@ class Reader:
                     await self._release()  # before the connect, which X might refuse otherwise
                 if self._stop_asked.is_set():  # then `prove` proved nothing: the next owner may set the rules by now
                     return
-                if not prepared:
-                    await self._in_thread(self.source.prepare)
-                    prepared = True
+                if self._rules.stale:
+                    await self._rules.apply()
                 await self._keep_floor()
                 if self._stop_asked.is_set():
                     return
@@ -162,7 +169,7 @@ class Reader:
             except (RetriableError, OutOfCredit) as exc:
                 # When an established connection is lost, the docs ask to connect again at once: rules and token are not
                 # prepared again then.
-                prepared = prepared and isinstance(exc, ConnectionLost)
+                self._rules.stale = self._rules.stale or not isinstance(exc, ConnectionLost)
                 await self._wait_after(exc)
             finally:
                 self.connected = None
@@ -185,8 +192,19 @@ class Reader:
     def stop(self) -> None:
         """Stop reading at once; what has been read stays in the buffer."""
         self._stop_asked.set()
+        self._hurry.set()
         self.buffer.release()
         self.source.stop()
+
+    def hurry(self) -> None:
+        """End the wait for the next connect: what it waits for counts no more."""
+        self._hurry.set()
+
+    def reconnect(self, reason: str) -> None:
+        """End the connection now open, for *reason*, and connect again at once."""
+        if self.connected is not None:
+            self.lost_since = reason
+            self.source.hang_up()
 
     def delivered(self) -> None:
         """Forget earlier failures: records of this reader were committed."""
@@ -318,8 +336,11 @@ class Reader:
 
     async def _sleep(self, secs: float) -> None:
         if secs > 0:
+            self._hurry.clear()
+            if self._stop_asked.is_set():
+                return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop_asked.wait(), secs)
+                await asyncio.wait_for(self._hurry.wait(), secs)
 
     async def _in_thread(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._loop.run_in_executor(self._executor, lambda: call(*args, **kwargs))

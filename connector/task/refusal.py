@@ -1,5 +1,5 @@
 """
-What becomes of a batch if the topic refuses some of its posts?  (Pure.)
+What becomes of a batch if a topic refuses some posts of a connector?  (Pure.)
 
 With `errors.tolerance=all` the refused posts become dead letters of the same batch (`put_aside`): the offset moves on,
 and the ledger does not hold their ids.  With `none` the posts before the first refused one are delivered
@@ -14,8 +14,8 @@ from connector.coverage.ledger import decode_ids, encode_ids
 from connector.coverage.offset import Coverage
 from connector.coverage.progress import ledger_write
 from connector.errors import BrokerUnsuitable
-from connector.records.record import Batch, DeadLetter, LedgerWrite, OffsetWrite, Records, Sifted
-from connector.task.in_flight import Pending
+from connector.records.record import Batch, DeadLetter, LedgerWrite, OffsetWrite, Records, Share
+from connector.task.in_flight import Pending, Receipt
 
 REFUSED_IN_A_ROW = 20
 """If the topic refuses so many posts in a row, the fault is the topic's or the broker's, and not the posts'."""
@@ -27,22 +27,22 @@ class Judge:
     def __init__(self) -> None:
         self._row: Counter[bool] = Counter()
 
-    def hear(self, records: Records, sifted: Sifted) -> None:
+    def hear(self, records: Records, reasons: Mapping[int, str]) -> None:
         """
-        Take in which of *records* were refused and which were taken: *sifted*.
+        Take in which of *records* were refused, and for which *reasons*, by their places; the others were taken.
 
         Raises:
             BrokerUnsuitable: the topic has refused too many posts in a row.
         """
         found = [source is not None for source in records.sources or [None] * len(records)]
-        refused = Counter(found[place] for place in sifted.refused)
+        refused = Counter(found[place] for place in reasons)
         for kind, count in Counter(found).items():
             if refused[kind] < count:
                 del self._row[kind]
                 continue
             self._row[kind] += count
             if self._row[kind] >= REFUSED_IN_A_ROW:
-                reason = next(why for place, why in sorted(sifted.refused.items()) if found[place] == kind)
+                reason = next(why for place, why in sorted(reasons.items()) if found[place] == kind)
                 raise BrokerUnsuitable(
                     f"The topic took none of the last {self._row[kind]} posts, so they are not at fault but the topic "
                     f"or the broker. {reason}"
@@ -56,63 +56,92 @@ class Judge:
 
 
 def put_aside(
-    pending: Sequence[Pending], refused: Mapping[int, DeadLetter], key_of: Sequence[bytes]
+    pending: Sequence[Pending], connector: str, refused: Mapping[int, DeadLetter], key_of: Sequence[bytes]
 ) -> list[tuple[int, int]]:
     """
-    Replace the records of the first *pending* batch at the places of *refused* by these dead letters.
+    Replace the records at the places of *refused* in the first *pending* share of *connector* by these dead letters.
 
-    All offsets in *pending* then count them as dead letters; *key_of* has the key of each source partition's offset.
-    Return the number of each source partition with refused posts, and how many they are.
+    All offsets of the connector in *pending* then count them as dead letters; *key_of* has the key of each source
+    partition's offset.  Return the number of each source partition with refused posts, and how many they are.
     """
     first = pending[0]
-    owners = list(_owners(first))
+    number = _number_of(first, connector)
+    records = first.batch.shares[number].records
+    owners = list(_owners(first.receipts[number]))
     counts = Counter(owners[place] for place in refused)
-    ids = {int(first.batch.records.keys[place]) for place in refused}
+    by_key = {key_of[owner]: count for owner, count in counts.items()}
+    ids = set(map(records.post_id, refused))
     for each in pending:
-        letters = (*each.batch.dead_letters, *refused.values()) if each is first else each.batch.dead_letters
-        each.batch = replace(
-            each.batch,
-            records=_without(each.batch.records, refused) if each is first else each.batch.records,
-            dead_letters=letters,
-            ledger=tuple(ledger_without(each.batch.ledger, ids)),
-            offsets=tuple(_recounted(each.batch.offsets, {key_of[owner]: count for owner, count in counts.items()})),
-        )
-    first.parts = tuple(count - counts[number] for number, count in enumerate(first.parts))
-    first.size_bytes = first.batch.held_bytes(arrivals=len(first.waits))
+        its = [at for at, share in enumerate(each.batch.shares) if share.to.connector == connector]
+        for at in its:
+            share = each.batch.shares[at]
+            ledger, offsets = ledger_without(share.ledger, ids), _recounted(share.offsets, by_key)
+            recounted = replace(share, ledger=tuple(ledger), offsets=tuple(offsets))
+            each.batch = each.batch.with_share(at, recounted)
+    share = first.batch.shares[number]
+    letters = (*share.dead_letters, *refused.values())
+    first.batch = first.batch.with_share(
+        number, replace(share, records=_without(records, refused), dead_letters=letters)
+    )
+    receipt = first.receipts[number]
+    receipt.parts = tuple(count - counts[at] for at, count in enumerate(receipt.parts))
+    first.measure()
     return sorted(counts.items())
 
 
 def cut_before(
     pending: Sequence[Pending],
+    connector: str,
     dropped: Collection[int],
     owed_ids: Iterable[int],
     offset_of: Callable[[int, int], OffsetWrite],
     *,
     now_ms: int,
-) -> Batch:
+) -> Share:
     """
-    Return the batch that is still delivered: the first *pending* one without the records at the *dropped* places.
+    Return the last share of *connector*: that of the first *pending* batch without the records at *dropped* places.
 
-    The later batches are not delivered.  *owed_ids* are ids of posts that are in the topic and in no record of the
-    ledger yet.  *offset_of* makes the offset of a source partition from its number and the number of its dropped posts.
-    *now_ms* is by X's clock.
+    Its shares of the later batches are not delivered.  *owed_ids* are ids of posts that are in the topic and in no
+    record of the ledger yet.  *offset_of* makes the offset of a source partition from its number and the number of its
+    dropped posts.  *now_ms* is by X's clock.
     """
-    first = pending[0]
-    owners = list(_owners(first))
+    mine = [
+        (share, receipt)
+        for each in pending
+        for share, receipt in zip(each.batch.shares, each.receipts, strict=True)
+        if share.to.connector == connector
+    ]
+    (share, receipt), later = mine[0], mine[1:]
+    owners = list(_owners(receipt))
     missing = Counter(owners[place] for place in dropped)
-    missing.update(owner for later in pending[1:] for owner in _owners(later))
-    lost = {int(first.batch.records.keys[place]) for place in dropped}
-    lost.update(int(key) for later in pending[1:] for key in later.batch.records.keys)
-    all_writes = [write for each in pending for write in each.batch.ledger]
+    missing.update(owner for _, its_receipt in later for owner in _owners(its_receipt))
+    lost = set(map(share.records.post_id, dropped))
+    for other, _ in later:
+        lost.update(map(other.records.post_id, range(len(other.records))))
+    all_writes = [write for each, _ in mine for write in each.ledger]
     owed = sorted(owed_ids)
     if owed:
         all_writes.append(ledger_write(owed, None, now_ms=now_ms))
-    return Batch(
-        records=_without(first.batch.records, dropped),
-        dead_letters=first.batch.dead_letters,
-        offsets=tuple(offset_of(number, missing[number]) for number in range(len(first.parts))),
+    return replace(
+        share,
+        records=_without(share.records, dropped),
+        offsets=tuple(offset_of(number, missing[number]) for number in range(len(receipt.parts))),
         ledger=tuple(ledger_without(all_writes, lost)),
     )
+
+
+def without_connector(pending: Pending, connector: str) -> bool:
+    """Take the share of *connector* out of *pending*; return whether there was one."""
+    kept = [
+        (share, receipt)
+        for share, receipt in zip(pending.batch.shares, pending.receipts, strict=True)
+        if share.to.connector != connector
+    ]
+    found = len(kept) < len(pending.batch.shares)
+    pending.batch = Batch(tuple(share for share, _ in kept))
+    pending.receipts = tuple(receipt for _, receipt in kept)
+    pending.measure()
+    return found
 
 
 def ledger_without(writes: Iterable[LedgerWrite], ids: Collection[int]) -> Iterator[LedgerWrite]:
@@ -126,9 +155,13 @@ def ledger_without(writes: Iterable[LedgerWrite], ids: Collection[int]) -> Itera
             yield replace(write, value=encode_ids(left))
 
 
-def _owners(pending: Pending) -> Iterator[int]:
+def _number_of(pending: Pending, connector: str) -> int:
+    return next(at for at, share in enumerate(pending.batch.shares) if share.to.connector == connector)
+
+
+def _owners(receipt: Receipt) -> Iterator[int]:
     """Yield for each record the number of its source partition."""
-    for number, count in enumerate(pending.parts):
+    for number, count in enumerate(receipt.parts):
         yield from [number] * count
 
 

@@ -14,17 +14,23 @@ from connector.task.reader import Reader
 from connector.task.status import State, TaskStatus
 
 
-def status_of(readers: Sequence[Reader], restarting: DeliveryFailed | None) -> TaskStatus:
-    """Return the status of a task that works with *readers*; *restarting* is why it starts over, if it does."""
+def status_of(readers: Sequence[Reader], restarting: DeliveryFailed | None, waiting: Sequence[str] = ()) -> TaskStatus:
+    """
+    Return the status of a task that works with *readers*.
+
+    *restarting* is why it starts over, if it does; *waiting* is what its batch is held for.
+    """
     broken = [reader.error for reader in readers if reader.error is not None]
     paused = len(broken) == len(readers) and all(isinstance(error, OutOfCredit) for error in broken)
     details = [_detail_of(reader) for reader in readers if reader.error is not None]
+    details[:0] = waiting
     if isinstance(restarting, RightMissing):
         details.insert(0, f"{restarting.name}: {restarting}")
     return TaskStatus(
         state=State.PAUSED if paused and broken else State.RUNNING,
         detail="; ".join(details) or None,
         connections=tuple(dict.fromkeys(handle for each in readers for handle in each.connections)),
+        open_now=tuple(reader.open_now for reader in readers if reader.open_now is not None),
         outages=tuple((reader.partition or "", reader.outage) for reader in readers if reader.outage),
     )
 
@@ -37,12 +43,17 @@ def _detail_of(reader: Reader) -> str:
 
 
 def unready_of(
-    status: TaskStatus, restarting: DeliveryFailed | None, delayed_secs: float | None, readers: Sequence[Reader]
+    status: TaskStatus,
+    restarting: DeliveryFailed | None,
+    delayed_secs: float | None,
+    waiting: Sequence[str],
+    readers: Sequence[Reader],
 ) -> str | None:
     """
     Return why a task does not do its work at the moment; None if it does.
 
-    *delayed_secs* is how long Kafka has not confirmed a delivery, None if it confirms.
+    *delayed_secs* is how long Kafka has not confirmed a delivery, None if it confirms; *waiting* is what a batch is
+    held for.
     """
     if status.state is not State.RUNNING:
         return f"{status.state}: {status.trace or status.detail or 'not running'}"
@@ -50,6 +61,8 @@ def unready_of(
         return f"starting over: {restarting.name}: {restarting}"
     if delayed_secs is not None:
         return f"Kafka has not confirmed a delivery for {delayed_secs:.0f} s"
+    if waiting:
+        return f"posts wait: {'; '.join(waiting)}"
     for reader in readers:
         if reader.connected is None:
             return f"not connected: {reader.error or 'connecting'}"

@@ -1,88 +1,110 @@
 """
-Finds the posts that the topic refuses, and delivers the others.
+Finds the posts that the topics refuse, and delivers the others.
 
     refused ─▶ Sink.sift ─▶ which posts? ──(tolerated)──▶ dead letters of the same batch, which is delivered again
-                                  └──────(not tolerated)─▶ the posts before them are delivered, and the task ends
+                                  └──────(not tolerated)─▶ the posts before them are delivered, and the connector fails
 
-`refusal` has the decisions; this module carries them out on the batches in flight.
+`refusal` has the decisions; this module carries them out on the batches in flight, for each connector by itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from connector.coverage.progress import Progress
-from connector.errors import RecordsRefused, ToleranceExceeded
-from connector.records.record import OffsetWrite, Records, Sifted
+from connector.errors import BrokerUnsuitable, ConnectorError, RecordsRefused
+from connector.records.record import Batch, OffsetWrite, Records, Share
 from connector.task.batcher import Batcher, intolerable
 from connector.task.endings import to_the_end
 from connector.task.in_flight import InFlight, Pending
 from connector.task.ports import Sink
-from connector.task.refusal import Judge, cut_before, put_aside
+from connector.task.refusal import cut_before, put_aside, without_connector
+from connector.task.subscriber import Subscriber
 
 
 class Sifting:
     """
     What becomes of refused posts of one task.
 
-    *done* counts the batches in which refused posts were found.  With *tolerant* they become dead letters.
+    *done* counts the batches in which refused posts were found.
     """
 
-    def __init__(self, in_flight: InFlight, batcher: Batcher, sink: Sink, *, tolerant: bool) -> None:
+    def __init__(self, in_flight: InFlight, batcher: Batcher, sink: Sink) -> None:
         self.done = 0
-        self._in_flight, self._batcher, self._sink, self._tolerant = in_flight, batcher, sink, tolerant
-        self._judge = Judge()
+        self._in_flight, self._batcher, self._sink = in_flight, batcher, sink
 
-    def note_taken(self, records: Records) -> None:
-        """Take note that the topic has taken *records*."""
-        self._judge.hear_taken(records)
-
-    async def sift(self, refused: RecordsRefused, progresses: Sequence[Progress]) -> ToleranceExceeded | None:
+    async def sift(
+        self, refused: RecordsRefused, subscribers: Mapping[str, Subscriber]
+    ) -> dict[Subscriber, ConnectorError]:
         """
-        Find the posts of the first batch in flight that the topic refuses, and change the batch so that it is taken.
+        Find the posts of the first batch in flight that the topics refuse, and change the batch so that it is taken.
 
-        Return the error that ends the task once the batch is delivered; None if refused posts are tolerated.
+        *subscribers* are the connectors by name.  Return those that fail, each with its error, once the batch is
+        delivered: refused posts are not tolerated, or the topic has refused too many posts in a row.
 
         Raises:
-            BrokerUnsuitable: the topic has refused too many posts in a row.
-            DeliveryFailed: it could not be found out which posts the topic refuses.
+            DeliveryFailed: it could not be found out which posts the topics refuse.
         """
-        first = self._in_flight.pending[0]
+        pending = self._in_flight.pending
+        first = pending[0]
         sifted = await self._in_flight.sift(refused)
-        self._judge.hear(first.batch.records, sifted)
-        fatal = None
-        if sifted.refused and self._tolerant:
-            self._put_aside(first, sifted, progresses)
-        elif sifted.refused:
-            fatal = self._cut(first, sifted, progresses)
-        else:
-            first.batch = replace(first.batch, dead_letters=self._batcher.fitting(first.batch.dead_letters))
+        failed: dict[Subscriber, ConnectorError] = {}
+        for share, reasons in [(share, sifted.refused_of(at)) for at, share in enumerate(first.batch.shares)]:
+            subscriber = subscribers[share.to.connector]
+            try:
+                subscriber.judge.hear(share.records, reasons)
+            except BrokerUnsuitable as error:
+                failed[subscriber] = error
+                for each in pending:
+                    without_connector(each, subscriber.name)
+                continue
+            if reasons and subscriber.converter.dead_letters:
+                self._put_aside(share, reasons, subscriber)
+            elif reasons:
+                dropped = reasons if sifted.taken else range(min(reasons), len(share.records))
+                self._cut(dropped, subscriber)
+                failed[subscriber] = intolerable(min(reasons.items())[1])
+        if not sifted.refused:
+            self._fit_letters(first, subscribers)
         self.done += bool(sifted.refused)
+        pending[1:] = [each for each in pending[1:] if each.batch.shares]
         if sifted.taken:
-            first.encoded = await self._sink.encode(replace(first.batch, records=Records()))
+            taken = Batch(tuple(replace(share, records=Records()) for share in first.batch.shares))
+            first.encoded = await self._sink.encode(taken)
+            for each in pending[1:]:
+                each.encoded = await self._sink.encode(each.batch)
         else:
             await to_the_end(self._in_flight.discard())
             await self._in_flight.open()
-        return fatal
+        return failed
 
-    def _put_aside(self, first: Pending, sifted: Sifted, progresses: Sequence[Progress]) -> None:
-        records = first.batch.records
-        letters = self._batcher.letters_of(first, sifted.refused)
-        keys = [self._sink.offset_key(progress.partition) for progress in progresses]
-        for number, posts in put_aside(self._in_flight.pending, letters, keys):
-            progresses[number].refused(posts)
-        self._batcher.disown({int(records.keys[place]) for place in sifted.refused})
+    def _fit_letters(self, first: Pending, subscribers: Mapping[str, Subscriber]) -> None:
+        """Cut the dead letters to the sizes that their topics take at present."""
+        for at, share in enumerate(first.batch.shares):
+            letters = self._batcher.fitting(subscribers[share.to.connector], share.dead_letters)
+            first.batch = first.batch.with_share(at, replace(share, dead_letters=letters))
 
-    def _cut(self, first: Pending, sifted: Sifted, progresses: Sequence[Progress]) -> ToleranceExceeded:
-        place, reason = min(sifted.refused.items())
-        dropped = sifted.refused if sifted.taken else range(place, len(first.batch.records))
+    def _put_aside(self, share: Share, reasons: Mapping[int, str], subscriber: Subscriber) -> None:
+        pending = self._in_flight.pending
+        at = [each.to.connector for each in pending[0].batch.shares].index(subscriber.name)
+        letters = self._batcher.letters_of(subscriber, share, pending[0].receipts[at], reasons)
+        keys = [self._sink.offset_key(subscriber.name, progress.partition) for progress in subscriber.progresses]
+        for number, posts in put_aside(pending, subscriber.name, letters, keys):
+            subscriber.progresses[number].refused(posts)
+        ids = set(map(share.records.post_id, reasons))
+        subscriber.owed_ids = [post_id for post_id in subscriber.owed_ids if post_id not in ids]
+
+    def _cut(self, dropped: Collection[int], subscriber: Subscriber) -> None:
+        pending, progresses, name = self._in_flight.pending, subscriber.progresses, subscriber.name
 
         def unclaimed(number: int, posts: int) -> OffsetWrite:
             """Return the offset of a source partition of which so many *posts* are dropped; it claims no more time."""
             progress = progresses[number]
-            coverage = progress.without_claims(self._in_flight.coverage_of(progress.partition), posts)
-            return OffsetWrite(key=self._sink.offset_key(progress.partition), value=coverage.encode())
+            committed = self._in_flight.coverage_of(name, progress.partition)
+            key = self._sink.offset_key(name, progress.partition)
+            return OffsetWrite(key=key, value=progress.without_claims(committed, posts).encode())
 
-        owed_ids, now_ms = self._batcher.owed_ids, max(progress.now_ms for progress in progresses)
-        first.batch = cut_before(self._in_flight.pending, dropped, owed_ids, unclaimed, now_ms=now_ms)
-        del self._in_flight.pending[1:]
-        return intolerable(reason)
+        now_ms = max(progress.now_ms for progress in progresses)
+        cut = cut_before(pending, name, dropped, subscriber.owed_ids, unclaimed, now_ms=now_ms)
+        at = [share.to.connector for share in pending[0].batch.shares].index(name)
+        pending[0].batch = pending[0].batch.with_share(at, cut)
+        for later in pending[1:]:
+            without_connector(later, name)

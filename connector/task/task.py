@@ -5,15 +5,17 @@ One task: poll, deliver, commit, and start over from the committed offset when t
                   (fences)              ▲                                    │
                                         └── pause ◀── outcome unknown ───────┘
 
-The task takes turns and combines these parts: `coverage/progress` knows which posts of a source partition are delivered
-and which times are missing, `repair/repairer` repairs its gaps, `batcher` makes the batches, and `in_flight` holds the
-batches until Kafka has confirmed them, and finds out which ones are in the topic if the outcome of a commit is unknown.
+The task takes turns and combines these parts: `subscribers` are the connectors that it reads the stream for, `batcher`
+makes the batches, and `in_flight` holds the batches until Kafka has confirmed them, and finds out which ones are in the
+topics if the outcome of a commit is unknown.  For each connector and source partition, `coverage/progress` knows which
+posts are delivered and which times are missing, and `repair/repairer` repairs the gaps.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from secrets import token_hex
 from typing import Any
 
@@ -24,39 +26,48 @@ from connector.coverage.progress import OFFSET, REPAIRED, RULES, Progress
 from connector.coverage.spend import MILLS, Spend
 from connector.errors import (
     BrokerAway,
+    BudgetReached,
+    ConnectorError,
+    DeliveriesFailed,
     DeliveryFailed,
     FatalError,
     Fenced,
     RecordsRefused,
     RightMissing,
     Superseded,
-    ToleranceExceeded,
 )
 from connector.records import clock
+from connector.records.record import TaskId
 from connector.sources.handles import Handle
 from connector.task.backoff import Backoff
 from connector.task.batcher import Batcher, BatcherSettings
-from connector.task.console import Console
-from connector.task.converter import Converter
+from connector.task.buffer import Buffer
 from connector.task.endings import to_the_end
 from connector.task.in_flight import InFlight, Pending
-from connector.task.known_ids import KnownIds
 from connector.task.ownership import Ownership
 from connector.task.pace import Pace
 from connector.task.partition import Partition, PartitionMaker
-from connector.task.ports import CommittedOffsets, Finder, Requests, Sink, Source
+from connector.task.ports import CommittedOffsets, Requests, Sink, Source
 from connector.task.reader import Reader
-from connector.task.reporting import ToldStatus, status_of, unready_of
+from connector.task.reporting import status_of, unready_of
+from connector.task.rule_keeper import RuleKeeper
 from connector.task.settings import TaskSettings
 from connector.task.sifting import Sifting
 from connector.task.status import State, TaskStatus
+from connector.task.subscriber import Subscriber
+from connector.task.subscribers import Subscribers, Wished
 from connector.task.time_limit import TimeLimit
 from connector.task.wake import Wake
 from connector.telemetry.events.event import Event
 from connector.telemetry.events.task import (
+    BatchConfirmed,
     BatchDelivered,
+    BatchNotConfirmed,
     DeliveryDelayed,
     DeliveryResumed,
+    StreamClosed,
+    SubscriberJoined,
+    SubscriberLeft,
     TaskFailed,
     TaskFenced,
     TaskRestarting,
@@ -79,13 +90,22 @@ After so many failures without a commit between them the task FAILS, as a person
 Failures because the broker is absent, or because a right is missing, do not count.
 """
 
+FIELDS_CHANGED = "fields_changed"
+"""The reason of a gap: the stream was asked for anew, with other fields."""
+
+LOOK_AGAIN_SECS = 0.25
+"""How often a task that waits for a schema registry looks whether the connectors have changed."""
+
 IDLE_COMMIT_SECS = 5.0
 """Without posts, the offset is committed once in this time at most; keep-alives come every 20 s."""
 
 
 class SourceTask(Service):
     """
-    The running copy of source to topic, on the worker that owns it.
+    The running copy of a stream to the topics of its connectors, on the worker that owns it.
+
+    Most tasks read for one connector, and it gets all that X sends.  If several share the stream, each gets the posts
+    of its own rules.
 
     *ended* is set when the task has ended.  Its status is then FAILED; or UNASSIGNED, if the task was stopped, another
     owner has fenced it, or its time limit was reached (`finished`).  *over* is set when the task has ended or its time
@@ -97,105 +117,114 @@ class SourceTask(Service):
     def __init__(
         self,
         settings: TaskSettings,
-        sources: Sequence[tuple[Source, Finder]],
+        sources: Sequence[Source],
+        wished: Wished,
         sink: Sink,
         executor: Executor,
         *,
         requests: Requests[Any],
         emit: Callable[[Event], None],
-        on_status: Callable[[TaskStatus], None],
         ghosts: Collection[Handle] = (),
-        console: Console | None = None,
     ) -> None:
+        """
+        Begin to read *sources*, the source partitions of one stream, for the connectors *wished*, one or more.
+
+        *ghosts* are connections that the task's last owner may have left open at X.
+        """
         super().__init__()
         self.settings = settings
-        self.partitions: list[Partition] = []
         self.ended, self.over = asyncio.Event(), asyncio.Event()
         self.finished = False
-        self._sources, self._sink, self._emit, self._console = sources, sink, emit, console
+        self._sources, self._sink, self._emit, self._executor, self._ghosts = sources, sink, emit, executor, ghosts
         self._run_word = token_hex(4)
         self._restarting: DeliveryFailed | None = None
         self._refused: RecordsRefused | None = None
-        self._fatal: ToleranceExceeded | None = None
+        self._fatal: ConnectorError | None = None
         self._stopping = False
+        self._written: set[tuple[TaskId, str]] = set()
         self._main: asyncio.Task[Any] | None = None
         self._runs: list[asyncio.Task[None]] = []
-        converter = Converter(
-            dead_letters=settings.tolerate_bad_records and settings.dead_letter_topic is not None,
-            connector=settings.task.connector,
-        )
         self._wake = Wake()
         self._pace = Pace(settings.poll_interval_secs, settings.pace_secs, self._wake)
         self._time_limit = TimeLimit(settings.time_limit_secs, self._reach_time_limit)
         self._in_flight = InFlight(sink, self, self._wake, ours=self._is_ours)
         self._ownership = Ownership(settings.task, self._in_flight, self._wake)
-        self._status = ToldStatus(self._ownership, on_status)
         self._batcher = Batcher(
             BatcherSettings(
                 task=settings.task,
                 batch_max_records=settings.batch_max_records,
                 offset_interval_secs=settings.offset_interval_secs,
-                dead_letter_topic=settings.dead_letter_topic,
-                mills_each=settings.budget.mills_each,
             ),
-            converter,
             sink,
             in_flight=self._in_flight,
             emit=emit,
+            told=self._wake.set,
         )
-        self._sifting = Sifting(self._in_flight, self._batcher, sink, tolerant=converter.dead_letters)
-        self._known_ids = KnownIds(converter.ledger, sink)
+        self._waiting: tuple[str, ...] = ()
+        self._sifting = Sifting(self._in_flight, self._batcher, sink)
         self._maker = PartitionMaker(
-            settings=settings,
             run_word=self._run_word,
-            buffer_bytes=settings.buffer_max_bytes // len(sources),
             requests=requests,
-            ghosts=ghosts,
             ownership=self._ownership,
             in_flight=self._in_flight,
-            known_ids=self._known_ids,
             executor=executor,
             wake=self._wake,
             emit=emit,
-            changed=self._changed,
         )
+        self.readers: list[Reader] = []
+        """The reader of each source partition."""
+        self.subscribers = Subscribers(wished, sources, sink, self._ownership, emit=emit, changed=self._changed)
+        """The connectors that the task reads for."""
+        self._keepers: list[RuleKeeper] = []
+        self._wished: Wished | None = None
 
     # -- life
 
     @Service.task
     async def _run(self) -> None:
         self._main = asyncio.current_task()
-        self._emit(TaskStarted(of=self.settings.task))
+        for subscriber in self.subscribers:
+            self._emit(TaskStarted(of=subscriber.task))
         status = TaskStatus(state=State.UNASSIGNED)
         try:
             await self._live()
         except (Fenced, Superseded):
             self._emit(TaskFenced(of=self.settings.task, dropped_posts=self.undelivered_posts))
         except FatalError as exc:
-            self._emit(TaskFailed(of=self.settings.task, error=exc.name, reason=str(exc)))
-            status = TaskStatus(state=State.FAILED, trace=f"{exc.name}: {exc}")
+            for subscriber in self.reading:
+                self._emit(TaskFailed(of=subscriber.task, error=exc.name, reason=str(exc)))
+            status = TaskStatus(state=State.FAILED, trace=f"{exc.name}: {exc}", may_pass=exc.may_pass)
         except Exception as exc:
             self.log.exception("Task %s failed unexpectedly", self.settings.task)
-            self._emit(TaskFailed(of=self.settings.task, error=type(exc).__name__, reason=str(exc)))
+            for subscriber in self.reading:
+                self._emit(TaskFailed(of=subscriber.task, error=type(exc).__name__, reason=str(exc)))
             status = TaskStatus(state=State.FAILED, trace=f"{type(exc).__name__}: {exc}")
         finally:
-            self.begin_stop()
-            self._time_limit.cancel()
-            for run in self._runs:
-                run.cancel()
-            try:
-                await to_the_end(self._in_flight.discard())
-            except Exception:
-                self.log.exception("Task %s could not let go of its producer", self.settings.task)
-            finally:  # also if the task is cancelled once more: whoever stops it waits for `ended`
-                self._emit(
-                    TaskStopped(
-                        of=self.settings.task, posts=sum(progress.coverage.posts for progress in self.progresses)
-                    )
-                )
-                self._status.set(status)
-                self.ended.set()
-                self.over.set()
+            await self._end(status)
+
+    async def _end(self, status: TaskStatus) -> None:
+        self.begin_stop()
+        self._time_limit.cancel()
+        for run in (*self._runs, *(run for each in self.subscribers for run in each.runs)):
+            run.cancel()
+        try:
+            await to_the_end(self._in_flight.discard())
+        except Exception:
+            self.log.exception("Task %s could not let go of its producer", self.settings.task)
+        finally:  # also if the task is cancelled once more: whoever stops it waits for `ended`
+            for subscriber in self.subscribers:
+                self._tell_stopped(subscriber)
+                subscriber.close()
+            self._emit(StreamClosed(of=self.settings.task))
+            for subscriber in self.reading:
+                subscriber.status.set(status)
+            self.ended.set()
+            self.over.set()
+
+    def _tell_stopped(self, subscriber: Subscriber) -> None:
+        self._batcher.tell_received(subscriber)
+        posts = sum(progress.coverage.posts for progress in subscriber.progresses)
+        self._emit(TaskStopped(of=subscriber.task, posts=posts))
 
     async def _live(self) -> None:
         failures, patience = 0, Backoff()
@@ -212,7 +241,7 @@ class SourceTask(Service):
                     patience.reset()
                 failures += not isinstance(exc, BrokerAway | RightMissing)
                 if failures >= MAX_FAILED_DELIVERIES:
-                    raise FatalError(f"{failures} deliveries failed without a commit between: {exc}") from exc
+                    raise DeliveriesFailed(f"{failures} deliveries failed without a commit between: {exc}") from exc
                 await self._pause(exc, patience)
                 if isinstance(exc, RightMissing) and self._stopping and not self.undelivered_posts:
                     return
@@ -224,6 +253,7 @@ class SourceTask(Service):
         pause_secs = RESTART_PAUSE_SECS
         if isinstance(exc, RightMissing):
             _, pause_secs = patience.wait(exc, now=time.time())
+        self._tell_not_confirmed(exc)
         self._emit(TaskRestarting(of=self.settings.task, error=exc.name, reason=str(exc), retry_in_secs=pause_secs))
         self._restarting = exc
         self._in_flight.say_delayed()
@@ -237,10 +267,24 @@ class SourceTask(Service):
         if isinstance(exc, RightMissing):
             await self._wait_for_right(pause_secs - RESTART_PAUSE_SECS)
 
+    def _tell_not_confirmed(self, exc: DeliveryFailed) -> None:
+        for pending in self._in_flight.pending[:1]:  # the others were not sent yet
+            self._emit(
+                BatchNotConfirmed(
+                    of=self.settings.task,
+                    took_secs=time.monotonic() - pending.since,
+                    posts=pending.batch.posts,
+                    error=exc.name,
+                    reason=str(exc),
+                )
+            )
+
     async def _wait_for_right(self, secs: float) -> None:
         """Tell the group why this task waits, and wait for *secs* or until it is stopped."""
         self._changed()
-        self._status.tell()  # without proof; but the task is still assigned here, so no other worker tells its status
+        for subscriber in self.subscribers:
+            # without proof; but the task is still assigned here, so no other worker tells its status
+            subscriber.status.tell()
         until = time.monotonic() + secs
         while not self._stopping and (left := until - time.monotonic()) > 0:
             self._wake.clear()
@@ -256,8 +300,10 @@ class SourceTask(Service):
         """Stop reading, deliver what was read, commit; the caller bounds the time."""
         self.begin_stop()
         await self.ended.wait()
-        if self._console is not None:
-            await self._console.printed()
+        consoles = {each.subscription.console for each in self.subscribers}
+        for console in consoles:
+            if console is not None:
+                await console.printed()
 
     def abandon(self) -> None:
         """Give up posts that are not delivered; the next owner begins at the committed offset."""
@@ -269,9 +315,21 @@ class SourceTask(Service):
         if not self._stopping:
             self._stopping = True
             self._ownership.stop()
-            for partition in self.partitions:
-                partition.stop()
+            self._stop_reading()
             self._wake.set()
+
+    def _stop_reading(self) -> None:
+        for keeper in self._keepers:
+            keeper.stop()
+        for reader in self.readers:
+            reader.stop()
+        for subscriber in self.subscribers:
+            subscriber.stop()
+
+    def take_written(self) -> set[tuple[TaskId, str]]:
+        """Return the tasks and topics to which posts were delivered since this was last asked."""
+        written, self._written = self._written, set()
+        return written
 
     def rewrite_offsets(self) -> None:
         """Write all values of this task into the offsets topic again: it was deleted."""
@@ -281,33 +339,53 @@ class SourceTask(Service):
 
     @property
     def status(self) -> TaskStatus:
-        """The task's state, as the group is told it."""
-        return self._status.now
+        """The state of the first connector that goes on, or of the last one that has FAILED."""
+        return next((each.status.now for each in (*self.reading, *reversed(self.subscribers.all))), _GONE)
 
     @property
-    def readers(self) -> list[Reader]:
-        """The reader of each source partition."""
-        return [partition.reader for partition in self.partitions]
+    def statuses(self) -> dict[TaskId, TaskStatus]:
+        """The state of each connector's task, as the group is told it."""
+        return {subscriber.task: subscriber.status.now for subscriber in self.subscribers}
+
+    @property
+    def reading(self) -> tuple[Subscriber, ...]:
+        """The connectors that have not FAILED."""
+        return self.subscribers.reading
+
+    @property
+    def partitions(self) -> list[Partition]:
+        """What each connector has of each source partition."""
+        return [partition for subscriber in self.subscribers for partition in subscriber.partitions]
 
     @property
     def progresses(self) -> list[Progress]:
-        """The state of each source partition."""
+        """The state of each connector's part of each source partition."""
         return [partition.progress for partition in self.partitions]
 
     @property
     def undelivered_posts(self) -> int:
         """Posts read and not confirmed by Kafka."""
-        return self._in_flight.posts + sum(reader.buffer.posts for reader in self.readers)
+        return self._in_flight.posts + self._batcher.held_posts + sum(reader.buffer.posts for reader in self.readers)
+
+    def covered_to_ms(self, subscriber: Subscriber) -> int | None:
+        """Return the earliest `covered_to` of *subscriber* that is committed, over its source partitions (UNIX ms)."""
+        partitions = [progress.partition for progress in subscriber.progresses]
+        covered = [self._in_flight.coverage_of(subscriber.name, each).covered_to_ms for each in partitions]
+        return min((ms for ms in covered if ms is not None), default=None)
 
     @property
-    def covered_to_ms(self) -> int | None:
-        """The earliest `covered_to` that is committed, over all source partitions (UNIX ms)."""
-        covered = [self._in_flight.coverage_of(progress.partition).covered_to_ms for progress in self.progresses]
-        return min((ms for ms in covered if ms is not None), default=None)
+    def delayed_secs(self) -> float | None:
+        """How long Kafka has not confirmed a batch; None while it confirms."""
+        return self._in_flight.delayed_secs
 
     def _is_ours(self, key: bytes, value: bytes | None) -> bool:
         """Return whether this run of the task may have written *value*; True for keys that are not of an offset."""
-        if key not in {self._sink.offset_key(progress.partition) for progress in self.progresses}:
+        keys = {
+            self._sink.offset_key(subscriber.name, progress.partition)
+            for subscriber in self.subscribers
+            for progress in subscriber.progresses
+        }
+        if key not in keys:
             return True
         try:
             return value is not None and Coverage.decode(value).run == self._run_word
@@ -317,19 +395,84 @@ class SourceTask(Service):
     @property
     def unready(self) -> str | None:
         """Why this task does not do its work at the moment; None if it does."""
-        return unready_of(self.status, self._restarting, self._in_flight.delayed_secs, self.readers)
+        delayed_secs = self._in_flight.delayed_secs
+        return unready_of(self.status, self._restarting, delayed_secs, self._waiting, self.readers)
+
+    # -- the connectors of the stream
+
+    def change(self, wished: Wished) -> None:
+        """
+        Read for the connectors *wished* from now on: some may have come, changed or gone.  Event loop; returns at once.
+
+        The connection stays open, unless the stream has to be asked for other fields.  Who comes is covered from the
+        moment at which X holds its rules; who goes is told UNASSIGNED once its last offset is in Kafka.
+        """
+        self._wished = wished
+        self._wake.set()
+
+    async def _follow_wishes(self) -> None:
+        wished, self._wished = self._wished, None
+        subscribers = self.subscribers
+        moved = False
+        if wished is not None and not self._stopping:
+            subscribers.compare(wished)
+            self._ask_for_fields(wished.parameters)
+            moved = not set(subscribers.destinations) <= set(self._sink.destinations)
+        subscribers.rest_and_resume()
+        if gone := subscribers.leaving:
+            await self._let_go(gone)
+        if moved or subscribers.fresh:
+            await self._in_flight.confirmed()
+            await to_the_end(self._in_flight.discard())
+            await self._open()
+
+    def _ask_for_fields(self, parameters: Mapping[str, str] | None) -> None:
+        for source, reader in zip(self._sources, self.readers, strict=True):
+            if parameters is not None:
+                source.ask(parameters)
+                reader.reconnect(FIELDS_CHANGED)
+            if isinstance(reader.error, BudgetReached):  # perhaps there is another budget now
+                reader.hurry()
+
+    async def _let_go(self, gone: Collection[Subscriber]) -> None:
+        """Commit the last offsets of *gone*, and read for them no more."""
+        self._ownership.want_proof()  # so that the batch has all offsets
+        await self.poll()
+        await self._in_flight.confirmed()
+        for subscriber in gone:
+            self.subscribers.remove(subscriber)
+            keys = [
+                self._sink.offset_key(subscriber.name, each.partition, kind)
+                for each in subscriber.progresses
+                for kind in (OFFSET, REPAIRED, RULES)
+            ]
+            self._in_flight.forget(keys)
+            self._tell_stopped(subscriber)
+            subscriber.close()
+            self._emit(SubscriberLeft(of=subscriber.task, stream=self._stream))
+            subscriber.status.set(_GONE)
+        if not self.reading and not self.subscribers.joining:
+            self.begin_stop()
+
+    def _fail(self, failed: Mapping[Subscriber, ConnectorError]) -> None:
+        """End what the task does for those that have *failed*, and the task if no other connector is left."""
+        self._fatal = self.subscribers.fail(failed) or self._fatal
+
+    @property
+    def _stream(self) -> str:
+        return self._sources[0].partition["stream"] if self._sources else ""
 
     # -- from the sink to the readers
 
     async def _open(self) -> None:
+        self._sink.serve(self.subscribers.destinations)
         committed = await self._in_flight.open()
         if self._in_flight.emptied:
             self.rewrite_offsets()
-        if not self.partitions:
-            await self._start_reading(committed)
+        await self._join(committed)
         if self._refused is not None and self._in_flight.pending:
             refused, self._refused = self._refused, None
-            self._fatal = await self._sifting.sift(refused, self.progresses) or self._fatal
+            self._fail(await self._sifting.sift(refused, self.subscribers.named))
         self._tell_held()
         if not self._in_flight.pending:
             self._settle()
@@ -338,35 +481,106 @@ class SourceTask(Service):
     def _steps(self) -> int:
         return self._in_flight.commits + self._sifting.done
 
-    async def _start_reading(self, committed: CommittedOffsets) -> None:
+    async def _join(self, committed: CommittedOffsets) -> None:
+        """Let all begin that are to join; the first ones begin the stream."""
+        first = not self._runs
+        if not self.readers:
+            self._make_readers()
+        for subscriber in self.subscribers.coming:
+            try:
+                await self._begin(subscriber, committed, joined=not first)
+            except FatalError as error:
+                if not any(each is not subscriber for each in self.reading):
+                    raise
+                self.subscribers.fail_alone(subscriber, error)
+            self.subscribers.joining.remove(subscriber)
+            if subscriber not in self.subscribers.all:
+                self._welcome(subscriber)
+        self.subscribers.share_out()
+        if first:
+            self._start_reading()
+        self.subscribers.ask_for_rules()
+
+    def _welcome(self, subscriber: Subscriber) -> None:
+        others = tuple(each.name for each in self.subscribers)
+        self.subscribers.add(subscriber)
+        self._emit(TaskStarted(of=subscriber.task))
+        self._emit(SubscriberJoined(of=subscriber.task, stream=self._stream, others=others))
+        for reader in self.readers:
+            if isinstance(reader.error, BudgetReached):  # not this one's budget
+                reader.hurry()
+
+    def _make_readers(self) -> None:
+        for number, source in enumerate(self._sources):
+            keeper = RuleKeeper(
+                source,
+                self._executor,
+                self.subscribers,
+                task=self.settings.task,
+                connected=partial(self._is_connected, number),
+                emit=self._emit,
+            )
+            full_posts, size = self.settings.batch_max_records, self.settings.buffer_max_bytes // len(self._sources)
+            reader = Reader(
+                keeper,
+                Buffer(size, self._wake.set_from_thread, full_posts=full_posts),
+                self._executor,
+                ownership=self._ownership,
+                allowance=self.subscribers.allowances[number],
+                backfill=self.subscribers.backfills[number],
+                emit=self._emit,
+                changed=self._changed,
+                ghosts=self._ghosts,
+            )
+            self._keepers.append(keeper)
+            self.readers.append(reader)
+        self.subscribers.keep_rules(self._keepers)
+
+    def _is_connected(self, number: int) -> bool:
+        return self.readers[number].connected is not None
+
+    async def _begin(self, subscriber: Subscriber, committed: CommittedOffsets, *, joined: bool) -> None:
+        """Read what was delivered for *subscriber*, and begin to repair its gaps."""
         progresses: list[Progress] = []
-        for source, _ in self._sources:
-            progresses.append(self._progress_of(source, committed, progresses))
+        for source in self._sources:
+            progresses.append(self._progress_of(subscriber, source, committed, progresses))
         since = [progress.wanted_from_ms for progress in progresses if progress.wanted_from_ms is not None]
         if since:  # X may send again the posts that the last owner delivered
-            await self._known_ids.load(min(since), None)
-        for (source, finder), progress in zip(self._sources, progresses, strict=True):
-            self.partitions.append(self._maker.make(source, finder, progress))
-        for partition in self.partitions:
-            for running in partition.start():
-                running.add_done_callback(lambda _: self._wake.set())
-                self._runs.append(running)
-        if self._stopping:
-            for partition in self.partitions:
-                partition.stop()
-        self._changed()
+            await subscriber.known_ids.load(min(since), None)
+        if subscriber.withdrawals is not None:
+            await subscriber.withdrawals.load()
+        for number, (reader, progress) in enumerate(zip(self.readers, progresses, strict=True)):
+            finder = subscriber.subscription.finder(number)
+            partition = self._maker.make(subscriber.subscription, reader, finder, progress, subscriber.known_ids)
+            partition.joined = joined
+            progress.allowance.fly(reader.buffer.posts)
+            subscriber.start(partition, self._wake.set)
+        subscriber.follow(self._wake.set, self._wake.set)
 
-    def _progress_of(self, source: Source, committed: CommittedOffsets, progresses: Sequence[Progress]) -> Progress:
+    def _start_reading(self) -> None:
+        runs = [reader.run() for reader in self.readers] + [keeper.run() for keeper in self._keepers]
+        for coming in runs:
+            run = asyncio.create_task(coming)
+            run.add_done_callback(lambda _: self._wake.set())
+            self._runs.append(run)
+        if self._stopping:
+            self._stop_reading()
+
+    def _progress_of(
+        self, subscriber: Subscriber, source: Source, committed: CommittedOffsets, progresses: Sequence[Progress]
+    ) -> Progress:
         """Return the state of *source*'s partition; *progresses* come to have those of all partitions of this task."""
-        keys = {kind: self._sink.offset_key(source.partition, kind) for kind in (OFFSET, REPAIRED, RULES)}
+        name = subscriber.name
+        keys = {kind: self._sink.offset_key(name, source.partition, kind) for kind in (OFFSET, REPAIRED, RULES)}
         kept = {kind: committed.latest.get(key) for kind, key in keys.items()}
         self._in_flight.note_committed({keys[kind]: value for kind, value in kept.items()})
 
         def others() -> Collection[Spend]:
             mine = (other.coverage.spent for other in progresses if other is not progress)
-            return [*self.settings.others(), *mine]
+            return [*subscriber.subscription.others(), *mine]
 
-        progress = self._maker.progress_of(source, kept, others)
+        rules = partial(self.subscribers.rules_for, subscriber, source)
+        progress = self._maker.progress_of(subscriber.subscription, source, kept, others, rules)
         return progress
 
     # -- turns
@@ -383,15 +597,22 @@ class SourceTask(Service):
         if self._fatal is not None:
             raise self._fatal
         while True:
+            await self._follow_wishes()
             over = self._readers_over()  # asked before the turn, which then drains all that they put before they ended
-            if await self.poll() or any(reader.buffer.posts for reader in self.readers):
+            if await self.poll():
+                self._pace.note_work()
+                continue
+            if self._batcher.waits:
+                await self._wake.wait(LOOK_AGAIN_SECS)
+                continue
+            if any(reader.buffer.posts for reader in self.readers):
                 self._pace.note_work()
                 continue
             if over:
                 await self._in_flight.confirmed()
                 self._raise_reader_error()
                 return
-            await self._pace.rest(self._batcher.owed_secs)
+            await self._pace.rest(self._batcher.owed_secs(self.reading))
 
     async def poll(self) -> bool:
         """Take one turn: drain, convert, hand to Kafka.  Return whether there was a batch."""
@@ -400,17 +621,19 @@ class SourceTask(Service):
         await self._pace.between_batches(self._batcher.built_at, unless=lambda: self._stopping or self._full())
         self._wake.clear()
         self._say_next_drain(time.monotonic() + self._pace.batch_interval_secs)
-        pending, fatal = await self._batcher.gather(
-            self.partitions, prove=self._ownership.proof_wanted, quiet=self._quiet
+        pending, failed = await self._batcher.gather(
+            self.readers, self.reading, self.subscribers.router, prove=self._ownership.proof_wanted, quiet=self._quiet
         )
-        self._fatal = self._fatal or fatal
-        for progress in self.progresses:
-            progress.tell_allowance()
+        for subscriber in self.subscribers:
+            for progress in subscriber.progresses:
+                progress.tell_allowance()
         if pending is None:
             self._say_next_drain(0.0)  # without a batch there is no pause: the next arrival begins a turn
         else:
             await self._in_flight.hand_over(pending)
+        self._fail(failed)
         self._tell_held()
+        self._tell_waiting()
         if self._fatal is not None:
             await self._in_flight.confirmed()
             raise self._fatal
@@ -420,7 +643,19 @@ class SourceTask(Service):
         """Tell the buffers how many bytes are not delivered yet; each buffer counts an equal share."""
         held = self._batcher.size_bytes + self._in_flight.size_bytes
         for reader in self.readers:
-            reader.buffer.hold(held // len(self.partitions))
+            reader.buffer.hold(held // len(self.readers))
+
+    def _tell_waiting(self) -> None:
+        """Tell the group what a batch is held for, if that has changed."""
+        waiting = self._batcher.waiting
+        if waiting == self._waiting:
+            return
+        self._waiting = waiting
+        self._changed()
+        if waiting:
+            # without proof, as nothing is committed meanwhile; but the task is still assigned here
+            for subscriber in self.subscribers:
+                subscriber.status.tell()
 
     def _say_next_drain(self, at: float) -> None:
         if at and not any(reader.buffer.posts for reader in self.readers):
@@ -449,24 +684,50 @@ class SourceTask(Service):
         """Kafka has *pending*: report it."""
         self._settle()
         self._ownership.note_commit()
-        self._sifting.note_taken(pending.batch.records)
-        self._status.tell()
         for number in pending.live:
-            self.partitions[number].reader.delivered()
+            self.readers[number].delivered()
         now = clock.now()
+        named = self.subscribers.named
+        for share, receipt in zip(pending.batch.shares, pending.receipts, strict=True):
+            subscriber = named[share.to.connector]
+            subscriber.judge.hear_taken(share.records)
+            self._written.update((subscriber.task, topic) for topic in share.records.topics(share.to.topic))
+            self._emit(
+                BatchDelivered(
+                    of=subscriber.task,
+                    posts=len(share.records),
+                    waits=tuple((max(now - at, 0.0), max(now - made, 0.0), n) for at, made, n in receipt.waits),
+                    usd=receipt.mills / MILLS,
+                )
+            )
+        if self.settings.traced:
+            self._tell_confirmed(pending)
+        for subscriber in self.subscribers:
+            subscriber.status.tell()
+
+    def _tell_confirmed(self, pending: Pending) -> None:
+        shares = pending.batch.shares
         self._emit(
-            BatchDelivered(
+            BatchConfirmed(
                 of=self.settings.task,
-                posts=len(pending.batch.records),
-                waits=tuple((max(now - at, 0.0), max(now - made, 0.0), posts) for at, made, posts in pending.waits),
-                usd=pending.mills / MILLS,
+                took_secs=time.monotonic() - pending.since,
+                posts=pending.batch.posts,
+                dead_letters=sum(len(share.dead_letters) for share in shares),
+                connectors=len(shares),
+                partitions=tuple(self.readers[number].partition or "" for number in pending.live),
+                repaired=tuple(
+                    share.to.connector for share in shares if any(write.source is not None for write in share.ledger)
+                ),
             )
         )
 
     def on_delivered(self, pending: Pending) -> None:
         """Print the posts, if that is wanted."""
-        if self._console is not None:
-            self._console.show(pending.batch.records)
+        named = self.subscribers.named
+        for share in pending.batch.shares:
+            console = named[share.to.connector].subscription.console
+            if console is not None:
+                console.show(share.records)
 
     def on_delayed(self, waiting_secs: float) -> None:
         """Say that Kafka does not confirm."""
@@ -487,16 +748,21 @@ class SourceTask(Service):
 
     def _readers_over(self) -> bool:
         """Return whether all readers and repairs have ended; if one has failed, stop the others."""
-        if any(self._error_of(run) for run in self._runs):
+        for subscriber in self.reading:
+            errors = [error for run in subscriber.runs if (error := self._error_of(run))]
+            if errors and isinstance(errors[0], ConnectorError) and len(self.reading) > 1:
+                self._fail({subscriber: errors[0]})
+        runs = [*self._runs, *(run for subscriber in self.reading for run in subscriber.runs)]
+        if any(self._error_of(run) for run in runs):
             self.begin_stop()
-        return all(run.done() for run in self._runs)
+        return all(run.done() for run in runs)
 
     @staticmethod
     def _error_of(run: "asyncio.Task[None]") -> BaseException | None:
         return run.exception() if run.done() and not run.cancelled() else None
 
     def _raise_reader_error(self) -> None:
-        for run in self._runs:
+        for run in (*self._runs, *(run for subscriber in self.reading for run in subscriber.runs)):
             if error := self._error_of(run):
                 raise error
 
@@ -506,4 +772,11 @@ class SourceTask(Service):
             return
         if any(reader.connected for reader in self.readers):
             self._time_limit.begin()
-        self._status.set(status_of(self.readers, self._restarting))
+        if not self.readers and self._restarting is None:
+            return
+        status = status_of(self.readers, self._restarting, self._waiting)
+        for subscriber in self.subscribers:
+            subscriber.status.set(subscriber.own(status))
+
+
+_GONE = TaskStatus(state=State.UNASSIGNED)

@@ -22,8 +22,8 @@ with without("rich"):  # 3 MB, and its tracebacks would show the values of varia
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor
 
-CHATTY = ("aiokafka", "kafka", "faust.transport", "asyncio")
-"""Loggers that repeat their lines while a broker is away, some 100 lines a second."""
+CHATTY = ("aiokafka", "kafka", "faust.transport", "asyncio", "aiohttp.server")
+"""Loggers that repeat their lines while a broker is away, some 100 lines a second, or for each malformed request."""
 
 REPEAT_SECS = 5.0
 KINDS_MAX = 200
@@ -51,6 +51,10 @@ class Throttle(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name == "asyncio" and _is_orphan(record):
             return False
+        if record.name == "aiohttp.server" and _is_malformed(record):  # its text would show headers, a login among them
+            record.msg, record.args, record.exc_info = "A client has sent what is no HTTP request", None, None
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        _shorten(record)
         if record.levelno < logging.WARNING or not record.name.startswith(CHATTY):
             return True
         kind = record.name, _NUMBERS.sub("#", str(record.msg))
@@ -74,6 +78,19 @@ def _is_orphan(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
     from_aiokafka = type(error).__module__.startswith("aiokafka")
     return from_aiokafka and record.getMessage().startswith(_AIOKAFKA_ORPHANS)
+
+
+def _shorten(record: logging.LogRecord) -> None:
+    """Replace the traceback of an error that Kafka has answered by its words: it only shows aiokafka's own code."""
+    error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+    if record.name.startswith("aiokafka") and type(error).__module__ == "aiokafka.errors":
+        record.msg, record.args, record.exc_info = f"{record.getMessage()}: {error}", None, None
+
+
+def _is_malformed(record: logging.LogRecord) -> bool:
+    """Return whether aiohttp complains about bytes that are no HTTP request."""
+    error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+    return type(error).__module__ == "aiohttp.http_exceptions"
 
 
 def configure(level: str, log_format: str, stream: TextIO | None = None, *, path: str | None = None) -> None:
@@ -103,7 +120,14 @@ def configure(level: str, log_format: str, stream: TextIO | None = None, *, path
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for name in ("faust", "mode", "aiokafka", "kafka"):  # their INFO lines are about their own steps
+    for name in (
+        "faust",
+        "mode",
+        "aiokafka",
+        "kafka",
+        "httpx2",
+        "httpcore2",
+    ):  # their INFO lines are about their own steps
         logging.getLogger(name).setLevel(level if level == "DEBUG" else max(logging.WARNING, root.level))
     structlog.configure(
         processors=[
@@ -123,14 +147,21 @@ def _head_first(_logger: object, _method: str, fields: "EventDict") -> "EventDic
 
 
 class Emitter:
-    """Logs and counts events.  Any thread."""
+    """Logs and counts events, and shows each of them to *also*, if that is given.  Any thread."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, also: Callable[[Event], None] | None = None) -> None:
         self._metrics = metrics
+        self._listeners = () if also is None else (also,)
         self._log: Any = structlog.stdlib.get_logger("connector")
         self._names = logging.getLogger("connector")
 
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Call *listener*, which must be quick, with each event from now on.  Before the worker starts."""
+        self._listeners = (*self._listeners, listener)
+
     def __call__(self, event: Event) -> None:
         event.count(self._metrics)
+        for listener in self._listeners:
+            listener(event)
         if self._names.isEnabledFor(event.level):  # checked first: each batch is an event, rarely logged
             self._log.log(event.level, event.name, **event.fields())

@@ -7,42 +7,86 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
-import faust
 import orjson
-from faust.web import Request, Response, View
+from aiohttp.web import Request, Response
 
 from connector.cluster.coverage import known_gaps
 from connector.cluster.overview import Overview
+from connector.cluster.refused import Refused, Unavailable
 from connector.cluster.requests import Action, GapRequest
 from connector.errors import DeliveryFailed
 from connector.records.snowflake import from_iso
+from connector.web.routes import answer, get, post
 
 ALL = "all"
 
+ShownGap = TypedDict(
+    "ShownGap",
+    {
+        "from": str,
+        "to": str,
+        "reason": str,
+        "state": str,
+        "detail": str | None,
+        "posts": int,
+        "cost_usd": float,
+        "way": NotRequired[str],
+        "partition": NotRequired[str],
+        "closed_at": NotRequired[str],
+    },
+)
 
-def register(app: faust.App, overview: Overview) -> None:
-    """Add the views to *app*."""
 
-    @app.page("/coverage", name="coverage")
-    class Coverage(View):
-        async def get(self, request: Request) -> Response:
-            """Return the gaps that are open, under repair or lost, and the last gaps that were closed."""
-            return self.json(overview.coverage())
+class Covered(TypedDict):
+    """What of a connector's time is delivered, and which gaps are in it; *error* says why that is not known."""
 
-        async def post(self, request: Request) -> Response:
-            """Ask the group to retry or accept gaps; 202 when Kafka has confirmed the requests."""
-            try:
-                wanted = list(requests_in(_json(await request.read()), overview.coverage()))
-            except ValueError as error:
-                return self.json({"error_code": 400, "message": str(error)}, status=400)
-            try:
-                for each in wanted:
-                    await overview.requests.send(each)
-            except DeliveryFailed as error:
-                return self.json({"error_code": 503, "message": f"Kafka has not confirmed: {error}"}, status=503)
-            return self.json({"asked": len(wanted)}, status=202)
+    name: str
+    covered_from: str | None
+    covered_to: str | None
+    gaps: list[ShownGap]
+    repaired: list[ShownGap]
+    error: NotRequired[str]
+
+
+class AllCovered(TypedDict):
+    connectors: list[Covered]
+
+
+class Asked(TypedDict):
+    """For how many gaps the group was asked."""
+
+    asked: int
+
+
+AskOfGaps = TypedDict("AskOfGaps", {"connector": str, "action": Literal["retry", "accept"], "from": str})
+
+
+class CoverageRoutes:
+    """Routes of gaps."""
+
+    def __init__(self, overview: Overview) -> None:
+        self._overview = overview
+
+    @get("/coverage", gives={200: AllCovered})
+    async def show(self, request: Request) -> Response:
+        """Return the gaps that are open, under repair or lost, and the last gaps that were closed."""
+        return answer(self._overview.coverage())
+
+    @post("/coverage", takes=AskOfGaps, gives={202: Asked}, refuses=(400, 503))
+    async def ask(self, request: Request) -> Response:
+        """Ask the group to retry or accept gaps; 202 when Kafka has confirmed the requests."""
+        try:
+            wanted = list(requests_in(_json(await request.read()), self._overview.coverage()))
+        except ValueError as error:
+            raise Refused(str(error)) from None
+        try:
+            for each in wanted:
+                await self._overview.requests.send(each)
+        except DeliveryFailed as error:
+            raise Unavailable(f"Kafka has not confirmed: {error}") from error
+        return answer({"asked": len(wanted)}, 202)
 
 
 def _json(body: bytes) -> Any:

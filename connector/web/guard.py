@@ -10,19 +10,23 @@ the form of Kafka Connect's: `error_code` and `message`.
 import base64
 import hashlib
 import hmac
+import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from aiohttp import hdrs, web
 
-from connector.web.origin import READING, Refused, check_content_type, check_host, check_origin
+from connector.cluster import refused
+from connector.cluster.asker import ASKER
+from connector.web import origin
+from connector.web.origin import READING, check_content_type, check_fetch_site, check_host, check_origin
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 OPEN_ROUTES = frozenset({"/ping"})
-MAX_BODY_BYTES = 64 * 1024
-"""The longest body of a request; the longest useful body has some 100 bytes."""
+MAX_BODY_BYTES = 1024 * 1024
+"""The longest body of a request: a configuration with rules for it, as long as Kafka takes a record by default."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +50,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         if exc.status < 400:  # noqa: PLR2004  # a redirect
             raise
         return _error(exc.status, f"HTTP {exc.status} {exc.reason}", exc.headers.get("Allow"))
-    except Refused as refusal:
+    except (origin.Refused, refused.Refused) as refusal:
         return _error(refusal.status, str(refusal))
     except Exception:  # noqa: BLE001  # logged with its stack; the answer must not show internals
         _log.exception("A request for %s failed", request.path)
@@ -70,10 +74,14 @@ def login(users: Mapping[str, str]) -> Middleware:
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path not in OPEN_ROUTES and not _knows(users, request.headers.get("Authorization", "")):
+        if request.path in OPEN_ROUTES:
+            return await handler(request)
+        user = _user_of(users, request.headers.get("Authorization", ""))
+        if user is None:
             response = _error(401, "User cannot access the resource.")
             response.headers["WWW-Authenticate"] = 'Basic realm="connector"'
             return response
+        ASKER.set(user)
         return await handler(request)
 
     return check
@@ -83,9 +91,12 @@ def login(users: Mapping[str, str]) -> Middleware:
 async def careful_writes(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse a request that may change something if it comes from a foreign page, is not JSON, or is too long."""
     if request.method not in READING:
-        check_origin(request.headers.getall(hdrs.ORIGIN, []), request.headers.getall(hdrs.HOST, []))
+        headers = request.headers
+        check_origin(headers.getall(hdrs.ORIGIN, []), headers.getall(hdrs.HOST, []))
+        check_fetch_site(headers.getall("Sec-Fetch-Site", []))
         if request.match_info.http_exception is None:  # else there is no such route or method: answered 404 or 405
-            check_content_type(request.content_type)
+            types = headers.getall(hdrs.CONTENT_TYPE, [])
+            check_content_type(types, request.content_type, has_body=request.body_exists)
             if (request.content_length or 0) > MAX_BODY_BYTES:  # `request.read` limits a chunked body
                 raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, request.content_length or 0)
     return await handler(request)
@@ -93,20 +104,22 @@ async def careful_writes(request: web.Request, handler: Handler) -> web.StreamRe
 
 def _error(status: int, message: str, allow: str | None = None) -> web.Response:
     headers = {"Allow": allow} if allow else None
-    return web.json_response({"error_code": status, "message": message}, status=status, headers=headers)
+    body = json.dumps({"error_code": status, "message": message}).encode()  # ASCII, whatever a URL has brought
+    return web.Response(body=body, status=status, headers=headers, content_type=origin.JSON)
 
 
-def _knows(users: Mapping[str, str], authorization: str) -> bool:
+def _user_of(users: Mapping[str, str], authorization: str) -> str | None:
+    """Return the name of the user whose name and password *authorization* has; None if it has no such."""
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
-        return False
+        return None
     try:
         name, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
     except ValueError:
-        return False
+        return None
     # takes the same time for known and unknown users, and for passwords of any length
     matches = hmac.compare_digest(_digest(password), _digest(users.get(name, "")))
-    return bool(colon) and name in users and matches
+    return name if colon and name in users and matches else None
 
 
 def _digest(password: str) -> bytes:

@@ -1,31 +1,45 @@
-"""The views /ping (alive?), /ready (ready?) and /metrics."""
+"""The routes /ping (alive?), /ready (ready?) and /metrics."""
 
-from typing import Any
+from typing import Literal, TypedDict
 
-import faust
-from faust.web import Request, Response, View
+from aiohttp.web import Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from connector.cluster.overview import Overview
 from connector.telemetry.metrics import Metrics
+from connector.web.routes import answer, get
 
 
-def register(app: faust.App, overview: Overview, metrics: Metrics) -> None:
-    """Add the views to *app*."""
+class Alive(TypedDict):
+    status: Literal["ok"]
 
-    @app.page("/ping")
-    async def ping(self: View, request: Request) -> Response:
+
+class Ready(TypedDict):
+    """*reasons* says what keeps the worker from its work."""
+
+    status: Literal["ready", "not ready"]
+    reasons: list[str]
+
+
+class HealthRoutes:
+    """Routes for whoever watches the worker."""
+
+    def __init__(self, overview: Overview, metrics: Metrics) -> None:
+        self._overview, self._metrics = overview, metrics
+
+    @get("/ping", gives={200: Alive})
+    async def ping(self, request: Request) -> Response:
         """Answer 200 while the event loop runs, even if Kafka and X are away."""
-        return self.json({"status": "ok"})
+        return answer({"status": "ok"})
 
-    @app.page("/ready")
-    async def ready(self: View, request: Request) -> Response:
+    @get("/ready", gives={200: Ready, 503: Ready})
+    async def ready(self, request: Request) -> Response:
         """Answer 200 if this worker is in the group, Kafka answers, and each task assigned here is ready; else 503."""
-        reasons = overview.unready()
-        body: dict[str, Any] = {"status": "not ready" if reasons else "ready", "reasons": reasons}
-        return self.json(body, status=503 if reasons else 200)
+        reasons = self._overview.unready()
+        body = {"status": "not ready" if reasons else "ready", "reasons": reasons}
+        return answer(body, 503 if reasons else 200)
 
-    @app.page("/metrics")
-    async def render(self: View, request: Request) -> Response:
+    @get("/metrics", gives={200: str}, content_type="text/plain")
+    async def metrics(self, request: Request) -> Response:
         """Return all metrics in Prometheus' text format."""
-        return self.bytes(metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,26 +1,28 @@
 """
-Checks the headers Host and Origin: which host names the web answers, and from which pages a browser may write.
+Checks headers: which host names the web answers, from which pages a browser may write, and which types it speaks.
 
 Two attacks use an operator's browser, which can reach a web interface that listens only on this machine:
 
 * DNS rebinding: an attacker lets the host name of his page resolve to 127.0.0.1, so that the page can read our answers.
   Only the `Host` header shows the attack: it names the page's host.
-* Cross-site requests: any page can send a form to http://localhost:8083.  The `Origin` header names that page, and a
-  form cannot have the content type `application/json`.
+* Cross-site requests: any page can send a form to http://localhost:8083, or a POST without a body.  The `Origin` header
+  names that page, `Sec-Fetch-Site` says that it is foreign, and a form cannot have the content type `application/json`.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from connector.config.addresses import is_loopback
 
 JSON = "application/json"
+ANY = "*/*"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing."""
 
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@,\s]+)(?::(?P<port>[0-9]{1,5}))?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_QUALITY = re.compile(r"(?:^|;)\s*q\s*=\s*([^;]*)", re.IGNORECASE)
 _SHOWN_CHARACTERS_MAX = 100
 
 
@@ -73,15 +75,76 @@ def check_origin(origins: Sequence[str], hosts: Sequence[str]) -> None:
         )
 
 
-def check_content_type(content_type: str) -> None:
+def check_fetch_site(sites: Sequence[str]) -> None:
     """
-    Check that the body of a write is declared as JSON.
+    Check that a write was not sent by a browser on behalf of another site, as its `Sec-Fetch-Site` header says.
 
     Raises:
-        Refused: *content_type* is not `application/json`.
+        Refused: a page of another site, or of another host or port of the same site, has sent the write.
     """
-    if content_type != JSON:
-        raise Refused(415, f"The header Content-Type must be {JSON}")
+    if any(site not in {"same-origin", "none"} for site in sites):
+        raise Refused(
+            403, f"A page may change nothing here from elsewhere: its Sec-Fetch-Site is {_shown(', '.join(sites))}."
+        )
+
+
+def check_content_type(declared: Sequence[str], content_type: str, *, has_body: bool) -> None:
+    """
+    Check that the body of a write is declared as JSON.  A write without a body need not declare a type.
+
+    *declared* are the `Content-Type` headers, *content_type* is the media type that they name.
+
+    Raises:
+        Refused: the type is not `application/json`; a form of a foreign page could have sent the write.
+    """
+    if (declared or has_body) and (len(declared) > 1 or content_type != JSON):
+        raise Refused(415, f"HTTP 415 Unsupported Media Type: the header Content-Type must be {JSON}")
+
+
+def check_accept(headers: Sequence[str], content_type: str) -> None:
+    """
+    Check that the `Accept` headers, if there are any, allow an answer of *content_type*; `ANY` is always allowed.
+
+    Raises:
+        Refused: they allow other types only.
+    """
+    if content_type == ANY:
+        return
+    kind = content_type.partition("/")[0]
+    ranges = [each.partition(";")[0].strip().lower() for header in headers for each in header.split(",")]
+    wanted = [each for each in ranges if each]
+    if wanted and {content_type, f"{kind}/*", "*/*", "*"}.isdisjoint(wanted):
+        raise Refused(406, "HTTP 406 Not Acceptable")
+
+
+def prefers(headers: Sequence[str], content_type: str, other: str) -> bool:
+    """
+    Return whether the `Accept` headers want *content_type* more than *other*: by quality, then by what is named first.
+
+    Headers that do not tell the two apart, such as `*/*`, want *other*.
+    """
+    ranges = [each.partition(";") for header in headers for each in header.split(",")]
+    wanted = {media.strip().lower(): (_quality(rest), -place) for place, (media, _, rest) in enumerate(ranges)}
+    return _wish(wanted, content_type) > max(_wish(wanted, other), _UNWANTED)
+
+
+_Wish = tuple[float, int]
+_UNWANTED: _Wish = (0.0, 1)
+
+
+def _wish(wanted: Mapping[str, _Wish], content_type: str) -> _Wish:
+    """Return quality and place of the most specific media range that holds *content_type*."""
+    ranges = (content_type, f"{content_type.partition('/')[0]}/*", "*/*")
+    return next((wanted[each] for each in ranges if each in wanted), _UNWANTED)
+
+
+def _quality(parameters: str) -> float:
+    """Return the quality among the *parameters* of a media range; one that is no number counts as 0."""
+    found = _QUALITY.search(parameters)
+    try:
+        return 1.0 if found is None else float(found[1])
+    except ValueError:
+        return 0.0
 
 
 def _named(headers: Sequence[str]) -> tuple[str, int | None]:

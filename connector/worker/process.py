@@ -19,23 +19,25 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from itertools import chain
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import faust
 from faust.app.base import BootStrategy
 from faust.app.base import logger as faust_logger
 from faust.cli.worker import worker as worker_command
+from faust.tables.manager import TableManager
 from faust.types.transports import ConsumerT, TransportT
 from mode import Service, ServiceT
 from mode.utils.futures import maybe_cancel
 
+from connector.cluster.connectors import Connectors
 from connector.cluster.herder import Herder
 from connector.config.addresses import is_loopback
+from connector.config.tracing import tracing_problems, wants_traces
 from connector.errors import ConfigError, FatalError
 from connector.kafka.internals import unfit
 from connector.sources.http.internals import why_no_stream
 from connector.telemetry import logs
-from connector.telemetry.events.event import Event
 from connector.telemetry.events.worker import (
     Noticed,
     StopTimedOut,
@@ -44,7 +46,11 @@ from connector.telemetry.events.worker import (
     WorkerStopped,
     WorkerStopping,
 )
+from connector.telemetry.parents import TraceParents
 from connector.worker.memory import GIVE_BACK_SECS, give_back, keep_memory
+
+if TYPE_CHECKING:
+    from connector.telemetry.traces import Export
 
 EX_OK, EX_FATAL, EX_UNAVAILABLE, EX_CONFIG = 0, 1, 69, 78  # the last two are from sysexits.h
 
@@ -74,6 +80,22 @@ class Boot(BootStrategy):
         )
 
 
+class NoTables(TableManager):
+    """
+    Faust's manager of tables, in an application that has none.
+
+    Faust's own sleeps for a second in which tables may be declared; the group is joined only after that.
+    """
+
+    mundane_level = "debug"  # our events tell operators what Faust's INFO lines would
+
+    async def on_start(self) -> None:
+        """Let the consumer join the group."""
+        if not self.should_stop:
+            await self._update_channels()
+            await self.recovery.start()
+
+
 class ConnectorApp(faust.App):
     """A Faust application with the connector's own services in its order of start and stop."""
 
@@ -83,7 +105,9 @@ class ConnectorApp(faust.App):
     before_kafka: tuple[ServiceT, ...] = ()
     after_producer: tuple[ServiceT, ...] = ()
     herder: Herder
-    emit: Callable[[Event], None]
+    connectors: Connectors
+    emit: logs.Emitter
+    trace_parents: TraceParents
     log_format: str
     log_level: str
     log_file: str | None = None
@@ -91,9 +115,11 @@ class ConnectorApp(faust.App):
     exactly_once = True
     """Whether the worker delivers in transactions."""
     unconfigured: tuple[str, ...] = ()
-    """Problems that keep a worker from running; other commands run all the same."""
+    """What is missing for a connector, if the environment declares none; some commands need one."""
     web_needs_loopback: bool
     """Whether the web interface has no login, so that it may listen on a loopback address only."""
+    exit_code = EX_OK
+    """The exit code with which the process ends, as far as it is known now."""
     leave: Callable[[int], None]
     """Drains the tasks and ends the worker with an exit code."""
     announce: Callable[[], None]
@@ -138,18 +164,19 @@ class ConnectorWorker(faust.Worker):
     app: ConnectorApp
 
     def __init__(self, app: ConnectorApp, *services: ServiceT, **kwargs: Any) -> None:
-        problems = [*app.unconfigured, *unfit(exactly_once=app.exactly_once)]
+        problems = [*unfit(exactly_once=app.exactly_once)]
         if why := why_no_stream():
             problems.append(why)
+        problems += tracing_problems(os.environ)
         if app.conf.web_enabled and app.web_needs_loopback and not is_loopback(app.conf.web_bind):
             problems.append(f"--web-bind {app.conf.web_bind} opens the web to others and needs CONNECTOR_WEB_USERS.")
         if problems:
             exit_misconfigured(ConfigError(problems))
         super().__init__(app, *services, **kwargs)
         keep_memory()
+        self._export = _export(app) if wants_traces(os.environ) else None
         self.spinner = None  # it would write between the log's lines
         app.leave = self.leave
-        self._exit_code = EX_OK
         self._stop_reason = ""
         self._watchdog = Watchdog(app.stop_timeout_secs, self._cut_short)
 
@@ -182,7 +209,7 @@ class ConnectorWorker(faust.Worker):
 
     def leave(self, exit_code: int) -> None:
         """Drain the tasks, stop, and exit with the highest *exit_code* of all calls."""
-        self._exit_code = max(self._exit_code, exit_code)
+        self.app.exit_code = max(self.app.exit_code, exit_code)
         self._begin_stop("all tasks are over")
 
     def _on_sigint(self) -> None:
@@ -239,9 +266,11 @@ class ConnectorWorker(faust.Worker):
             self.stop_and_shutdown()
         except Exception as exc:  # noqa: BLE001  # mode raises the reason of a crash here; logged likewise
             self._tell_failure(exc)
+        if self._export is not None:
+            self._export.stop()
         self._watchdog.cancel()
-        self.app.emit(WorkerStopped(exit_code=self._exit_code))
-        raise SystemExit(self._exit_code)
+        self.app.emit(WorkerStopped(exit_code=self.app.exit_code))
+        raise SystemExit(self.app.exit_code)
 
     def _watchdog_for_the_rest(self) -> None:
         if not self._stop_reason:
@@ -249,9 +278,9 @@ class ConnectorWorker(faust.Worker):
             self._watchdog.start()
 
     def _tell_failure(self, exc: Exception) -> None:
-        if self._exit_code == EX_FATAL and self.crash_reason is exc:
+        if self.app.exit_code == EX_FATAL and self.crash_reason is exc:
             return
-        self._exit_code = EX_FATAL
+        self.app.exit_code = EX_FATAL
         expected = isinstance(exc, FatalError | OSError)
         if not expected:
             self.log.log(logging.ERROR, "The worker failed unexpectedly", exc_info=exc)
@@ -271,6 +300,16 @@ class ConnectorWorker(faust.Worker):
         if exc.errno == errno.EACCES and "bind" in str(exc):
             return f"This user may not listen on port {port}: set CONNECTOR_WEB_PORT to 1024 or more."
         return None
+
+
+def _export(app: ConnectorApp) -> "Export":
+    """Begin to export traces of what *app* does."""
+    from connector.telemetry.traces import Export  # with OpenTelemetry's SDK, which nobody else shall pay for
+
+    export = Export(group=app.conf.id)
+    app.emit.listen(export.traces)
+    app.trace_parents.say(export.traces.parent_of)
+    return export
 
 
 def exit_misconfigured(error: ConfigError) -> NoReturn:

@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import re
 import sys
 import time
 from collections import Counter
@@ -32,6 +31,9 @@ from faust.cli import AppCommand
 
 from connector.cli.audit.comparison import Hole, Report, Tally, TopicTally, compare, holes, minute_of, shown_minute
 from connector.cli.audit.spool import MINUTE_MS, MinuteSpool
+from connector.cli.exits import EX_FAILED, EX_INTERRUPTED, EX_OK, EX_UNAVAILABLE, EX_USAGE
+from connector.cli.placed import slots_of
+from connector.cli.times import time_of
 from connector.coverage.offset import Coverage, Gap
 from connector.coverage.spend import DAY_MS, MILLS
 from connector.errors import ConfigError, ConnectorError, FatalError
@@ -43,22 +45,18 @@ from connector.kafka.state import read_partition as partitions
 from connector.kafka.state.delivered_ids import read_values
 from connector.kafka.state.offsets import OffsetTable, read_committed
 from connector.kafka.topics import settings_of
-from connector.records.snowflake import created_ms, from_iso, to_iso
+from connector.records.snowflake import created_ms, to_iso
 from connector.sources.archive.counts import REQUEST_MILLS, Counting, CountQuery, Packed, Patience, pack
 from connector.sources.archive.queries import QUERY_CHARACTERS
 from connector.sources.rest.api import Api
 from connector.sources.rest.rules import held_rules
-from connector.worker.process import EX_FATAL, EX_OK, EX_UNAVAILABLE, exit_misconfigured
+from connector.worker.process import exit_misconfigured
 
 if TYPE_CHECKING:
     from connector.config.connector import ConnectorConfig
     from connector.config.load import Loaded
     from connector.config.worker import WorkerSettings
     from connector.worker.process import ConnectorApp
-
-EX_INCOMPLETE = EX_FATAL
-EX_USAGE = 2  # click's code for wrong arguments
-EX_INTERRUPTED = 130
 
 REACH_MS = 7 * DAY_MS
 """X's endpoint counts/recent goes back this far."""
@@ -72,9 +70,6 @@ The earliest time allowed is this much later than X's limit, so that the operato
 
 DEFAULT_THRESHOLD = "99"
 """Percent.  X calls its counts approximate, and posts are deleted between delivery and audit."""
-
-_RELATIVE = re.compile(r"-(\d{1,6})([smhd])")
-_UNIT_MS = {"s": 1000, "m": MINUTE_MS, "h": 60 * MINUTE_MS, "d": DAY_MS}
 
 Say = Callable[[str], None]
 T = TypeVar("T")
@@ -105,7 +100,9 @@ class Request:
         return f"{shown_minute(self.from_ms)} to {shown_minute(self.to_ms)}"
 
 
-def read_request(from_: str | None, to: str | None, threshold: str, *, now_ms: int, stream: str) -> Request:
+def read_request(
+    from_: str | None, to: str | None, threshold: str, *, now_ms: int, stream: str, value_format: str = "json"
+) -> Request:
     """
     Read the options of the command; *now_ms* is the present time (UNIX ms).
 
@@ -143,6 +140,11 @@ def read_request(from_: str | None, to: str | None, threshold: str, *, now_ms: i
             f"CONNECTOR_STREAM is {stream}, which cannot be audited: X counts what rules match, and only"
             " stream=filtered has rules."
         )
+    if value_format != "json":
+        problems.append(
+            f"CONNECTOR_VALUE_FORMAT is {value_format}, which cannot be audited: the audit reads values as lines of X,"
+            " so only value.format=json can be."
+        )
     if problems:
         raise Wrong(problems)
     return Request(from_ms=from_ms, to_ms=to_ms, widened=(from_ms, to_ms) != (begin_ms, end_ms), threshold=percent)
@@ -151,14 +153,7 @@ def read_request(from_: str | None, to: str | None, threshold: str, *, now_ms: i
 def _time(text: str | None, now_ms: int) -> int:
     if text is None:
         raise ValueError("is required: when the audit is to begin, such as 2026-11-01T12:00Z, or -2h.")
-    if relative := _RELATIVE.fullmatch(text.strip()):
-        return now_ms - int(relative[1]) * _UNIT_MS[relative[2]]
-    try:
-        return from_iso(text.strip())
-    except (ValueError, OverflowError):
-        raise ValueError(
-            f"cannot be {text!r}: write a time with its zone, such as 2026-11-01T12:00Z, or an age: -30m, -2h, -1d."
-        ) from None
+    return time_of(text, now_ms)
 
 
 def _percent(text: str) -> Decimal:
@@ -190,7 +185,7 @@ class Reading:
     def __init__(self, settings: WorkerSettings, config: ConnectorConfig) -> None:
         self._settings, self._config = settings, config
         self._cluster: KafkaCluster = cluster_of(settings)
-        self._slots = range(config.tasks)
+        self._slots: tuple[int, ...] = ()
         self._trust = True
 
     async def read(self, packed: Packed, request: Request) -> Contents:
@@ -216,6 +211,9 @@ class Reading:
             kept_ms = await _retention_ms(admin, topic)
         finally:
             await admin.close()
+        name, tasks = self._config.name, self._config.tasks
+        names = self._settings.names
+        self._slots = await slots_of(self._cluster, names, name, tasks=tasks, present=present, trusted=self._trust)
         ledger = self._settings.names.ledger
         if packed.are_distinct and ledger in present and self._remembers(request):
             found: Sequence[Mapping[int, int]] = [await self._from_ledger(ledger, packed.queries[0], request)]
@@ -229,7 +227,7 @@ class Reading:
     @property
     def _rights(self) -> list[Right]:
         names, topic = self._settings.names, self._config.topic
-        read = [Right(READ, TOPIC, name) for name in (topic, names.ledger, names.offsets)]
+        read = [Right(READ, TOPIC, name) for name in (topic, names.ledger, names.offsets, names.configs)]
         return [Right(DESCRIBE_CONFIGS, TOPIC, topic), *read]
 
     def _remembers(self, request: Request) -> bool:
@@ -275,7 +273,7 @@ class Reading:
         for slot in self._slots:
             committed = await read_committed(self._cluster, topic, slot, trust_end_offsets=self._trust)
             for key, value in committed.latest.items():
-                table.apply(key, value)
+                table.apply(key, value, slot)
         closed = [Gap.of(fields) for _, entries in table.kept(name, "repaired") for fields in entries]
         found: list[Hole] = []
         for _, value, _ in table.coverage(name):
@@ -400,7 +398,12 @@ def run(values: Mapping[str, Any], loaded: Loaded, unconfigured: Sequence[str] =
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # errors are told in one sentence below
     try:
         request = read_request(
-            values["from_"], values["to"], values["threshold"], now_ms=int(time.time() * 1000), stream=config.stream
+            values["from_"],
+            values["to"],
+            values["threshold"],
+            now_ms=int(time.time() * 1000),
+            stream=config.stream,
+            value_format=config.value_format,
         )
         if request.widened:
             _say(f"Whole minutes are audited: {request.period}.")
@@ -422,7 +425,7 @@ def run(values: Mapping[str, Any], loaded: Loaded, unconfigured: Sequence[str] =
     sys.stdout.write(
         json.dumps(report.fields()) + "\n" if values["json_"] else "".join(f"{line}\n" for line in report.lines())
     )
-    return EX_OK if report.complete else EX_INCOMPLETE
+    return EX_OK if report.complete else EX_FAILED
 
 
 def _say(sentence: str) -> None:
@@ -477,4 +480,12 @@ def register(app: ConnectorApp, loaded: Loaded) -> None:
 
     @app.command(*options(), base=OwnLoop)
     async def audit(self: AppCommand, **_values: Any) -> None:
-        """Compare the topic with what X counts, minute by minute; this costs money."""
+        """
+        Compare the topic with what X counts, minute by minute; this costs money.
+
+        It reads Kafka and needs no worker. X charges $0.005 for each request of counts; without --yes it says the price
+        and asks before it spends that.
+
+        Exit codes: 0 the threshold is reached; 1 it is not; 2 wrong arguments, or not confirmed; 69 X or Kafka does not
+        answer; 78 wrong settings.
+        """

@@ -280,7 +280,17 @@ class _Line(msgspec.Struct):
     matching_rules: list[_MatchingRule] = []
 
 
+class _Post(msgspec.Struct):
+    """A value of the shape `post`, which has the parts of `_Data` beside the rules."""
+
+    text: str
+    created_at: int
+    references: list[_Reference] = []
+    matching_rules: list[_MatchingRule] = []
+
+
 _decode_line = msgspec.json.Decoder(_Line).decode
+_decode_post = msgspec.json.Decoder(_Post).decode
 
 
 _STRANGE: tuple[int, ...] = (-1,)
@@ -291,15 +301,20 @@ _KEY_DIGITS = 20
 
 def _read_line(value: bytes) -> _Line:
     """
-    Parse the parts of a line of X that the count needs.
+    Parse the parts of a line of X, or of a value of the shape `post`, that the count needs.
 
     Raises:
-        ValueError: *value* is not a line of X.
+        ValueError: *value* is neither.
     """
     try:
         return _decode_line(value)
-    except (ValueError, RecursionError):  # the parser may refuse a part that is not needed here
-        return _decode_line(lean(value, data=("text", "referenced_tweets"), beside=("matching_rules",)))
+    except (ValueError, RecursionError):
+        try:
+            post = _decode_post(value)
+        except (ValueError, RecursionError):  # the parser may refuse a part of a line that is not needed here
+            return _decode_line(lean(value, data=("text", "referenced_tweets"), beside=("matching_rules",)))
+        data = _Data(text=post.text, referenced_tweets=post.references)
+        return _Line(data=data, matching_rules=post.matching_rules)
 
 
 class TopicTally:

@@ -36,6 +36,7 @@ class Child:
         self.name = name
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._process = process
+        self._killed = False
         pipes = {1: process.stdout, 2: process.stderr}
         self._readers = [
             asyncio.create_task(self._read(pipe, ears.get(number))) for number, pipe in pipes.items() if pipe
@@ -43,7 +44,8 @@ class Child:
 
     @property
     def running(self) -> bool:
-        return self._process.returncode is None
+        """Whether it runs; one that is killed does not, though its end may still be under way."""
+        return self._process.returncode is None and not self._killed
 
     async def ended(self) -> ChildEnded:
         """Wait until the process has ended and its output is read."""
@@ -65,6 +67,7 @@ class Child:
         """Send SIGKILL if the process still runs."""
         with contextlib.suppress(ProcessLookupError):
             if self.running:
+                self._killed = True
                 self._process.kill()
 
     async def _read(self, pipe: asyncio.StreamReader, on_line: OnLine | None) -> None:
@@ -83,7 +86,7 @@ class Children:
         self._folder = folder
         self._all: list[Child] = []
         self._watchers: set[asyncio.Task[None]] = set()
-        self._stopping: set[str] = set()
+        self._stopping: set[Child] = set()
         self.failed: asyncio.Future[ChildEnded] = asyncio.get_running_loop().create_future()
 
     async def start(
@@ -115,13 +118,19 @@ class Children:
 
     async def _watch(self, child: Child) -> None:
         end = await child.ended()
-        if child.name not in self._stopping and not self.failed.done():
+        if child not in self._stopping and not self.failed.done():
             self.failed.set_result(end)
 
     async def stop(self, child: Child, secs: float) -> int:
         """Stop *child*; its end does not count as a failure."""
-        self._stopping.add(child.name)
+        self._stopping.add(child)
         return await child.stop(secs)
+
+    async def strike(self, child: Child) -> None:
+        """End *child* by SIGKILL; its end does not count as a failure."""
+        self._stopping.add(child)
+        child.kill()
+        await child.ended()
 
     async def close(self, secs: float = KILL_SECS) -> None:
         """Stop all processes that still run, the last started first."""
@@ -133,7 +142,7 @@ class Children:
     def kill(self) -> None:
         """Send SIGKILL to all processes."""
         for child in self._all:
-            self._stopping.add(child.name)
+            self._stopping.add(child)
             child.kill()
 
 

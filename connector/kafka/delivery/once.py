@@ -56,11 +56,11 @@ def send_once(producer: AIOKafkaProducer) -> None:
         except NOT_SENT:
             raise
         except asyncio.CancelledError as exc:
-            _give_up(producer, Unanswered.of(name, exc))
+            _give_up_once(producer, Unanswered.of(name, exc))
             raise
         except Exception as exc:
             error = Unanswered.of(name, exc)
-            _give_up(producer, error)
+            _give_up_once(producer, error)
             raise error from exc
 
     async def look_up_again(*args: Any) -> Any:
@@ -73,12 +73,18 @@ def send_once(producer: AIOKafkaProducer) -> None:
     _look_at_errors(producer)
 
 
-def _give_up(producer: AIOKafkaProducer, error: Unanswered) -> None:
-    """Fail everything that waits for *producer*, and everything that is sent with it later."""
+def give_up(producer: AIOKafkaProducer, error: KafkaError) -> None:
+    """Fail with *error* everything that waits for *producer*, and everything that is sent with it later."""
     manager = internals.transaction_manager(producer)
-    if not manager.is_fatal_error():
+    begun = manager is not None and internals.outcome(manager) is not None
+    if begun and not manager.is_fatal_error():
         manager.fatal_error(error)
-        internals.accumulator(producer).fail_all(error)
+    internals.accumulator(producer).fail_all(error)
+
+
+def _give_up_once(producer: AIOKafkaProducer, error: Unanswered) -> None:
+    if not internals.transaction_manager(producer).is_fatal_error():
+        give_up(producer, error)
 
 
 def _look_at_errors(producer: AIOKafkaProducer) -> None:

@@ -60,11 +60,11 @@ def split(records: Records, partitions: int) -> list[tuple[int, Records]]:
     """
     if partitions < 1:
         raise ValueError("one partition at least is needed")
-    if compiled is not None and records.sources is None:
+    if compiled is not None and not records.have_headers:
         shares = compiled.split(records.keys, records.values, records.times_ms, partitions)
         return [(partition, Records(*columns)) for partition, *columns in shares]
     found: dict[int, list[SourceRecord]] = {}
-    for record, partition in zip(records, partitions_of(records.keys, partitions), strict=True):
+    for record, partition in zip(records, partitions_of(records.partition_keys, partitions), strict=True):
         found.setdefault(partition, []).append(record)
     return [(partition, Records.of(found[partition])) for partition in sorted(found)]
 

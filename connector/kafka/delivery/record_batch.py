@@ -19,7 +19,7 @@ a message together (`copy_once`).
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
-from itertools import chain, count
+from itertools import chain, count, repeat
 from struct import Struct
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -31,7 +31,7 @@ from google_crc32c import extend as more_crc32c
 from google_crc32c import value as crc32c
 
 from connector.records.native import compiled
-from connector.records.record import SOURCE_HEADER, Records, SourceRecord
+from connector.records.record import SOURCE_HEADER, Header, Records
 
 _BEFORE_CRC = Struct(">qiibI")
 """Base offset, number of bytes after this field, leader epoch, magic, checksum of all bytes after it."""
@@ -110,6 +110,8 @@ class RecordBatch:
     _set_producer_state, _build = number, build  # aiokafka's names for them
 
 
+_ABSENT = b"\1"
+"""The varint -1: the length of a key or value that is not there."""
 _PLAIN = b"\0"
 """A zero byte: the attributes of a record (none are set), or its number of headers."""
 _MAX_OVERHEAD = 64
@@ -152,7 +154,7 @@ def record_batches(records: Records, style: BatchStyle) -> Iterator[RecordBatch]
     """
     if not records:
         return
-    cut = _cut_of(records) if compiled is None or records.sources is not None else _compiled_cut_of(records, compiled)
+    cut = _cut_of(records) if compiled is None or records.have_headers else _compiled_cut_of(records, compiled)
     start, times = 0, records.times_ms
     while start < len(records):
         stop, size, join = cut(start, style.max_bytes - _HEAD_BYTES)
@@ -183,11 +185,12 @@ def _cut_of(records: Records) -> _Cut:
     if not -_LONG <= first_ms <= last_ms < _LONG:
         raise OverflowError("the times of a record batch have no more than 64 bits")
     near = last_ms - first_ms < len(short_stamps) // 2
-    sources = {source or b"" for source in records.sources or (None,)}
-    largest = sum(max(map(len, each)) for each in (records.keys, records.values, sources))
+    headers = _headers_of(records)
+    largest = sum(max(map(len, each)) for each in (records.keys, records.values, headers or (_PLAIN,)))
     lengths = short_lengths if largest + _MAX_OVERHEAD < len(short_lengths) else _Varints()
     stamps = short_stamps if near else _Varints(_PLAIN)
-    every = list(records)
+    keys, values = _keys_and_values(records)
+    every = list(zip(keys, values, records.times_ms, headers or repeat(_PLAIN), strict=False))
 
     def cut(start: int, max_bytes: int) -> tuple[int, int, Callable[[], bytes]]:
         parts, size = _encode(every[start:], max_bytes, lengths, stamps)
@@ -197,7 +200,7 @@ def _cut_of(records: Records) -> _Cut:
 
 
 def _encode(
-    records: Sequence[SourceRecord],
+    records: Sequence[tuple[bytes | None, bytes | None, int, bytes]],
     max_bytes: int,
     lengths: Sequence[bytes] | _Varints,
     stamps: Sequence[bytes] | _Varints,
@@ -205,15 +208,24 @@ def _encode(
     """
     Return `_PARTS` pieces for each record, and the size of all pieces in bytes.
 
+    A record is its key, value and time (UNIX ms), and its headers as they are written; None is no key, or no value.
+
     The encoding stops before the record that would reach *max_bytes*; the first record is always encoded.
     """
     parts: list[bytes] = []
-    size, first_ms = 0, records[0].timestamp_ms
+    size, first_ms = 0, records[0][2]
     few = _tables()[0]
     places = few if len(records) <= len(few) else chain(few, map(_varint, count(len(few))))
-    for place, (key, value, timestamp_ms, source) in zip(places, records, strict=False):
-        stamp, of_key, of_value = stamps[timestamp_ms - first_ms], lengths[len(key)], lengths[len(value)]
-        headers = _PLAIN if source is None else _headers(source)
+    for place, (key, value, timestamp_ms, headers) in zip(places, records, strict=False):
+        stamp = stamps[timestamp_ms - first_ms]
+        if key is None:
+            of_key, key = _ABSENT, b""  # noqa: PLW2901  # nothing follows the length
+        else:
+            of_key = lengths[len(key)]
+        if value is None:
+            of_value, value = _ABSENT, b""  # noqa: PLW2901
+        else:
+            of_value = lengths[len(value)]
         length = len(stamp) + len(place) + len(of_key) + len(key) + len(of_value) + len(value) + len(headers)
         of_record = lengths[length]
         grown = size + len(of_record) + length
@@ -224,9 +236,40 @@ def _encode(
     return parts, size
 
 
-def _headers(source: bytes) -> bytes:
-    name = SOURCE_HEADER.encode()
-    return _varint(1) + _varint(len(name)) + name + _varint(len(source)) + source
+def _keys_and_values(records: Records) -> tuple[Sequence[bytes | None], Sequence[bytes | None]]:
+    """Return the keys and values of *records*; None for those that a transform has taken away."""
+    if records.altered is None:
+        return records.keys, records.values
+    changes = records.altered
+    keys = [
+        None if change is not None and change.keyless else key
+        for key, change in zip(records.keys, changes, strict=True)
+    ]
+    values = [
+        None if change is not None and change.tombstone else value
+        for value, change in zip(records.values, changes, strict=True)
+    ]
+    return keys, values
+
+
+def _headers_of(records: Records) -> list[bytes] | None:
+    """Return the headers of each record as they are written; None if no record has any."""
+    if not records.have_headers:
+        return None
+    sources, altered = records.sources or repeat(None), records.altered or repeat(None)
+    return [
+        _headers(source, () if change is None else change.headers)
+        for _, source, change in zip(records.keys, sources, altered, strict=False)
+    ]
+
+
+def _headers(source: bytes | None, others: Sequence[Header]) -> bytes:
+    headers = others if source is None else ((SOURCE_HEADER, source), *others)
+    encoded = _varint(len(headers))
+    for name, value in headers:
+        word = name.encode()
+        encoded += _varint(len(word)) + word + _varint(len(value)) + value
+    return encoded
 
 
 def _varint(number: int) -> bytes:

@@ -51,24 +51,27 @@ def note(client: Any) -> Places:
     return places
 
 
-def refusal_of(places: Places, topic: str, cutting: Collection[str]) -> DeliveryFailed | BrokerUnsuitable | None:
+def refusal_of(
+    places: Places, posts: Collection[str], letters: Collection[str | None]
+) -> DeliveryFailed | BrokerUnsuitable | None:
     """
-    Return the error that the refusals in *places* mean for a task that writes to *topic*; None if there are none.
+    Return the error that the refusals in *places* mean for a task; None if there are none.
 
-    All other topics hold the connector's own records.  A refusal there is a fault of the set-up (`BrokerUnsuitable`),
-    except of too large records in the topics *cutting*: the task makes them smaller once it knows the topic's limit.
+    *posts* are the topics of the posts.  All other topics hold the connector's own records.  A refusal there is a fault
+    of the set-up (`BrokerUnsuitable`), except of too large records in the topics *letters*: the task makes them smaller
+    once it knows the topic's limit.
     """
-    own = [number for (name, number) in places if name == topic]
-    others = {name: code for (name, _), code in places.items() if name != topic}
+    own = [place for place in places if place[0] in posts]
+    others = {name: code for (name, _), code in places.items() if name not in posts}
     for name, code in others.items():
-        if not (name in cutting and code in {TOO_LARGE, LIST_TOO_LARGE}):
+        if not (name in letters and code in {TOO_LARGE, LIST_TOO_LARGE}):
             error, setting = REFUSING[code]
             return BrokerUnsuitable(
                 f"Kafka does not take the connector's own records for the topic {name}: {error}; check {setting}"
             )
     for (name, _), code in places.items():
         error, setting = REFUSING[code]
-        return RecordsRefused(f"Kafka refuses records for the topic {name}: {error}; check {setting}", partitions=own)
+        return RecordsRefused(f"Kafka refuses records for the topic {name}: {error}; check {setting}", places=own)
     return None
 
 

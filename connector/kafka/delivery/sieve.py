@@ -1,5 +1,5 @@
 """
-Finds the records of a batch that the topic refuses, by sending them again.
+Finds the records of a batch that their topics refuse, by sending them again.
 
     refused batch ─▶ send it alone ─▶ taken                        no record is refused
                                   ├─▶ refused, records are named   these are refused; send the others again
@@ -35,7 +35,7 @@ from connector.kafka.delivery.partitioner import partitions_of
 from connector.kafka.delivery.producer import TaskProducer
 from connector.kafka.delivery.record_batch import RecordBatch, record_batches
 from connector.kafka.delivery.rejects import REFUSING, sentence
-from connector.records.record import Records, Sifted
+from connector.records.record import Batch, Records, Sifted, Spot
 
 PATIENCE_SECS = 10.0
 """A coordinator that needs longer to complete the last transaction counts as away (seconds)."""
@@ -68,71 +68,87 @@ class _Produce(Request[_Versions]):
 
 
 class Sieve:
-    """Sends records to *topic* with *producer*, which has just started, to find those that Kafka refuses."""
+    """Sends records with *producer*, which has just started, to find those that Kafka refuses."""
 
-    def __init__(self, producer: TaskProducer, topic: str) -> None:
-        self._producer, self._topic = producer, topic
+    def __init__(self, producer: TaskProducer) -> None:
+        self._producer = producer
         self._client = producer.client.client
         self._manager = internals.transaction_manager(producer.client)
         self._sender = internals.sender(producer.client)
 
-    async def sift(self, records: Records, partitions: Collection[int]) -> Sifted:
+    async def sift(self, batch: Batch, refusing: Collection[tuple[str, int]]) -> Sifted:
         """
-        Return which of *records* the topic refuses; without transactions, only those of *partitions* are sent.
+        Return which records of *batch* their topics refuse.
+
+        Without transactions, only the records for the topics and partitions *refusing* are sent.
 
         Raises:
             BrokerAway, DeliveryFailed, KafkaError: Kafka does not answer, or fails for another reason than the records.
         """
         transactional = self._producer.transactional_id is not None
-        places: dict[int, list[int]] = defaultdict(list)
-        for place, partition in enumerate(partitions_of(records.keys, self._producer.partitions(self._topic))):
-            if transactional or partition in partitions:
-                places[partition].append(place)
-        if transactional and places:
+        spots = self._spots_of(batch, None if transactional else refusing)
+        if transactional and spots:
             self._manager.begin_transaction()
-            await self._add(sorted(places))
+            await self._add(sorted(spots))
         found = Sifted(taken=not transactional)
-        for partition, its_places in places.items():
-            await self._sift(records, its_places, partition, found)
+        for place, its_spots in spots.items():
+            await self._sift(batch, its_spots, place, found)
         return found
 
-    async def _sift(self, records: Records, places: Sequence[int], partition: int, found: Sifted) -> None:
-        left = [list(places)]
+    def _spots_of(
+        self, batch: Batch, among: Collection[tuple[str, int]] | None
+    ) -> Mapping[tuple[str, int], Sequence[Spot]]:
+        """Return the records for each topic and partition; None as *among* means all of these."""
+        spots: dict[tuple[str, int], list[Spot]] = defaultdict(list)
+        for number, share in enumerate(batch.shares):
+            of_all = share.records.partition_keys
+            for topic, places in share.records.places_by_topic(share.to.topic).items():
+                keys = [of_all[place] for place in places]
+                chosen = partitions_of(keys, self._producer.partitions(topic))
+                for place, partition in zip(places, chosen, strict=True):
+                    if among is None or (topic, partition) in among:
+                        spots[topic, partition].append((number, place))
+        return spots
+
+    async def _sift(self, batch: Batch, spots: Sequence[Spot], place: tuple[str, int], found: Sifted) -> None:
+        topic, partition = place
+        left = [list(spots)]
         while left:
             some = left.pop()
-            batches = list(record_batches(_of(records, some), self._producer.batch_style))
+            batches = list(record_batches(_of(batch, some), self._producer.batch_style))
             if len(batches) > 1:
-                left += _cut(some, [batch.record_count() for batch in batches])
+                left += _cut(some, [each.record_count() for each in batches])
                 continue
-            code, named, words = await self._send(partition, batches[0])
+            code, named, words = await self._send(TopicPartition(topic, partition), batches[0])
             if not code:
                 continue
             if code not in REFUSING:
-                raise _failure(code, f"{self._topic}, partition {partition}")
+                raise _failure(code, f"{topic}, partition {partition}")
             if len(some) == 1:
                 named = {0: named.get(0, "")}
             for number, its_words in named.items():
-                place = some[number]
-                found.refused[place] = sentence(records.keys[place], self._topic, code, its_words or words)
+                share, where = some[number]
+                post = b"%d" % batch.shares[share].records.post_id(where)
+                found.refused[some[number]] = sentence(post, topic, code, its_words or words)
             if named:
-                rest = [place for number, place in enumerate(some) if number not in named]
+                rest = [spot for number, spot in enumerate(some) if number not in named]
                 left += [rest] if rest else []
             else:
                 left += some[len(some) // 2 :], some[: len(some) // 2]
 
-    async def _send(self, partition: int, batch: RecordBatch) -> tuple[int, Mapping[int, str], str]:
+    async def _send(self, place: TopicPartition, batch: RecordBatch) -> tuple[int, Mapping[int, str], str]:
         """Return Kafka's error number (0: none), its message for each record that it names, and its message for all."""
-        place, manager = TopicPartition(self._topic, partition), self._manager
+        manager = self._manager
         if manager is not None:
             sequence = manager.sequence_number(place)
             batch.number(manager.producer_id, manager.producer_epoch, sequence)
         leader = self._client.cluster.leader_for_partition(place)
         if leader in {None, -1}:
-            raise BrokerAway(f"Partition {partition} of the topic {self._topic} has no leader")
+            raise BrokerAway(f"Partition {place.partition} of the topic {place.topic} has no leader")
         request = _Produce(
             self._producer.transactional_id,
             *internals.request_settings(self._sender),
-            [(self._topic, [(partition, b"".join(batch.build()))])],
+            [(place.topic, [(place.partition, b"".join(batch.build()))])],
         )
         response = await self._client.send(leader, request)
         ((_, (answer,)),) = response.topics
@@ -144,16 +160,19 @@ class Sieve:
         named = {number: words or "" for number, words in answer[-2] or () if 0 <= number < batch.record_count()}
         return code, named, answer[-1] or ""
 
-    async def _add(self, partitions: Sequence[int]) -> None:
+    async def _add(self, places: Sequence[tuple[str, int]]) -> None:
         coordinator = internals.coordinators(self._sender).get(CoordinationType.TRANSACTION)
         if coordinator is None:
             raise BrokerAway("The transaction coordinator is not known")
         manager = self._manager
+        topics: dict[str, list[int]] = defaultdict(list)
+        for topic, partition in places:
+            topics[topic].append(partition)
         request = AddPartitionsToTxnRequest(
             transactional_id=manager.transactional_id,
             producer_id=manager.producer_id,
             producer_epoch=manager.producer_epoch,
-            topics=[(self._topic, list(partitions))],
+            topics=list(topics.items()),
         )
         until = asyncio.get_running_loop().time() + PATIENCE_SECS
         while True:
@@ -162,7 +181,7 @@ class Sieve:
             if not codes:
                 return
             if codes != {_CONCURRENT_TRANSACTIONS} or asyncio.get_running_loop().time() > until:
-                raise _failure(codes.pop(), self._topic)
+                raise _failure(codes.pop(), ", ".join(topics))
             await asyncio.sleep(RETRY_SECS)
 
 
@@ -171,19 +190,13 @@ def _failure(code: int, where: str) -> KafkaError | DeliveryFailed:
     return error
 
 
-def _of(records: Records, places: Sequence[int]) -> Records:
-    sources = records.sources
-    return Records(
-        tuple(records.keys[place] for place in places),
-        tuple(records.values[place] for place in places),
-        tuple(records.times_ms[place] for place in places),
-        None if sources is None else tuple(sources[place] for place in places),
-    )
+def _of(batch: Batch, spots: Sequence[Spot]) -> Records:
+    return Records.of(batch.shares[number].records.at(place) for number, place in spots)
 
 
-def _cut(places: Sequence[int], counts: Sequence[int]) -> list[list[int]]:
+def _cut(spots: Sequence[Spot], counts: Sequence[int]) -> list[list[Spot]]:
     pieces, start = [], 0
     for count in counts:
-        pieces.append(list(places[start : start + count]))
+        pieces.append(list(spots[start : start + count]))
         start += count
     return pieces

@@ -5,9 +5,10 @@ Faust alone ends the process if no broker answers; a worker that starts before i
 """
 
 import asyncio
+import contextlib
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -20,6 +21,7 @@ from connector.kafka.brokers import KafkaCluster
 from connector.kafka.gate.advertised import unreachable
 from connector.kafka.internals import ask, client_of
 from connector.kafka.login.refusals import ConnectionRefused, Refusal, words_of
+from connector.kafka.metadata import metadata_of
 from connector.kafka.rights import refused
 from connector.telemetry.events.event import Event
 from connector.telemetry.events.kafka import BrokerAwaited, BrokerReached
@@ -31,7 +33,7 @@ RIGHT_RETRY_SECS = 5.0
 """How often a missing right is checked again (seconds): a person has to grant it."""
 SAY_EVERY_SECS = 5.0
 _UNSUPPORTED_VERSION = 35
-_UNSUPPORTED = frozenset({-1, _UNSUPPORTED_VERSION, 42})
+UNSUPPORTED = frozenset({-1, _UNSUPPORTED_VERSION, 42})
 """UNKNOWN_SERVER_ERROR, UNSUPPORTED_VERSION, INVALID_REQUEST: the answers of brokers without `InitProducerId`."""
 
 
@@ -70,9 +72,9 @@ async def probe(admin: AIOKafkaAdminClient, group_id: str) -> Capabilities:
     plain = await answer(None)
     refused = plain == ClusterAuthorizationFailedError.errno
     return Capabilities(
-        idempotence=plain not in _UNSUPPORTED and not refused,
+        idempotence=plain not in UNSUPPORTED and not refused,
         idempotence_refused=refused,
-        transactions=await answer(f"{group_id}-probe") not in _UNSUPPORTED,
+        transactions=await answer(f"{group_id}-probe") not in UNSUPPORTED,
     )
 
 
@@ -101,6 +103,8 @@ class BrokerGate(Service):
         self._held_up: Refusal | None = None
         self._began = self._said = -math.inf
         self.capabilities: Capabilities | None = None
+        self.cluster_id: str | None = None
+        """The id of the Kafka cluster; None while it is not known, or if the broker does not tell it."""
 
     @property
     def transactions(self) -> bool:
@@ -116,6 +120,23 @@ class BrokerGate(Service):
     def waiting(self) -> Refusal | None:
         """Why Kafka cannot be used now; None if no reason is known."""
         return self._held_up or self._refused()
+
+    @contextlib.asynccontextmanager
+    async def asking(self) -> AsyncIterator[tuple[AIOKafkaAdminClient, Capabilities]]:
+        """
+        Give an admin client, and what the broker can do; call this once Kafka has answered.
+
+        Raises:
+            KafkaError, OSError, TimeoutError: Kafka does not answer.
+        """
+        if self.capabilities is None:
+            raise TimeoutError("Kafka has not answered yet")
+        admin = AIOKafkaAdminClient(**self._cluster.options(), request_timeout_ms=REQUEST_TIMEOUT_MS)
+        try:
+            await asyncio.wait_for(admin.start(), REQUEST_TIMEOUT_MS / 1000)
+            yield admin, self.capabilities
+        finally:
+            await admin.close()
 
     async def on_start(self) -> None:
         while not self.should_stop:
@@ -163,6 +184,7 @@ class BrokerGate(Service):
         try:
             await asyncio.wait_for(admin.start(), REQUEST_TIMEOUT_MS / 1000)
             capabilities = await probe(admin, self._group_id)
+            self.cluster_id = (await ask(admin, metadata_of([]))).to_object().get("cluster_id")
             await self._prepare(admin, capabilities)
         except (KafkaError, OSError, TimeoutError) as exc:
             if missing := refused(exc, self._cluster.user, group_id=self._group_id):

@@ -3,43 +3,51 @@
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import TopicAuthorizationFailedError
 
 from connector.config.connector import ConnectorConfig
 from connector.config.worker import WorkerSettings
 from connector.errors import RightMissing
-from connector.kafka import rights, topics
+from connector.kafka import compaction, rights, topics
 from connector.kafka.gate.gate import Capabilities
 from connector.kafka.gate.transactions import check_transactions
 from connector.kafka.gate.watch import meanings
 from connector.records.record import TaskId
 from connector.telemetry.events.event import Event
-from connector.telemetry.events.kafka import RightUseful, TopicCreated, TopicMissing
+from connector.telemetry.events.kafka import RightUseful, TopicCreated, TopicKeepsPosts, TopicMissing
 
 MAX_DEAD_LETTER_BYTES = 20 * 1024 * 1024
 
 
-def topics_of(settings: WorkerSettings, config: ConnectorConfig | None) -> list[topics.TopicSpec]:
-    """Return the topics that a worker needs."""
+def topics_of(
+    settings: WorkerSettings, config: ConnectorConfig | None, *, slots: int = topics.TASK_SLOTS
+) -> list[topics.TopicSpec]:
+    """Return the topics that a worker needs, in a group with so many *slots*."""
     specs = list(
         topics.internal_topics(
             settings.group_id,
             replication=settings.internal_replication_factor,
             ledger_retention_ms=settings.ledger_retention_hours * 3_600_000,
+            history_retention_ms=settings.history_retention_hours * 3_600_000,
+            slots=slots,
         )
     )
-    return specs if config is None else [*specs, *_connector_topics(config)]
+    return specs if config is None else [*specs, *own_topics(settings, config)]
 
 
-def needs_of(settings: WorkerSettings, config: ConnectorConfig | None) -> tuple[rights.Need, ...]:
-    """Return the rights that a worker needs."""
-    ids: list[str] = []
+def needs_of(
+    settings: WorkerSettings, config: ConnectorConfig | None, *, transactions: bool = True
+) -> tuple[rights.Need, ...]:
+    """Return the rights that a worker needs on a broker with *transactions* or without."""
+    ids = [settings.names.configs_writer] if transactions else []
     if config is not None and config.delivery == "exactly_once":
-        ids = [settings.names.transactional_id(TaskId(config.name, number)) for number in range(config.tasks)]
+        ids += [settings.names.transactional_id(TaskId(config.name, number)) for number in range(config.tasks)]
     return rights.needs(
         settings.group_id,
         topic=None if config is None else config.topic,
         dead_letter_topic=None if config is None else config.dead_letter_topic,
         transactional_ids=ids,
+        withdraws=config is not None and config.withdraws,
     )
 
 
@@ -56,8 +64,9 @@ def preparation(
 
     It adds the names of the topics that it creates to *made*.
     """
-    specs, wanted = topics_of(settings, config), needs_of(settings, config)
+    specs = topics_of(settings, config)
     told: set[str] = set()
+    doubted: list[str] = []
 
     def tell(missing: RightMissing, without: str) -> None:
         if str(missing) not in told:
@@ -67,6 +76,7 @@ def preparation(
     async def prepare(admin: AIOKafkaAdminClient, capabilities: Capabilities) -> None:
         if config is not None:
             capabilities.check(config.delivery)
+        wanted = needs_of(settings, config, transactions=capabilities.transactions)
         absent: Sequence[rights.Right] = ()
         try:
             await topics.declare(admin, specs, _noting(made, emit), user=user, create=settings.topic_allow_declare)
@@ -82,8 +92,41 @@ def preparation(
             tell(rights.right_missing([right], user), "Kafka may store a batch twice that it has not acknowledged")
         await _check_transactions(admin, settings, config)
         _tell_lost(settings.group_id, made, emit)
+        if config is not None and not doubted:
+            doubted.append(config.topic)
+            await _doubt(admin, config, emit)
 
     return prepare
+
+
+async def prepare_connector(
+    admin: AIOKafkaAdminClient,
+    capabilities: Capabilities,
+    settings: WorkerSettings,
+    config: ConnectorConfig,
+    user: str | None,
+    emit: Callable[[Event], None],
+    *,
+    made: set[str],
+) -> None:
+    """
+    Prepare Kafka for the tasks of one connector, on a broker that the gate has prepared for this worker.
+
+    The names of topics that are created are added to *made*.
+
+    Raises:
+        BrokerUnsuitable: a topic has wrong settings, or the broker lacks what the delivery needs.
+        RightMissing: this worker's *user* may not write to a topic, or use a transactional id.
+        KafkaError, OSError, TimeoutError: the broker cannot be asked now.
+    """
+    capabilities.check(config.delivery)
+    create = settings.topic_allow_declare
+    await topics.declare(admin, own_topics(settings, config), _noting(made, emit), user=user, create=create)
+    missing, _ = await rights.lacking(admin, needs_of(settings, config, transactions=capabilities.transactions))
+    if missing:
+        raise rights.right_missing(missing, user)
+    await _check_transactions(admin, settings, config)
+    await _doubt(admin, config, emit)
 
 
 def _noting(made: set[str], emit: Callable[[Event], None]) -> Callable[[Event], None]:
@@ -100,6 +143,20 @@ async def _check_transactions(
 ) -> None:
     if config is not None and config.delivery == "exactly_once":
         await check_transactions(admin, settings.group_id, settings.transaction_timeout_secs)
+
+
+async def _doubt(admin: AIOKafkaAdminClient, config: ConnectorConfig, emit: Callable[[Event], None]) -> None:
+    """Warn if the topic from which a connector withdraws posts keeps them longer than X allows."""
+    if not config.withdraws:
+        return
+    try:
+        settings = await topics.settings_of(admin, config.topic)
+    except TopicAuthorizationFailedError:
+        cure = f"allow DESCRIBE_CONFIGS on topic {config.topic}"
+        emit(TopicKeepsPosts(topic=config.topic, reason="This user may not read its settings", cure=cure))
+        return
+    for doubt in compaction.doubts(config.topic, settings):
+        emit(TopicKeepsPosts(topic=config.topic, reason=doubt.why, cure=doubt.cure))
 
 
 def _tell_lost(group_id: str, made: Collection[str], emit: Callable[[Event], None]) -> None:
@@ -124,13 +181,28 @@ def _together(
     return list(dict.fromkeys([*absent, *unseen, *required]))
 
 
-def _connector_topics(config: ConnectorConfig) -> Sequence[topics.TopicSpec]:
+def own_topics(settings: WorkerSettings, config: ConnectorConfig) -> Sequence[topics.TopicSpec]:
+    """Return the topics that a connector writes to, with the one of the group in which it keeps who wrote what."""
+    if not config.withdraws:
+        return connector_topics(config)
+    authors = topics.authors_topic(
+        settings.group_id,
+        replication=settings.internal_replication_factor,
+        window_ms=config.compliance_window_hours * 3_600_000,
+    )
+    return [*connector_topics(config), authors]
+
+
+def connector_topics(config: ConnectorConfig) -> Sequence[topics.TopicSpec]:
+    """Return the topics that a connector writes to."""
     retention = config.topic_creation_default_retention_ms
+    compacts = "compact" in config.topic_creation_default_cleanup_policy
     output = topics.TopicSpec(
         name=config.topic,
         partitions=config.topic_creation_default_partitions,
         replication=config.topic_creation_default_replication_factor,
         settings={"cleanup.policy": config.topic_creation_default_cleanup_policy}
+        | ({"max.compaction.lag.ms": str(compaction.LAG_MS)} if compacts else {})
         | ({} if retention is None else {"retention.ms": str(retention)}),
         chosen=True,
     )

@@ -16,12 +16,16 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from connector.errors import BrokerAway, BrokerUnsuitable
 from connector.kafka.internals import ask, client_of
+from connector.kafka.metadata import metadata_of
 
 MAKING_SECS = 5.0
 """How long Kafka may take to create the transaction log at the first request (seconds)."""
 POLL_SECS = 0.2
 _LOADING, _NOT_AVAILABLE, _NOT_COORDINATOR, _CONCURRENT, _BAD_TIMEOUT = 14, 15, 16, 51, 50
 _LATER = frozenset({_LOADING, _NOT_AVAILABLE, _NOT_COORDINATOR, _CONCURRENT})
+TRANSACTION_LOG = "__transaction_state"
+"""Kafka's topic of the states of transactions."""
+
 _LOG_SETTINGS = ("transaction.state.log.replication.factor", "transaction.state.log.min.isr")
 _MAX_TIMEOUT = "transaction.max.timeout.ms"
 
@@ -53,6 +57,30 @@ def too_long(timeout_secs: float, limit_ms: str | None) -> str:
         f"CONNECTOR_TRANSACTION_TIMEOUT_SECS={timeout_secs:g} is more than the broker's {limit} allows: "
         f"lower it{lower}, or raise the broker's limit."
     )
+
+
+async def inspect_transactions(admin: AIOKafkaAdminClient, timeout_secs: float) -> None:
+    """
+    Check the same by the broker's settings alone: to ask for an id would make Kafka create its transaction log.
+
+    A limit that the broker does not tell is not checked.
+
+    Raises:
+        BrokerUnsuitable, BrokerAway, KafkaError: as `check_transactions`.
+    """
+    settings = await _broker_settings(admin)
+    limit = settings.get(_MAX_TIMEOUT)
+    if limit is not None and int(limit) < round(timeout_secs * 1000):
+        raise BrokerUnsuitable(too_long(timeout_secs, limit))
+    brokers = len(client_of(admin).cluster.brokers())
+    replicas = [int(settings[name]) for name in _LOG_SETTINGS if name in settings]
+    if replicas and max(replicas) > brokers and not await _has_log(admin):
+        raise BrokerAway(await _no_log(admin))
+
+
+async def _has_log(admin: AIOKafkaAdminClient) -> bool:
+    answer = await ask(admin, metadata_of([TRANSACTION_LOG]))
+    return any(not topic["error_code"] for topic in answer.to_object()["topics"])
 
 
 async def _ask(admin: AIOKafkaAdminClient, name: str, timeout_ms: int) -> int:

@@ -6,7 +6,7 @@ The watch makes a deleted topic again if this worker had made it, or if it is on
 its records are lost.  It waits for an output topic that somebody else had made, as it cannot know its settings.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
@@ -56,6 +56,10 @@ class TopicWatch(Service):
         self._cluster, self._own, self._emit, self._on_made = cluster, own, emit, on_made
         self._create = create
         self._specs = {spec.name: spec for spec in specs}
+
+    def watch(self, specs: Iterable[TopicSpec]) -> None:
+        """Watch the topics of *specs*, too."""
+        self._specs |= {spec.name: spec for spec in specs}
 
     @Service.task
     async def _watch(self) -> None:
@@ -130,6 +134,13 @@ def meanings(group_id: str) -> dict[str, str]:
             "last minutes, or a repair finds at the edges of a gap, may be delivered twice"
         ),
         names.statuses: "the tasks' states were in it, and are told again when they change",
-        names.configs: "requests about gaps were in it: make again what is not done",
+        names.configs: (
+            "the connectors were in it, and requests about gaps. Workers that run write the connectors again, from "
+            "memory; make requests about gaps again that are not carried out"
+        ),
+        names.history: (
+            "what had happened until now was in it, for the page and for nothing else: posts, offsets and gaps are not "
+            "concerned"
+        ),
         names.tasks: "nothing was in it, but the group spreads its tasks by it and stops them until it is back",
     }

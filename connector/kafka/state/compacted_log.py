@@ -6,16 +6,18 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
+from aiokafka.structs import ConsumerRecord
 from mode import Service
 
 from connector.kafka.brokers import KafkaCluster
 from connector.kafka.internals import gather
 from connector.kafka.login.refusals import words_of
 from connector.kafka.rights import READ, refused
+from connector.kafka.state.ends import Ends
 from connector.telemetry.events.event import Event
 from connector.telemetry.events.kafka import TopicFollowed, TopicLost
 from connector.telemetry.obstacles import Obstacles
@@ -38,6 +40,9 @@ RETRY_SECS = 1.0
 SAY_SECS = 60.0
 """How often the same reason is reported again while the topic cannot be read (seconds)."""
 
+FRESH_MS = 5
+"""How often it is looked whether the present end has been read (ms)."""
+
 QUIET_ROUNDS = 2
 SILENCE_SECS = 4.0
 """Kafka counts as silent after this time (seconds): longer than a fetch may last, shorter than any session."""
@@ -45,20 +50,21 @@ SILENCE_SECS = 4.0
 
 class CompactedLog(Service):
     """
-    Calls *apply* with key and value of each committed record of *topic*; a None value is a tombstone.
+    Calls *apply* with key, value and partition of each committed record of *topic*; a None value is a tombstone.
 
     *caught_up* is set once everything that was in the topic at the start has been read.  While Kafka is away, the log
-    waits, and reads on later.  With *gather*, one fetch brings the records of 1.5 s; without, each commit costs a
-    fetch, also this worker's own commits.
+    waits, and reads on later where it was: what *apply* has built never goes back to an older state.  With *gather*,
+    one fetch brings the records of 1.5 s; without, each commit costs a fetch, also this worker's own commits.
     """
 
     mundane_level = "debug"  # our events say what an operator wants to know
+    follow_ms = FOLLOW_MS
 
     def __init__(
         self,
         cluster: KafkaCluster,
         topic: str,
-        apply: Callable[[bytes, bytes | None], None],
+        apply: Callable[[bytes, bytes | None, int], None],
         *,
         obstacles: Obstacles,
         emit: Callable[[Event], None],
@@ -74,10 +80,15 @@ class CompactedLog(Service):
         """The class of the error for which the topic cannot be read; None while it is read."""
         self._lost_said_at = -math.inf
         self._consumer: AIOKafkaConsumer | None = None
+        self._ends = Ends(cluster)
         self._anew = False
         self._fetched_ms = 0
         self._answered_at = time.monotonic()
         self._back_at = -math.inf
+        self._reached: dict[int, int] = {}
+        self._next: dict[TopicPartition, int] = {}
+        """Where to read on; empty: at the first record."""
+        self._progress = asyncio.Condition()
 
     def was_silent(self, within_secs: float) -> bool:
         """Return whether Kafka does not answer, or began to answer again less than *within_secs* ago."""
@@ -95,6 +106,41 @@ class CompactedLog(Service):
     def follow_anew(self) -> None:
         """Read from the first record again: another topic has this name now."""
         self._anew = True
+        self._next.clear()
+        self._reached.clear()
+
+    async def reach(self, partition: int, offset: int) -> None:
+        """Wait until the record at *offset* of *partition* has been applied; the caller limits the time."""
+        async with self._progress:
+            await self._progress.wait_for(lambda: self._reached.get(partition, -1) >= offset)
+
+    async def fresh(self) -> None:
+        """
+        Wait until everything that was committed before this call has been applied; the caller limits the time.
+
+        On brokers whose end offsets are not to be trusted it returns at once.
+
+        Raises:
+            KafkaError: the broker cannot be asked now.
+        """
+        await self.caught_up.wait()
+        if not self._trust_end_offsets():
+            return
+        while (consumer := self._consumer) is None:  # noqa: ASYNC110  # it connects again, which is rare
+            await asyncio.sleep(FRESH_MS / 1000)
+        ends = await self._ends.of(consumer.assignment())
+        while not await self._is_at(ends):  # noqa: ASYNC110  # the end of a transaction is no record, and tells nobody
+            await asyncio.sleep(FRESH_MS / 1000)
+
+    async def _is_at(self, ends: Mapping[TopicPartition, int]) -> bool:
+        """Return whether the topic has been read up to *ends*: a record is applied before anything else runs."""
+        consumer = self._consumer
+        if consumer is None or self._anew or not consumer.assignment().issuperset(ends):
+            return False
+        return all([await consumer.position(tp) >= end for tp, end in ends.items()])
+
+    async def on_stop(self) -> None:
+        await self._ends.close()
 
     @Service.task
     async def _follow(self) -> None:
@@ -106,9 +152,9 @@ class CompactedLog(Service):
                 isolation_level="read_committed",
                 auto_offset_reset="earliest",
                 enable_auto_commit=False,
-                fetch_max_wait_ms=FOLLOW_MS,
+                fetch_max_wait_ms=self.follow_ms,
                 metadata_max_age_ms=METADATA_MS,
-                consumer_timeout_ms=FOLLOW_MS,  # by default aiokafka checks all partitions 5 times a second
+                consumer_timeout_ms=self.follow_ms,  # by default aiokafka checks all partitions 5 times a second
             )
             try:
                 await consumer.start()
@@ -119,7 +165,7 @@ class CompactedLog(Service):
                     self._obstacles.meet(self.topic, str(missing))
                 else:
                     self._note_lost(exc)
-                await self.sleep(RETRY_SECS)  # the next round begins anew, as applying a record twice is harmless
+                await self.sleep(RETRY_SECS)
             finally:
                 self._consumer = None
                 with contextlib.suppress(KafkaError):
@@ -127,6 +173,11 @@ class CompactedLog(Service):
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
         partitions = await self._partitions(consumer)
+        for tp in partitions:
+            if tp in self._next:
+                consumer.seek(tp, self._next[tp])
+            elif (first := await self._first(consumer, tp)) is not None:
+                consumer.seek(tp, first)
         ends = await consumer.end_offsets(partitions)
         self._note_answer()
         self._note_read()
@@ -134,13 +185,13 @@ class CompactedLog(Service):
         wait_ms, quiet = CATCH_UP_MS, 0
         if self.caught_up.is_set():
             wait_ms = self._take_time(consumer)
-        while not self.should_stop and not self._anew and consumer.assignment().issuperset(partitions):
+        elif self._trust_end_offsets() and not any(ends.values()):  # nothing was ever written: no fetch would end soon
+            self.caught_up.set()
+            wait_ms = self._take_time(consumer)
+        while not self.should_stop and not self._anew and consumer.assignment() == set(partitions):
             rounds = await consumer.getmany(*partitions, timeout_ms=wait_ms)
             self._look_for_answer()
-            for records in rounds.values():
-                for record in records:
-                    if record.key is not None:
-                        self._apply(record.key, record.value)
+            await self._take(rounds)
             if not self.caught_up.is_set():
                 quiet = 0 if rounds else quiet + 1
                 if self._trust_end_offsets():
@@ -151,11 +202,28 @@ class CompactedLog(Service):
                     self.caught_up.set()
                     wait_ms = self._take_time(consumer)
 
+    async def _first(self, consumer: AIOKafkaConsumer, partition: TopicPartition) -> int | None:
+        """Return the offset at which *partition* is begun; None for its first record."""
+        return None
+
+    async def _take(self, rounds: Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]) -> None:
+        if self._anew:  # these are of the topic that is gone
+            return
+        for tp, records in rounds.items():
+            for record in records:
+                if record.key is not None:
+                    self._apply(record.key, record.value, tp.partition)
+            self._reached[tp.partition] = records[-1].offset
+            self._next[tp] = records[-1].offset + 1
+        if rounds:
+            async with self._progress:
+                self._progress.notify_all()
+
     def _take_time(self, consumer: AIOKafkaConsumer) -> int:
         """Let *consumer* gather records if *gather* is set; return how long to wait for records (ms)."""
         if self._gather:  # only now: before, the end would be reached a second later
             gather(consumer, GATHER_BYTES)
-        return FOLLOW_MS
+        return self.follow_ms
 
     def _look_for_answer(self) -> None:
         """Note whether Kafka has answered a fetch; `getmany` does not show an answer without records."""

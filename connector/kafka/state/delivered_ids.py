@@ -6,7 +6,7 @@ timestamp is the creation time of its newest post.  `connector.coverage.ledger` 
 """
 
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from aiokafka import TopicPartition
 
@@ -46,7 +46,7 @@ async def read_values(
 async def read_ids(
     cluster: KafkaCluster,
     topic: str,
-    slot: int,
+    slots: Iterable[int],
     key: bytes,
     from_ms: int,
     to_ms: int | None,
@@ -55,10 +55,11 @@ async def read_ids(
     trust_end_offsets: bool,
 ) -> Sequence[int]:
     """
-    Return the ids under *key* in the partition of *slot*.
+    Return the ids under *key* in the partitions of *slots*.
 
-    Reading begins with the first record whose timestamp is at least *from_ms* (UNIX ms): all records before it have
-    only older ids.  It ends with the partition, or with the first record of live posts that is newer than *to_ms*.
+    Reading a partition begins with the first record whose timestamp is at least *from_ms* (UNIX ms): all records before
+    it have only older ids.  It ends with the partition, or with the first record of live posts that is newer than
+    *to_ms*.
 
     A repair writes old ids late.  With *late*, reading goes on to the end of the partition, and from there on leaves
     the ids of live posts out.
@@ -68,8 +69,24 @@ async def read_ids(
         FatalError: a record is not a record of a ledger.
     """
     found = Runs()
+    for slot in slots:
+        partition = TopicPartition(topic, slot)
+        await _read(cluster, partition, key, from_ms, to_ms, found, late=late, trust_end_offsets=trust_end_offsets)
+    return found
+
+
+async def _read(
+    cluster: KafkaCluster,
+    partition: TopicPartition,
+    key: bytes,
+    from_ms: int,
+    to_ms: int | None,
+    found: Runs,
+    *,
+    late: bool,
+    trust_end_offsets: bool,
+) -> None:
     beyond = False
-    partition = TopicPartition(topic, slot)
     reading = partitions.committed(cluster, partition, from_ms=max(from_ms, 0), trust_end_offsets=trust_end_offsets)
     async with contextlib.aclosing(reading) as records:
         async for record in records:
@@ -79,6 +96,7 @@ async def read_ids(
             try:
                 found.append(record.value or b"")
             except ValueError as exc:
+                topic, slot = partition
                 raise FatalError(
                     f"The record at offset {record.offset} of {topic}, partition {slot}, is none of a ledger: {exc};"
                     f" kafka-delete-records.sh up to offset {record.offset + 1} lets the task begin, and what was"
@@ -88,4 +106,3 @@ async def read_ids(
                 if not late:
                     break
                 beyond = True
-    return found

@@ -37,6 +37,12 @@ def decode_key(key: bytes) -> tuple[str, dict[str, str]] | None:
     return (connector, partition) if kind is None else None
 
 
+def connector_of(key: bytes) -> str | None:
+    """Return the connector whose record has *key*; None for a key of other form."""
+    elements = _elements(key)
+    return None if elements is None else elements[0]
+
+
 def _elements(key: bytes) -> tuple[str, dict[str, str], str | None] | None:
     """Return connector, source partition, and the kind of a record beside an offset; None for a key of other form."""
     try:
@@ -64,28 +70,62 @@ class CommittedOffsets:
 
 
 class OffsetTable:
-    """The latest value of each key, as far as the topic has been followed; *clock* gives monotonic seconds."""
+    """
+    The latest value of each key, as far as the topic has been followed; *clock* gives monotonic seconds.
+
+    A key that moves to another slot is removed from the partition of the old one.  The order in which two partitions
+    are read is not known, so each keeps its own value until it is removed there.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._latest: dict[bytes, bytes] = {}
+        self._latest: dict[bytes, dict[int, bytes]] = {}
         self._covered: dict[bytes, tuple[object, float]] = {}
+        self._keys: dict[str, set[bytes]] = {}
 
-    def apply(self, key: bytes, value: bytes | None) -> None:
-        """Take in a record of the offsets topic."""
-        if value is None:
-            self._latest.pop(key, None)
+    def apply(self, key: bytes, value: bytes | None, slot: int = 0) -> None:
+        """Take in a record of the offsets topic, from the partition of *slot*."""
+        values = self._latest.setdefault(key, {})
+        values.pop(slot, None)
+        if value is not None:
+            values[slot] = value
+        self._note_key(key, there=bool(values))
+        if not values:
+            del self._latest[key]
             self._covered.pop(key, None)
-            return
-        self._latest[key] = value
-        if decode_key(key) is not None:
-            covered_to = _covered_to(value)
+        elif decode_key(key) is not None:
+            covered_to = _covered_to(_last(values))
             if key not in self._covered or self._covered[key][0] != covered_to:
                 self._covered[key] = covered_to, self._clock()
+
+    def _note_key(self, key: bytes, *, there: bool) -> None:
+        connector = connector_of(key)
+        if connector is None:
+            return
+        keys = self._keys.setdefault(connector, set())
+        keys.discard(key)
+        if there:
+            keys.add(key)
+        elif not keys:
+            del self._keys[connector]
 
     def of(self, connector: str) -> list[dict[str, object]]:
         """Return source partitions and offsets of *connector* in Connect's JSON; an invalid offset has an `error`."""
         return [{"partition": partition, **_shown(value)} for partition, _, value in self._of(connector, kind=None)]
+
+    def slots_of(self, connector: str) -> set[int]:
+        """Return the slots in whose partitions records of *connector* lie."""
+        return {slot for key, values in self._latest.items() if connector_of(key) == connector for slot in values}
+
+    def places(self, connector: str) -> list[tuple[bytes, dict[str, str], set[int]]]:
+        """Return each key of *connector*, with its source partition and the slots in whose partitions it lies."""
+        found = ((key, values, _elements(key)) for key, values in sorted(self._latest.items()))
+        return [(key, at[1], set(values)) for key, values, at in found if at is not None and at[0] == connector]
+
+    def slots_of_others(self, connector: str) -> set[int]:
+        """Return the slots in whose partitions records of other connectors lie, also of deleted ones."""
+        others = (values for key, values in self._latest.items() if connector_of(key) not in {connector, None})
+        return {slot for values in others for slot in values}
 
     def kept(self, connector: str, kind: str) -> list[tuple[dict[str, str], Any]]:
         """Return source partitions of *connector*, each with the value of the record of *kind* beside its offset."""
@@ -103,10 +143,15 @@ class OffsetTable:
         ]
 
     def _of(self, connector: str, kind: str | None) -> Iterator[tuple[dict[str, str], bytes, bytes]]:
-        for key, value in sorted(self._latest.items()):
-            whose, partition, what = _elements(key) or ("", {}, "")
-            if (whose, what) == (connector, kind):
-                yield partition, key, value
+        for key in sorted(self._keys.get(connector, ())):
+            _, partition, what = _elements(key) or ("", {}, "")
+            if what == kind:
+                yield partition, key, _last(self._latest[key])
+
+
+def _last(values: dict[int, bytes]) -> bytes:
+    """Return the value that was read last."""
+    return next(reversed(values.values()))
 
 
 def _shown(value: bytes) -> dict[str, object]:

@@ -71,6 +71,10 @@ class Generator:
         """Return an id for a post that another module makes."""
         return self._ids.take(int(at * 1000))
 
+    def user(self, name_or_id: str) -> Object:
+        """Return a user, who joins if there is none of that name."""
+        return self._people.user(name_or_id)
+
     def post(self, at: float, recipe: Recipe | None = None) -> Post:
         """Return a new post, created at *at*, by a recipe."""
         recipe = recipe or Recipe()

@@ -87,6 +87,21 @@ class PostStore:
         for at in range(bisect_left(self._ids, high) - 1, bisect_left(self._ids, low) - 1, -1):
             yield self.get(self._ids[at])
 
+    def remove(self, post_id: int) -> Post | None:
+        """Forget a post; return it, or none if the store does not have it."""
+        at = bisect_left(self._ids, post_id)
+        if at == len(self._ids) or self._ids[at] != post_id:
+            return None
+        post = self.get(post_id)
+        del self._ids[at]
+        self._fresh.pop(post_id, None)
+        self._packed.pop(post_id, None)
+        return post
+
+    def of_author(self, user_id: str) -> list[int]:
+        """Return the ids of a user's posts, the oldest first."""
+        return [post_id for post_id in self._ids if self.get(post_id).data["author_id"] == user_id]
+
     def get(self, post_id: int) -> Post:
         """
         Return a post.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from connector.simulator.posts.post import Post, facts
 from connector.simulator.posts.rendering import Selection, Spelling
 from connector.simulator.rules.matching import sampled
-from connector.simulator.streams.endpoints import FILTERED, PARTITIONS, SAMPLE, SAMPLE10, partition_of
+from connector.simulator.streams.endpoints import COMPLIANCE, FILTERED, PARTITIONS, SAMPLE, SAMPLE10, partition_of
 from connector.simulator.streams.messages import Message
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ class Delivery:
     def wants(self, connection: StreamConnection, post: Post, rules: list[Rule]) -> bool:
         """Tell whether a post that matches *rules* belongs on a connection."""
         wanted = connection.wanted
-        if connection.writer is not None:
-            return False  # this connection gets the feed alone
+        if connection.writer is not None or wanted.endpoint in COMPLIANCE:
+            return False  # such a connection gets the feed alone, or no posts
         if wanted.endpoint == FILTERED:
             return bool(rules)
         if wanted.endpoint == SAMPLE:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 FILTERED = "filtered_stream"
 SAMPLE = "sample_stream"
 SAMPLE10 = "sample10_stream"
+POSTS_COMPLIANCE = "tweets_compliance_stream"
+USERS_COMPLIANCE = "users_compliance_stream"
+COMPLIANCE = frozenset({POSTS_COMPLIANCE, USERS_COMPLIANCE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,8 @@ STREAMS: dict[str, StreamEndpoint] = {
         )
         for code in ("ja", "ko", "pt")
     },
+    "/2/tweets/compliance/stream": StreamEndpoint(name=POSTS_COMPLIANCE, partitions=4),
+    "/2/users/compliance/stream": StreamEndpoint(name=USERS_COMPLIANCE, partitions=4),
 }
 """Streams by path."""
 

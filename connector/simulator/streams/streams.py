@@ -11,9 +11,10 @@ import asyncio
 import random
 from typing import TYPE_CHECKING, Literal
 
+from connector.simulator.streams.compliance import Compliance
 from connector.simulator.streams.delivery import Delivery
 from connector.simulator.streams.disorder import Disorder
-from connector.simulator.streams.endpoints import FILTERED
+from connector.simulator.streams.endpoints import COMPLIANCE, FILTERED
 from connector.simulator.streams.replays import Replays
 from connector.simulator.streams.slots import Slots
 
@@ -58,6 +59,7 @@ class Streams:
         self.delivery = Delivery(
             settings, clock=clock, rules=rules, meter=meter, log=log, slots=self.slots, disorder=self.disorder
         )
+        self.compliance = Compliance(clock=clock, live=self.slots.live)
         self._replays = Replays(
             store=store, delivery=self.delivery, buffer_bytes=settings.buffer_bytes, after=self._after
         )
@@ -76,11 +78,26 @@ class Streams:
     def _opened(self, connection: StreamConnection) -> None:
         wanted = connection.wanted
         now = self._clock.now()
+        if wanted.endpoint in COMPLIANCE:
+            self._tell_past(connection, now)
+            return
         if wanted.interval is not None:
             self._replays.recover(connection, wanted.interval)
             return
         if wanted.backfill_s:
-            self._replays.backfill(connection, now - wanted.backfill_s, now)
+            # posts of this very millisecond were made before the connection, too
+            self._replays.backfill(connection, now - wanted.backfill_s, now + 0.001)
+        self.on_opened(connection)
+
+    def _tell_past(self, connection: StreamConnection, now: float) -> None:
+        """Write the compliance events of the time that the client of *connection* asks for."""
+        wanted = connection.wanted
+        if wanted.interval is not None:
+            self.compliance.replay(connection, *wanted.interval)
+            connection.finish("recovery_done")
+            return
+        if wanted.backfill_s:
+            self.compliance.replay(connection, now - wanted.backfill_s, now + 0.001)
         self.on_opened(connection)
 
     def stop(self) -> None:

@@ -11,7 +11,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from connector.errors import ConnectorError, RateLimited, RetriableError
 from connector.records.post import MAX_DIGITS
@@ -23,6 +23,10 @@ from connector.sources.rest.rules import Rule
 COUNTS_PATH = "/2/tweets/counts/recent"
 
 MINUTE_MS = 60_000
+
+Step = Literal["minute", "hour", "day"]
+STEP_MS: Mapping[Step, int] = {"minute": MINUTE_MS, "hour": 3_600_000, "day": 86_400_000}
+"""The lengths of the spans that X counts posts in (`granularity`), in ms."""
 
 REQUEST_MILLS = 5
 """The price of one request with pay-per-use, in thousandths of a dollar (docs.x.com: pricing)."""
@@ -43,7 +47,7 @@ WINDOW_SECS = 900.0
 """The window of X's rate limits, in seconds; no wait for a limit is longer, even if X tells a later end."""
 
 _FRAME = "({}) -is:retweet"
-_JOINT = " OR "
+JOINT = " OR "
 
 T = TypeVar("T")
 
@@ -90,7 +94,7 @@ def pack(rules: Iterable[Rule], *, from_ms: int, to_ms: int, max_characters: int
     left_out: list[Uncounted] = []
     begins: dict[int, list[tuple[str, Rule]]] = defaultdict(list)
     for rule in rules:
-        since_ms = max(from_ms, _acts_from_ms(rule))
+        since_ms = max(from_ms, acts_from_ms(rule))
         if since_ms >= to_ms:
             left_out.append(
                 Uncounted(rule=rule, reason=f"it is new: it acts in whole minutes from {to_iso(since_ms)} on")
@@ -102,19 +106,24 @@ def pack(rules: Iterable[Rule], *, from_ms: int, to_ms: int, max_characters: int
             left_out.append(Uncounted(rule=rule, reason=str(error)))
     queries = [
         CountQuery(
-            text=_FRAME.format(_JOINT.join(term for term, _ in bundle)),
+            text=_FRAME.format(JOINT.join(term for term, _ in bundle)),
             rules=tuple(rule for _, rule in bundle),
             from_ms=since_ms,
         )
         for since_ms, terms in sorted(begins.items())
-        for bundle in _bundles(terms, max_characters - len(_FRAME.format("")))
+        for bundle in bundles(terms, max_characters - len(_FRAME.format("")))
     ]
     return Packed(queries=tuple(queries), left_out=tuple(left_out))
 
 
 def excludes_retweets(value: str) -> bool:
     """Whether the rule *value* surely matches no retweet, because `-is:retweet` applies to the whole rule."""
-    depth, excludes = 0, False
+    return excludes(value, "is:retweet")
+
+
+def excludes(value: str, operator: str) -> bool:
+    """Whether the rule *value* surely matches nothing that *operator* does: its negation applies to the whole rule."""
+    depth, found = 0, False
     try:
         terms = terms_of(value)
     except Unsearchable:
@@ -123,28 +132,29 @@ def excludes_retweets(value: str) -> bool:
         depth += term.endswith("(") - (term == ")")
         if depth == 0 and term == "OR":
             return False
-        excludes = excludes or (depth == 0 and term.lower() == "-is:retweet")
-    return excludes
+        found = found or (depth == 0 and term.lower() == f"-{operator}")
+    return found
 
 
 def count_page(
-    api: Api, query: str, *, from_ms: int, to_ms: int, token: str | None = None
+    api: Api, query: str, *, from_ms: int, to_ms: int, step: Step = "minute", token: str | None = None
 ) -> tuple[dict[int, int], str | None]:
     """
-    Ask X how many posts match *query*; return one page of numbers by minute (UNIX ms), and the next page's token.
+    Ask X how many posts match *query*; return one page of numbers by *step* (its begin in UNIX ms), and the next
+    page's token.
 
     X charges for each call.  Executor thread.
 
     Raises:
         ConnectorError: as `Api.get`, or the form of the answer is not known.
     """
-    page = {"query": query, "granularity": "minute", "start_time": _seconds(from_ms), "end_time": _seconds(to_ms)}
+    page = {"query": query, "granularity": step, "start_time": _seconds(from_ms), "end_time": _seconds(to_ms)}
     answer = api.get(COUNTS_PATH, page | ({} if token is None else {"next_token": token}))
     counts: dict[int, int] = defaultdict(int)
     try:
         for entry in answer.get("data", []):
             at_ms = from_iso(entry["start"])
-            counts[at_ms - at_ms % MINUTE_MS] += _count(entry["tweet_count"])
+            counts[at_ms - at_ms % STEP_MS[step]] += _count(entry["tweet_count"])
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         # An answer that is read as "no posts" would prove something false.  X charges for each request, so no retry.
         raise ConnectorError(f"X answered the counts in a form that is not known: {error!r}") from None
@@ -168,7 +178,7 @@ def _seconds(ms: int) -> str:
     return to_iso(ms).replace(".000Z", "Z")
 
 
-def _acts_from_ms(rule: Rule) -> int:
+def acts_from_ms(rule: Rule) -> int:
     """Return the first whole minute (UNIX ms) in which *rule* surely acts; the rule's id tells when it was made."""
     acts_ms = created_ms(int(rule.id)) + ACTIVE_MS if rule.id.isdecimal() and len(rule.id) <= MAX_DIGITS else 0
     return -(-acts_ms // MINUTE_MS) * MINUTE_MS
@@ -182,19 +192,20 @@ def _term_of(rule: Rule, max_characters: int) -> str:
     return f"({queries[0]})"
 
 
-def _bundles(terms: Iterable[tuple[str, Rule]], room: int) -> list[list[tuple[str, Rule]]]:
-    bundles: list[list[tuple[str, Rule]]] = []
+def bundles(terms: Iterable[tuple[str, T]], room: int) -> list[list[tuple[str, T]]]:
+    """Put *terms* into few bundles that, joined by OR, have at most *room* characters; a longer term stays alone."""
+    found: list[list[tuple[str, T]]] = []
     for one in sorted(terms, key=lambda term: -len(term[0])):
-        bundle = next((bundle for bundle in bundles if _length([*bundle, one]) <= room), None)
+        bundle = next((bundle for bundle in found if _length([*bundle, one]) <= room), None)
         if bundle is None:
-            bundles.append([one])
+            found.append([one])
         else:
             bundle.append(one)
-    return bundles
+    return found
 
 
-def _length(bundle: Sequence[tuple[str, Rule]]) -> int:
-    return sum(len(term) for term, _ in bundle) + len(_JOINT) * (len(bundle) - 1)
+def _length(bundle: Sequence[tuple[str, object]]) -> int:
+    return sum(len(term) for term, _ in bundle) + len(JOINT) * (len(bundle) - 1)
 
 
 class Patience:
@@ -253,12 +264,32 @@ class Counting:
         Raises:
             ConnectorError: X refuses, or cannot be reached.
         """
+        return self.by(query.text, from_ms=query.from_ms, to_ms=to_ms, step="minute")
+
+    def total(self, query: str, from_ms: int, to_ms: int) -> int:
+        """
+        Return the number of posts that match *query* from *from_ms* up to *to_ms* (UNIX ms, whole minutes).
+
+        Raises:
+            ConnectorError: X refuses, or cannot be reached.
+        """
+        coarse: tuple[Step, ...] = ("day", "hour")  # few numbers on few pages
+        step: Step = next((step for step in coarse if to_ms - from_ms > STEP_MS[step]), "minute")
+        return sum(self.by(query, from_ms=from_ms, to_ms=to_ms, step=step).values())
+
+    def by(self, query: str, *, from_ms: int, to_ms: int, step: Step) -> Mapping[int, int]:
+        """
+        Return the number of posts that match *query*, by the begin of each *step* (UNIX ms), over all pages.
+
+        Raises:
+            ConnectorError: X refuses, or cannot be reached.
+        """
         counted: Counter[int] = Counter()
         token: str | None = None
         seen: set[str] = set()
-        # each page has at least one minute, so there cannot be more pages than minutes
-        while len(seen) <= (to_ms - query.from_ms) // MINUTE_MS:
-            page = functools.partial(count_page, self._api, query.text, from_ms=query.from_ms, to_ms=to_ms, token=token)
+        # each page has at least one step, so there cannot be more pages than steps
+        while len(seen) <= (to_ms - from_ms) // STEP_MS[step]:
+            page = functools.partial(count_page, self._api, query, from_ms=from_ms, to_ms=to_ms, step=step, token=token)
             counts, following = self._patience.ask(page)
             self.requests += 1
             counted.update(counts)

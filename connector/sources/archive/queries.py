@@ -92,13 +92,13 @@ def terms_of(rule: str) -> list[str]:
     Raises:
         Unsearchable: *rule* has a quote that is not closed.
     """
-    lexemes = list(_lexemes(rule))
+    lexemes = list(lexemes_of(rule))
     if rule[lexemes[-1].end() if lexemes else 0 :].strip():
         raise Unsearchable("The rule has a quote without its end")
     return [lexeme[0].strip() for lexeme in lexemes]
 
 
-def _lexemes(rule: str) -> Iterator[re.Match[str]]:
+def lexemes_of(rule: str) -> Iterator[re.Match[str]]:
     """Yield the terms and parentheses of *rule*, up to a quote that is not closed."""
     at = 0
     while lexeme := _LEXEME.match(rule, at):
@@ -107,7 +107,7 @@ def _lexemes(rule: str) -> Iterator[re.Match[str]]:
 
 
 def _stream_only(rule: str) -> str:
-    for lexeme in _lexemes(rule):
+    for lexeme in lexemes_of(rule):
         name = lexeme["operator"] or ""
         if name.lower() in STREAM_ONLY:
             return name

@@ -36,11 +36,13 @@ X writes both in whole seconds, and not at the same moment.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldConnection:
-    """A connection that X counts as open; *connected_at* in UNIX seconds of X's clock."""
+    """A connection that X counts as open, by a client at *address*; *connected_at* in UNIX seconds of X's clock."""
 
     id: str
     endpoint: str
     connected_at: float
+    address: str = ""
+    """Empty unless X was asked for it, and tells it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,14 +86,18 @@ class Account:
         self._api = api
         self._unavailable = unavailable
 
-    def connections(self, endpoint: str) -> list[HeldConnection] | None:
-        """Return the open connections of *endpoint*, such as `filtered_stream` (docs.x.com: GET /2/connections)."""
+    def connections(self, endpoint: str, *, addresses: bool = False) -> list[HeldConnection] | None:
+        """
+        Return the open connections of *endpoint*, such as `filtered_stream` (docs.x.com: GET /2/connections).
+
+        With *addresses* X is asked from where each was opened.
+        """
         held: list[HeldConnection] = []
         page: dict[str, Any] = {
             "status": "active",
             "endpoints": endpoint,
             "max_results": MAX_CONNECTIONS,
-            "connection.fields": "connected_at,endpoint_name,id",
+            "connection.fields": f"{'client_ip,' if addresses else ''}connected_at,endpoint_name,id",
         }
         for _ in range(MAX_PAGES):
             answer = self._optional("connections", lambda: self._api.get(CONNECTIONS_PATH, page))
@@ -166,7 +172,13 @@ def _connection(entry: dict[str, Any]) -> HeldConnection | None:
         return None
     if not (isinstance(id_, str) and id_.isprintable() and 0 < len(id_) <= MAX_ID_CHARACTERS):
         return None
-    return HeldConnection(id=id_, endpoint=str(endpoint), connected_at=connected_at)
+    address = str(entry.get("client_ip") or "")
+    return HeldConnection(
+        id=id_,
+        endpoint=str(endpoint),
+        connected_at=connected_at,
+        address=address if address.isprintable() and len(address) <= MAX_ID_CHARACTERS else "",
+    )
 
 
 def _entries(answer: dict[str, Any]) -> list[dict[str, Any]]:

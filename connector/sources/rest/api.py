@@ -7,6 +7,7 @@ A body may also be empty, HTML, broken JSON, or of the v1.1 form `{"errors": [{"
 """
 
 import json
+import math
 import socket
 import ssl
 import time
@@ -35,7 +36,7 @@ from connector.errors import (
     TokenRejected,
 )
 from connector.records.scanner import whole_pairs
-from connector.sources.http.headers import Quota, quota_of, reset_of, reset_secs_of
+from connector.sources.http.headers import Quota, date_of, quota_of, reset_of, reset_secs_of
 from connector.sources.http.session import CERTIFICATE_CURE, prepare, trust_problem
 from connector.sources.http.wire import Wire
 from connector.sources.rest.credentials import Credentials
@@ -333,6 +334,8 @@ class Api:
         self._credentials = credentials
         self._token_fetched = token_fetched
         self._quotas: dict[tuple[str, str], Quota] = {}
+        self.ahead_secs: float | None = None
+        """How far X's clock was ahead of this host's at the last answer, in whole seconds; None if X did not tell."""
         self._wire = Wire() if wire is None else wire
         self._answer_secs = answer_secs
         self._session = requests.Session()
@@ -438,6 +441,8 @@ class Api:
                     **request,
                 )
                 with response:
+                    if (date := date_of(response.headers)) is not None:
+                        self.ahead_secs = date - math.floor(time.time())
                     if quota := quota_of(response.headers):
                         self._quotas[method, path] = quota
                     if response.status_code // 100 != HTTP_SUCCESS_CLASS:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from connector.config.fields import STREAM_PARTITIONS
+from connector.config.fields import COMPLIANCE, STREAM_PARTITIONS
 from connector.records.record import SourcePartition
 
 
@@ -39,6 +39,14 @@ def _language(code: str) -> Stream:
     )
 
 
+_COMPLIANCE = {
+    "posts": Stream(name=COMPLIANCE, path="/2/tweets/compliance/stream", endpoint="tweets_compliance_stream"),
+    "users": Stream(name=COMPLIANCE, path="/2/users/compliance/stream", endpoint="users_compliance_stream"),
+}
+"""X has two streams of what it withdraws; a connector reads both."""
+
+_COMPLIANCE_PARTITIONS = STREAM_PARTITIONS[COMPLIANCE] // len(_COMPLIANCE)
+
 _TABLE = (
     Stream(name="filtered", path="/2/tweets/search/stream", endpoint="filtered_stream", has_rules=True),
     Stream(name="sample", path="/2/tweets/sample/stream", endpoint="sample_stream", has_recovery=False),
@@ -48,6 +56,7 @@ _TABLE = (
     _language("ja"),
     _language("ko"),
     _language("pt"),
+    _COMPLIANCE["posts"],
 )
 
 STREAMS: Mapping[str, Stream] = {stream.name: stream for stream in _TABLE}
@@ -58,7 +67,22 @@ def source_partitions(stream: Stream) -> tuple[SourcePartition, ...]:
     """Return the parts of *stream*; reading the whole stream needs one connection for each part."""
     if not stream.partitions:
         return ({"stream": stream.name},)
+    if stream.name == COMPLIANCE:
+        numbers = range(1, _COMPLIANCE_PARTITIONS + 1)
+        return tuple({"stream": stream.name, "partition": f"{of}-{number}"} for of in _COMPLIANCE for number in numbers)
     return tuple({"stream": stream.name, "partition": str(number)} for number in range(1, stream.partitions + 1))
+
+
+def at_x(partition: SourcePartition) -> Stream:
+    """Return the stream of X that *partition* is a part of."""
+    of = partition.get("partition", "").partition("-")[0]
+    return _COMPLIANCE[of] if partition["stream"] == COMPLIANCE else STREAMS[partition["stream"]]
+
+
+def number_of(partition: SourcePartition) -> str | None:
+    """Return the number by which X names *partition*; None for a stream in one piece."""
+    name = partition.get("partition")
+    return None if name is None else name.rpartition("-")[2]
 
 
 def spread(stream: Stream, tasks: int) -> tuple[tuple[SourcePartition, ...], ...]:

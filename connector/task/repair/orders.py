@@ -15,6 +15,7 @@ from typing import Generic
 from connector.coverage.offset import GapState
 from connector.coverage.progress import Progress
 from connector.errors import DeliveryFailed
+from connector.records.record import TaskId
 from connector.task.in_flight import InFlight
 from connector.task.ownership import Ownership
 from connector.task.ports import R, Requests
@@ -39,13 +40,14 @@ class Orders(Generic[R]):
         requests: Requests[R],
         in_flight: InFlight,
         *,
+        task: TaskId,
         ownership: Ownership,
         wake: Wake,
         emit: Callable[[Event], None],
     ) -> None:
         self._progress, self._requests, self._in_flight = progress, requests, in_flight
         self._ownership, self._wake, self._emit = ownership, wake, emit
-        self._task = ownership.task
+        self.task = task
         self._loop, self._stop_asked = asyncio.get_running_loop(), asyncio.Event()
         self._carried_out: deque[R] = deque()
         """Requests that are carried out and committed, and are still in their topic."""
@@ -63,7 +65,7 @@ class Orders(Generic[R]):
         """
         partition = self._progress.partition.get("partition")
         retries = False
-        for request in self._requests.pending(self._task.connector, partition):
+        for request in self._requests.pending(self.task.connector, partition):
             if request not in self._carried_out:
                 retries |= self._reopens(request)
                 if await self._is_done(request):
@@ -89,7 +91,7 @@ class Orders(Generic[R]):
             progress.change(replace(gap, state=GapState.OPEN, detail="", way=None, until_id=None))
         batch = progress.coverage.batch
         progress.changed = True  # in any case, so that the next commit has the change
-        while self._in_flight.coverage_of(progress.partition).batch <= batch:
+        while self._in_flight.coverage_of(self.task.connector, progress.partition).batch <= batch:
             if self._stop_asked.is_set():
                 return False  # the last commit may fail: then the next owner carries it out
             self._wake.set()
@@ -105,7 +107,7 @@ class Orders(Generic[R]):
                 self._take_out_at = self._loop.time() + TAKE_OUT_SECS
                 self._emit(
                     RequestLeft(
-                        of=self._task,
+                        of=self.task,
                         error=error.name,
                         reason=f"{error}; it is carried out, and taken out of its topic once Kafka confirms that",
                         requests=len(self._carried_out),

@@ -77,7 +77,7 @@ class Repairer:
         self._progress, self._finder, self._policy, self._orders = progress, finder, policy, orders
         self._known_ids, self._executor = known_ids, executor
         self._ownership, self._wake, self._emit = ownership, wake, emit
-        self._task = ownership.task
+        self._task = orders.task
         self._loop = asyncio.get_running_loop()
         self._stop_asked, self._taken = asyncio.Event(), asyncio.Event()
         self._page: Page | None = None
@@ -111,6 +111,10 @@ class Repairer:
             finally:
                 if self._search is None:  # else the search goes on later, and its ids are needed until then
                     self._progress.repairing = None
+
+    def change(self, policy: Policy) -> None:
+        """Repair by *policy* from now on; X may allow by now what it refused."""
+        self._policy = policy
 
     def stop(self) -> None:
         """Stop repairing; a page that was handed over is still delivered."""

@@ -19,6 +19,8 @@ class GapEvent(TaskEvent):
 
 
 class GapOpened(GapEvent):
+    """The source offset has a new gap: posts of this time are not in the topic."""
+
     name = "gap.opened"
     level = logging.WARNING
 

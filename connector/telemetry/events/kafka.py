@@ -44,6 +44,8 @@ class ProducerNotClosed(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerAwaited(Event):
+    """Kafka does not answer, or lacks what a worker needs; the worker tries again."""
+
     name = "kafka.waiting"
     level = logging.WARNING
     broker: str
@@ -53,6 +55,8 @@ class BrokerAwaited(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerReached(Event):
+    """Kafka answers, and has what a worker needs."""
+
     name = "kafka.connected"
     broker: str
     transactions: bool
@@ -72,6 +76,8 @@ class KafkaRefuses(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaAdmits(Event):
+    """Kafka accepts again what it had refused."""
+
     name = "kafka.admitted"
     part: str
     waited_secs: float
@@ -100,10 +106,20 @@ class TopicsLimited(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicCreated(Event):
+    """The worker made a topic that was absent."""
+
     name = "topic.created"
     topic: str
     partitions: int
     settings: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotsAdded(Event):
+    """The group's topics have more partitions now, as a new task found no slot."""
+
+    name = "slots.added"
+    slots: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +139,17 @@ class TopicFollowed(Event):
 
     name = "topic.followed"
     topic: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicKeepsPosts(Event):
+    """A topic from which posts are withdrawn keeps their text longer than X allows, or nobody can tell."""
+
+    name = "topic.keeps_posts"
+    level = logging.WARNING
+    topic: str
+    reason: str
+    cure: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,8 @@ class RulesChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenFetched(Event):
+    """X gave a bearer token in exchange for the key pair."""
+
     name = "token.fetched"
     connector: str
 
@@ -50,7 +52,7 @@ class StreamErrorReceived(Event):
 
 
 class StreamErrorRepeated(StreamErrorReceived):
-    """As `StreamErrorReceived`, less than a minute after the last one that was logged at WARNING."""
+    """As `stream.error_received`, less than a minute after the last one that was logged at WARNING."""
 
     name = "stream.error_repeated"
     level = logging.DEBUG

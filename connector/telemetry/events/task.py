@@ -8,6 +8,8 @@ from connector.telemetry.metrics import Metrics
 
 
 class TaskStarted(TaskEvent):
+    """A task begins its work on this worker."""
+
     name = "task.started"
 
     def count(self, metrics: Metrics) -> None:
@@ -26,12 +28,16 @@ class TaskResumed(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskStopped(TaskEvent):
+    """A task has delivered what it had read, and has ended."""
+
     name = "task.stopped"
     posts: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFailed(TaskEvent):
+    """A task cannot go on until somebody acts; the reason says what to do."""
+
     name = "task.failed"
     level = logging.ERROR
     error: str
@@ -40,6 +46,8 @@ class TaskFailed(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskPaused(TaskEvent):
+    """A task waits for credits at X or for its next budget."""
+
     name = "task.paused"
     level = logging.ERROR
     error: str
@@ -76,12 +84,16 @@ class TaskFenced(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeLimitReached(TaskEvent):
+    """The task ends because `time.limit.secs` is over."""
+
     name = "task.time_limit_reached"
     time_limit_secs: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConnected(TaskEvent):
+    """X has accepted the connection and sends posts."""
+
     name = "stream.connected"
     stream: str
     partition: str | None
@@ -90,6 +102,8 @@ class StreamConnected(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamDisconnected(TaskEvent):
+    """The connection to X has ended, or could not be made; the task connects again."""
+
     name = "stream.disconnected"
     level = logging.WARNING
     error: str
@@ -102,8 +116,17 @@ class StreamDisconnected(TaskEvent):
         metrics.reconnects.labels(error=self.error).inc()
 
 
+class StreamClosed(TaskEvent):
+    """The task has ended, and with it its connections."""
+
+    name = "stream.closed"
+    level = logging.DEBUG
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryScheduled(TaskEvent):
+    """The next try to connect to X begins after this wait."""
+
     name = "stream.retry_scheduled"
     level = logging.WARNING
     error: str
@@ -145,6 +168,8 @@ class ConnectionNotFound(TaskEvent):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchDelivered(TaskEvent):
     """
+    Kafka has confirmed posts of the connector.
+
     *waits* are (seconds from arrival to commit, seconds from creation to commit, posts), one for each arrival.
 
     *usd* is X's price of the posts read since the batch before.
@@ -168,8 +193,73 @@ class BatchDelivered(TaskEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PostsReceived(TaskEvent):
+    """Lines came for the connector, by its stream or for a repair, also such as are dropped; told once a second."""
+
+    name = "posts.received"
+    level = logging.DEBUG
+    posts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchConfirmed(TaskEvent):
+    """
+    Kafka has a batch of the task, with the shares of *connectors* connectors; *took_secs* since it was built.
+
+    Only a worker that exports traces tells it: there is one for each batch.
+
+    *partitions* are the source partitions whose streams brought posts of it (`""` for a stream without partitions),
+    *repaired* the connectors of whose repairs posts are in it.
+    """
+
+    name = "batch.confirmed"
+    level = logging.DEBUG
+    took_secs: float
+    posts: int
+    dead_letters: int
+    connectors: int
+    partitions: tuple[str, ...]
+    repaired: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchNotConfirmed(TaskEvent):
+    """Kafka has not confirmed a batch that was built *took_secs* ago; it is sent again unless it is in the topic."""
+
+    name = "batch.not_confirmed"
+    level = logging.DEBUG
+    took_secs: float
+    posts: int
+    error: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RulesMatched(TaskEvent):
+    """
+    New posts were read that matched rules of the connector; told about once a second.
+
+    *matched* has the labels of the rules that posts matched together, and how many posts; `()` is for those that
+    matched none of the connector's rules.  Posts that transforms drop later are counted, too.
+    """
+
+    name = "posts.matched"
+    level = logging.DEBUG
+    matched: tuple[tuple[tuple[str, ...], int], ...]
+
+    def fields(self) -> dict[str, object]:
+        posts = sum(posts for _, posts in self.matched)
+        return {"connector": self.of.connector, "task": self.of.number, "posts": posts}
+
+    def count(self, metrics: Metrics) -> None:
+        for labels, posts in self.matched:
+            for label in labels or (None,):
+                metrics.rule_posts.add(posts, self.of.connector, label)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DuplicatesDropped(TaskEvent):
-    """Posts that were delivered before are dropped; *source* is the way of repair they came by, None for the stream."""
+    """Posts that were delivered before are dropped; *source* is the way of repair, absent for the stream."""
 
     name = "posts.duplicates_dropped"
     level = logging.DEBUG
@@ -182,8 +272,105 @@ class DuplicatesDropped(TaskEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PostsFiltered(TaskEvent):
+    """Transforms of the connector have dropped posts, as its configuration wants."""
+
+    name = "posts.filtered"
+    level = logging.DEBUG
+    posts: int
+
+    def count(self, metrics: Metrics) -> None:
+        metrics.posts_dropped.labels(reason="transform", intentional="true").inc(self.posts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComplianceReceived(TaskEvent):
+    """Events of X's compliance streams came: *kinds* are their kinds with how many."""
+
+    name = "compliance.received"
+    level = logging.DEBUG
+    kinds: tuple[tuple[str, int], ...]
+
+    def count(self, metrics: Metrics) -> None:
+        for kind, events in self.kinds:
+            metrics.compliance_events.labels(connector=self.of.connector, kind=kind).inc(events)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostsWithdrawn(TaskEvent):
+    """Tombstones are written for posts that X has withdrawn, by the kind of the event; `late`: the post came later."""
+
+    name = "posts.withdrawn"
+    level = logging.DEBUG
+    kinds: tuple[tuple[str, int], ...]
+
+    def count(self, metrics: Metrics) -> None:
+        for kind, posts in self.kinds:
+            metrics.posts_withdrawn.labels(connector=self.of.connector, kind=kind).inc(posts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComplianceUnknown(TaskEvent):
+    """X sends compliance events of a kind that this version does not know: nothing is withdrawn because of them."""
+
+    name = "compliance.unknown"
+    level = logging.ERROR
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostsNotFollowed(TaskEvent):
+    """The topic whose posts are to be withdrawn cannot be read: tombstones of new posts wait."""
+
+    name = "posts.not_followed"
+    level = logging.WARNING
+    error: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostsUnmatched(TaskEvent):
+    """Posts of a shared stream were dropped: they matched no rule of a connector that reads it."""
+
+    name = "posts.unmatched"
+    level = logging.DEBUG
+    posts: int
+
+    def count(self, metrics: Metrics) -> None:
+        metrics.posts_dropped.labels(reason="unmatched", intentional="true").inc(self.posts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RulesDelayed(TaskEvent):
+    """Rules could not be changed at X while a stream is read; it is tried again, and what is read is delivered."""
+
+    name = "rules.delayed"
+    level = logging.WARNING
+    error: str
+    reason: str
+    retry_in_secs: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriberJoined(TaskEvent):
+    """A connector reads a stream together with others, over one connection."""
+
+    name = "stream.joined"
+    stream: str
+    others: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriberLeft(TaskEvent):
+    """A connector no longer reads a stream that others go on to read."""
+
+    name = "stream.left"
+    stream: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordDropped(TaskEvent):
-    """A line that is not a post, or a post that the topic refuses, went to the dead letter topic."""
+    """A line went to the dead letter topic: it is no post, a transform cannot take it, or the topic refuses it."""
 
     name = "record.dropped"
     level = logging.WARNING
@@ -209,6 +396,8 @@ class DeliveryDelayed(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryResumed(TaskEvent):
+    """Kafka confirms deliveries again."""
+
     name = "delivery.resumed"
     waited_secs: float
 
@@ -246,6 +435,8 @@ class PrintEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepairStarted(TaskEvent):
+    """The task begins to load the posts of a gap."""
+
     name = "gap.repair_started"
     gap_from: str
     gap_to: str

@@ -8,6 +8,8 @@ from connector.telemetry.events.event import Event
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerStarting(Event):
+    """The worker has read its settings and begins to work."""
+
     name = "worker.starting"
     version: str
     broker: str
@@ -49,17 +51,23 @@ class FastPathOff(Event):
 
 
 class WorkerReady(Event):
+    """The worker does its work for the first time since its start."""
+
     name = "worker.ready"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerStopping(Event):
+    """The worker was told to stop, and drains its tasks."""
+
     name = "worker.stopping"
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerFailed(Event):
+    """The worker ends because of an error."""
+
     name = "worker.failed"
     level = logging.ERROR
     error: str
@@ -68,6 +76,8 @@ class WorkerFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerStopped(Event):
+    """The worker has ended."""
+
     name = "worker.stopped"
     exit_code: int
 

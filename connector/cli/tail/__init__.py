@@ -1,0 +1,1 @@
+"""The command `tail`: posts from the topic."""

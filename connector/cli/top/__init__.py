@@ -1,0 +1,1 @@
+"""The command `top`: how the group is, in a terminal."""

@@ -1,0 +1,17 @@
+"""What does a post cost?  X's prices for what a connector asks for.  (Pure.)"""
+
+from connector.config.connector import ConnectorConfig
+from connector.config.fields import POST_EXPANSIONS, USER_EXPANSIONS
+from connector.coverage.spend import POST_MILLS, USER_MILLS
+
+
+def mills_each(config: ConnectorConfig) -> int:
+    """
+    Return the most that one post costs with all that *config* asks for with it, in thousandths of a dollar.
+
+    0 for an enterprise account, whose prices X does not publish.
+    """
+    if config.plan != "pay_per_use":
+        return 0
+    chosen = set(config.expansions)
+    return POST_MILLS + USER_MILLS * bool(chosen & USER_EXPANSIONS) + POST_MILLS * bool(chosen & POST_EXPANSIONS)
