@@ -98,17 +98,26 @@ def fetch_jars() -> None:
     # Beside it first: a copy that was cut short is not taken for one that is whole.
     JARS.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="kafka-", dir=JARS.parent) as folder:
-        command = ["mvn", "-q", "-B", "-f", str(HERE / "kafka" / "pom.xml")]
-        command += ["dependency:copy-dependencies", f"-DoutputDirectory={folder}/jars"]
-        try:
-            subprocess.run(command, check=True, timeout=600, capture_output=True, text=True)  # noqa: S603  # our own arguments
-        except (OSError, subprocess.SubprocessError) as error:
-            said = str(getattr(error, "stdout", None) or error).strip().splitlines()
-            raise JarsMissing(f"Maven could not get Kafka's jars into {JARS}: {said[0] if said else error}") from None
+        copy_jars(HERE / "kafka" / "pom.xml", Path(folder) / "jars", f"Kafka's jars into {JARS}")
         with contextlib.suppress(OSError):  # another process may be faster
             (Path(folder) / "jars").rename(JARS)
     if not list(JARS.glob("kafka_2.13-*.jar")):
         raise JarsMissing(f"Kafka's jars are not in {JARS}, where something else is: remove it.")
+
+
+def copy_jars(pom: Path, folder: Path, what: str) -> None:
+    """
+    Copy the jars that a Maven project depends on into *folder*; *what* says for the error which jars, and whither.
+
+    Raises:
+        JarsMissing: Maven has not brought them.
+    """
+    command = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
+    try:
+        subprocess.run(command, check=True, timeout=600, capture_output=True, text=True)  # noqa: S603  # our own arguments
+    except (OSError, subprocess.SubprocessError) as error:
+        said = str(getattr(error, "stdout", None) or error).strip().splitlines()
+        raise JarsMissing(f"Maven could not get {what}: {said[0] if said else error}") from None
 
 
 class KafkaBroker:

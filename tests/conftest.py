@@ -18,11 +18,12 @@ from hypothesis import HealthCheck, settings
 from connector.kafka.login import connection
 from connector.kafka.login.refusals import Refusals
 from connector.simulator import SimulatorSettings, SimulatorThread
-from tests import brokers
+from tests import brokers, registries
 from tests.brokers import Broker, KafkaBroker, NamedBroker
+from tests.registries import Registry
 from tests.workers import Workers
 
-KEPT = ("CONNECTOR_TEST_BROKER_URL", "CONNECTOR_FAULT_MINUTES", "CONNECTOR_FUZZ_MINUTES")
+KEPT = ("CONNECTOR_TEST_BROKER_URL", "CONNECTOR_TEST_BASE_IMAGE", "CONNECTOR_FAULT_MINUTES", "CONNECTOR_FUZZ_MINUTES")
 """Variables that steer the tests, not the connector."""
 
 # An example, or the making of one, takes as long as the machine lets it: how busy that is says nothing about the code.
@@ -76,6 +77,23 @@ def frail_broker(weak_broker: KafkaBroker) -> Iterator[KafkaBroker]:
     """The module's own broker, running again after whatever the test did to it."""
     yield weak_broker
     weak_broker.recover()
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """The schema registry that most tests share; nobody may stop it."""
+    registries.require()
+    with Registry(tmp_path_factory.mktemp("registry")) as started:
+        yield started
+
+
+@pytest.fixture
+def frail_registry(tmp_path: Path) -> Iterator[Registry]:
+    """A schema registry of the test's own, to be frozen and killed; it is not started."""
+    registries.require()
+    own = Registry(tmp_path / "registry")
+    yield own
+    own.kill()
 
 
 def _own(folder: Path) -> KafkaBroker:

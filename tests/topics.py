@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -160,27 +160,32 @@ class Contents:
         return len(self.places) + self.doubled.total()
 
 
-def contents(broker: Broker, topic: str) -> Contents:
-    """Read *topic* as a consumer of committed records does; the values are looked at, not kept."""
+def contents(broker: Broker, topic: str, read: Callable[[bytes], dict[str, Any]] | None = None) -> Contents:
+    """
+    Read *topic* as a consumer of committed records does; the values are looked at, not kept.
+
+    *read* returns the post in a value with a schema; without it, a value is a line of X.
+    """
 
     async def collect() -> Contents:
         found = Contents()
         async for record in records_of(broker, topic):
             post_id = record.key.decode()
-            if b'"id":"%s"' % record.key not in record.value or record.timestamp != created_ms(post_id):
+            post = orjson.loads(record.value) if read is None else read(record.value)
+            said = post["data"]["id"] if read is None else post["id"]
+            if said != post_id or record.timestamp != created_ms(post_id):
                 found.strange.append(post_id)
             if post_id in found.places:
                 found.doubled[post_id] += 1
             else:
-                found.places[post_id] = _place(record)
+                found.places[post_id] = _place(record, post.get("matching_rules", ()))
         return found
 
     return asyncio.run(collect())
 
 
-def _place(record: ConsumerRecord) -> Place:
+def _place(record: ConsumerRecord, rules: Iterable[Mapping[str, Any]]) -> Place:
     source = dict(record.headers).get("source")
-    rules = orjson.loads(record.value).get("matching_rules", ())
     return Place(
         partition=record.partition,
         offset=record.offset,

@@ -17,10 +17,10 @@ import orjson
 from connector.coverage.ledger import decode_ids
 from connector.coverage.offset import Coverage
 from connector.kafka.brokers import KafkaCluster
-from connector.kafka.delivery.posts_topic import Destination, PostsTopic
 from connector.kafka.delivery.sink import DeliverySettings, TopicSink
+from connector.kafka.delivery.writing import Slot
 from connector.records import clock
-from connector.records.record import Arrival, Connected, TaskId, held_bytes
+from connector.records.record import Arrival, Connected, Destination, TaskId, held_bytes
 from connector.records.snowflake import first_id
 from connector.worker.tasks import DELIVERY_PACE_SECS, OFFSET_INTERVAL_SECS, TRANSACTION_PACE_SECS
 from tests import topics
@@ -64,8 +64,19 @@ class Feeder:
         self._put = None
         self._connected, self._stopped = threading.Event(), threading.Event()
 
-    def prepare(self) -> None:
+    def want(self, wanted):
+        """It has no rules."""
+
+    def rules_of(self, connector):
+        """Nor has any connector."""
+        return ()
+
+    def ask(self, parameters):
+        """Nothing is asked for."""
+
+    def prepare(self) -> frozenset[str]:
         """Nothing is to be prepared."""
+        return frozenset()
 
     def read(self, put, connected, *, backfill_minutes=None):
         connected(Connected(at=clock.now(), skew_secs=0.0))
@@ -127,7 +138,7 @@ class Task(Running):
     @property
     def committed(self) -> list[Coverage]:
         """What the committed offset of each source partition says."""
-        return [self.task._in_flight.coverage_of(progress.partition) for progress in self.task.progresses]
+        return [self.task._in_flight.coverage_of("posts", progress.partition) for progress in self.task.progresses]
 
     @property
     def commits(self) -> int:
@@ -158,14 +169,8 @@ def make_sink(
     return TopicSink(
         app,
         KafkaCluster(servers=tuple(servers.split(","))),
-        PostsTopic(app, topic=group, value_format="json"),
-        Destination(
-            offsets_topic=f"{group}-offsets",
-            ledger_topic=f"{group}-ledger",
-            slot=SLOT,
-            ledger_key=b"posts",
-            dead_letter_topic=None,
-        ),
+        [Destination(connector="posts", topic=group, dead_letter_topic=None)],
+        Slot(offsets_topic=f"{group}-offsets", ledger_topic=f"{group}-ledger", number=SLOT),
         DeliverySettings(
             task=TaskId("posts", 0),
             transactional_id=f"{group}-posts-0" if exactly_once else None,

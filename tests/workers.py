@@ -1,5 +1,6 @@
 """The worker as a process: started, looked at by its log and its web interface, stopped, killed, frozen."""
 
+import base64
 import contextlib
 import json
 import os
@@ -23,6 +24,7 @@ PATIENCE_SECS = 60.0
 """How long a slow machine may take for what takes a second."""
 
 POLL_SECS = 0.05
+ANSWER_SECS = 5.0
 TOKEN = "simulated-token"  # noqa: S105  # opens nothing but a simulator
 SESSION_SECS = 6
 
@@ -55,6 +57,8 @@ class Worker:
         """Start it with the words of *through* before its command, and with *stdout* instead of a file."""
         self.name, self.folder = name, folder
         self.port = int(environment["CONNECTOR_WEB_PORT"])
+        self.login = environment.get("CONNECTOR_WEB_USERS", "").partition(",")[0]
+        """`name:password` of the user who asks, where the worker wants one."""
         self.answers: list[str] = []
         """Every HTTP answer, for those who look for secrets in them."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,16 +113,36 @@ class Worker:
 
     def post(self, path: str, body: object) -> tuple[int, Any]:
         """Send *body* as JSON; return what `get` returns."""
-        data, headers = json.dumps(body).encode(), {"Content-Type": "application/json"}
-        return self._ask(Request(f"http://127.0.0.1:{self.port}{path}", data=data, headers=headers))
+        return self._send("POST", path, body)
+
+    def put(self, path: str, body: object = None) -> tuple[int, Any]:
+        """Send a PUT with *body* as JSON, or without one."""
+        return self._send("PUT", path, body)
+
+    def _send(self, method: str, path: str, body: object) -> tuple[int, Any]:
+        data, headers = (
+            (None, {}) if body is None else (json.dumps(body).encode(), {"Content-Type": "application/json"})
+        )
+        return self._ask(Request(f"http://127.0.0.1:{self.port}{path}", data=data, headers=headers, method=method))
+
+    def delete(self, path: str) -> tuple[int, Any]:
+        return self._ask(Request(f"http://127.0.0.1:{self.port}{path}", method="DELETE"))
 
     def get(self, path: str) -> tuple[int, Any]:
         """Return status and decoded body of an answer; (0, reason) where nobody answers."""
         return self._ask(Request(f"http://127.0.0.1:{self.port}{path}"))
 
-    def _ask(self, request: Request) -> tuple[int, Any]:
+    def ask(self, method: str, path: str, body: object = None, *, secs: float = ANSWER_SECS) -> tuple[int, Any]:
+        """Send any request, with *body* as JSON; return what `get` returns."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {} if data is None else {"Content-Type": "application/json"}
+        return self._ask(Request(f"http://127.0.0.1:{self.port}{path}", data, headers, method=method), secs)
+
+    def _ask(self, request: Request, secs: float = ANSWER_SECS) -> tuple[int, Any]:
+        if self.login:
+            request.add_header("Authorization", f"Basic {base64.b64encode(self.login.encode()).decode()}")
         try:
-            with urlopen(request, timeout=5) as response:  # noqa: S310  # http, see above
+            with urlopen(request, timeout=secs) as response:  # noqa: S310  # http, see above
                 status, raw = response.status, response.read()
         except HTTPError as error:
             with error:
@@ -246,13 +270,14 @@ class Workers:
             worker.close()
 
 
+def undeclared(broker: Broker, name: str) -> dict[str, str]:
+    """Return what a worker of the group *name* needs that declares no connector."""
+    return _variables(broker_url=broker.url, group_id=name, broker_session_timeout=SESSION_SECS, log_format="json")
+
+
 def environment(broker: Broker, url: str, name: str, **overrides: object) -> dict[str, str]:
     """Return what a worker needs to follow #murmuration from the simulator at *url* into the topic *name*."""
     settings = {
-        "broker_url": broker.url,
-        "group_id": name,
-        "broker_session_timeout": SESSION_SECS,
-        "log_format": "json",
         "topic": name,
         "x_api_url": url,
         "x_bearer_token": TOKEN,
@@ -261,6 +286,10 @@ def environment(broker: Broker, url: str, name: str, **overrides: object) -> dic
         "settle_secs": 2,
         **overrides,
     }
+    return undeclared(broker, name) | _variables(**settings)
+
+
+def _variables(**settings: object) -> dict[str, str]:
     return {f"CONNECTOR_{key.upper()}": str(value) for key, value in settings.items()}
 
 

@@ -8,10 +8,10 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from connector.kafka.brokers import KafkaCluster
-from connector.kafka.delivery.posts_topic import Destination, PostsTopic
 from connector.kafka.delivery.sink import DeliverySettings, TopicSink
+from connector.kafka.delivery.writing import Slot
 from connector.kafka.topics import declare, internal_topics
-from connector.records.record import TaskId
+from connector.records.record import Destination, TaskId
 from tests import topics
 from tests.brokers import Broker
 
@@ -28,7 +28,7 @@ async def make_sink(broker: Broker, fresh: str) -> AsyncIterator[MakeSink]:
     """Build sinks of one task, each as a worker of its own would."""
     admin = AIOKafkaAdminClient(bootstrap_servers=broker.address)
     await admin.start()
-    specs = internal_topics(fresh, replication=-1, ledger_retention_ms=RETENTION_MS)
+    specs = internal_topics(fresh, replication=-1, ledger_retention_ms=RETENTION_MS, history_retention_ms=RETENTION_MS)
     await declare(admin, specs, lambda _: None)
     await topics.known(admin, *(spec.name for spec in specs))
     await admin.close()
@@ -42,14 +42,8 @@ async def make_sink(broker: Broker, fresh: str) -> AsyncIterator[MakeSink]:
         sink = TopicSink(
             app,
             KafkaCluster(servers=(broker.address,)),
-            PostsTopic(app, topic=fresh, value_format="json"),
-            Destination(
-                offsets_topic=f"{fresh}-offsets",
-                ledger_topic=f"{fresh}-ledger",
-                slot=SLOT,
-                ledger_key=connector.encode(),
-                dead_letter_topic=f"{fresh}-letters",
-            ),
+            [Destination(connector=connector, topic=fresh, dead_letter_topic=f"{fresh}-letters")],
+            Slot(offsets_topic=f"{fresh}-offsets", ledger_topic=f"{fresh}-ledger", number=SLOT),
             DeliverySettings(
                 task=TaskId(connector, 0),
                 transactional_id=f"{fresh}-{connector}-0" if exactly_once else None,

@@ -2,21 +2,35 @@
 
 import asyncio
 import random
+from dataclasses import replace
 
 import pytest
 
+from connector.coverage.ledger import encode_ids
 from connector.errors import DeliveryFailed, Fenced
-from connector.kafka.delivery import producer
+from connector.kafka.delivery import producer, small_batches
 from connector.kafka.delivery.producer import TaskProducer
 from connector.kafka.delivery.sink import DeliverySettings, TopicSink
 from connector.kafka.internals import FALL_BACKS, Use
 from connector.kafka.state.offsets import encode_key
 from connector.kafka.topics import LARGE_RECORD_BYTES
-from connector.records.record import Batch, DeadLetter, OffsetWrite, Records, SourceRecord, TaskId
+from connector.records.record import (
+    Altered,
+    Batch,
+    DeadLetter,
+    Destination,
+    LedgerWrite,
+    OffsetWrite,
+    Records,
+    Share,
+    SourceRecord,
+    TaskId,
+)
 from tests import topics
 from tests.broker.conftest import SLOT, MakeSink
 from tests.brokers import Broker
 from tests.topics import created_ms
+from tests.unit.fakes import TO, whole
 
 pytestmark = pytest.mark.broker
 
@@ -25,16 +39,17 @@ PARTITION = {"stream": "filtered"}
 KEY = encode_key("posts", PARTITION)
 
 
-def batch(first: int, count: int, offset: bytes, letters: tuple[DeadLetter, ...] = ()) -> Batch:
+def batch(first: int, count: int, offset: bytes, letters: tuple[DeadLetter, ...] = ()) -> Share:
     numbers = range(FIRST_ID + first, FIRST_ID + first + count)
     records = Records.of(
         SourceRecord(b"%d" % n, b'{"data":{"id":"%d","text":"a post"}}' % n, created_ms(str(n))) for n in numbers
     )
-    return Batch(records=records, dead_letters=letters, offsets=(OffsetWrite(key=KEY, value=offset),))
+    return Share(to=TO, records=records, dead_letters=letters, offsets=(OffsetWrite(key=KEY, value=offset),))
 
 
-async def deliver(sink: TopicSink, what: Batch) -> None:
-    await sink.deliver(what, await sink.encode(what))
+async def deliver(sink: TopicSink, what: Share) -> None:
+    batch = whole(what, sink)
+    await sink.deliver(batch, await sink.encode(batch))
 
 
 async def keys(broker: Broker, topic: str) -> list[int]:
@@ -88,9 +103,10 @@ async def test_two_readers_agree(
     ]
     write = OffsetWrite(key=KEY, value=b"1")
     for part in (records[:1_990], records[1_990:]):
-        await deliver(sink, Batch(records=Records.of(part), dead_letters=(), offsets=(write,)))
+        await deliver(sink, Share(to=TO, records=Records.of(part), offsets=(write,)))
     expected = [
-        (key, value, ms, [] if source is None else [("source", source)]) for key, value, ms, source in sorted(records)
+        (key, value, ms, [] if source is None else [("source", source)])
+        for key, value, ms, source, _ in sorted(records)
     ]
     read = [record async for record in topics.records_of(broker, fresh)]
     by_partition: dict[int, list[bytes]] = {}
@@ -181,8 +197,8 @@ async def test_open_transaction_is_aborted(broker: Broker, make_sink: MakeSink, 
     unfinished = batch(10, 10, b"20")
     client = old._client.client
     await client.begin_transaction()
-    for partition, builder in await old.encode(unfinished):
-        await (await client.send_batch(builder, fresh, partition=partition))
+    for each in await old.encode(whole(unfinished, old)):
+        await (await client.send_batch(each.batch, fresh, partition=each.partition))
     await (await client.send(f"{fresh}-offsets", b"20", key=KEY, partition=SLOT))
     committed = await new.open()
     await deliver(new, batch(10, 10, b"20"))
@@ -232,18 +248,17 @@ async def test_too_large_for_the_topic(broker: Broker, make_sink: MakeSink) -> N
     """The largest record that the topic takes is known, and one of that size goes through."""
     sink = make_sink()
     await sink.open()
-    size = sink.max_record_bytes
+    size = sink.limits_of(sink.destinations[0]).record_bytes
     value = b'{"data":{"id":"%d","text":"%s"}}' % (FIRST_ID, b"x" * size)
     value = value[: size - len(str(FIRST_ID))]
     record = SourceRecord(b"%d" % FIRST_ID, value, created_ms(str(FIRST_ID)))
-    await deliver(
-        sink, Batch(records=Records.of([record]), dead_letters=(), offsets=(OffsetWrite(key=KEY, value=b"1"),))
-    )
+    await deliver(sink, Share(to=TO, records=Records.of([record]), offsets=(OffsetWrite(key=KEY, value=b"1"),)))
     larger = SourceRecord(record.key, value + b"x" * 1024, record.timestamp_ms)
 
     with pytest.raises(DeliveryFailed):
         await deliver(
-            sink, Batch(records=Records.of([larger]), dead_letters=(), offsets=(OffsetWrite(key=KEY, value=b"2"),))
+            sink,
+            Share(to=TO, records=Records.of([larger]), offsets=(OffsetWrite(key=KEY, value=b"2"),)),
         )
 
 
@@ -254,11 +269,11 @@ async def test_kept_beside_the_offset(make_sink: MakeSink) -> None:
     rules = b'{"abc":[%s["1","%s",""]]}' % (b'["1","a rule",""],' * 100_000, b"x" * 300_000)
     kept = {
         KEY: b'{"posts":1}',
-        old.offset_key(PARTITION, "repaired"): b'[{"state":"repaired"}]',
-        old.offset_key(PARTITION, "rules"): rules,
+        old.offset_key("posts", PARTITION, "repaired"): b'[{"state":"repaired"}]',
+        old.offset_key("posts", PARTITION, "rules"): rules,
     }
     writes = tuple(OffsetWrite(key=key, value=value) for key, value in kept.items())
-    await deliver(old, Batch(records=Records(), dead_letters=(), offsets=writes))
+    await deliver(old, Share(to=TO, offsets=writes))
     committed = await new.open()
     await deliver(new, batch(0, 1, b"2"))
 
@@ -273,8 +288,43 @@ async def test_largest_record_of_the_offsets_topic(make_sink: MakeSink) -> None:
     sink = make_sink()
     await sink.open()
     value = b"x" * (LARGE_RECORD_BYTES - 256)
-    write = OffsetWrite(key=sink.offset_key(PARTITION, "rules"), value=value)
-    await deliver(sink, Batch(records=Records(), dead_letters=(), offsets=(write,)))
+    write = OffsetWrite(key=sink.offset_key("posts", PARTITION, "rules"), value=value)
+    await deliver(sink, Share(to=TO, offsets=(write,)))
     committed = await make_sink().open()
 
     assert {write.key: value} == committed.latest
+
+
+@pytest.mark.parametrize("way", ["small batches", "sender"])
+async def test_connectors_that_share_transactions(
+    broker: Broker, make_sink: MakeSink, fresh: str, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Each post is in the topic of each connector, altered ones in a topic of their own, or nothing is anywhere."""
+    if way == "sender":
+        monkeypatch.setattr(small_batches, "MAX_BYTES", 0)
+    for end in ("birds", "routed"):
+        await topics.create(broker, f"{fresh}-{end}", partitions=2)
+    owner, heir = make_sink(), make_sink()
+    birds = Destination(connector="birds", topic=f"{fresh}-birds")
+    owner.serve([owner.destinations[0], birds])
+    mine = batch(0, 10, b"mine")
+    routed = Altered(FIRST_ID, f"{fresh}-routed", (("rule", b"owls"),))
+    its = Share(
+        to=birds,
+        records=Records.of([*mine.records, SourceRecord(b"key", b"{}", created_ms(str(FIRST_ID)), None, routed)]),
+        offsets=(OffsetWrite(key=encode_key("birds", PARTITION), value=b"its"),),
+        ledger=(LedgerWrite(value=encode_ids([FIRST_ID]), timestamp_ms=created_ms(str(FIRST_ID)), source=None),),
+    )
+    await owner.open()
+    both = Batch((replace(mine, to=owner.destinations[0]), its))
+    await owner.deliver(both, await owner.encode(both))
+    committed = await heir.open()
+    again = await owner.encode(both)
+    with pytest.raises(Fenced):
+        await owner.deliver(both, again)
+    (one,) = [record async for record in topics.records_of(broker, f"{fresh}-routed")]
+
+    assert list(range(10)) == await keys(broker, fresh) == await keys(broker, f"{fresh}-birds")
+    assert [("rule", b"owls")] == list(one.headers)
+    assert {KEY: b"mine", encode_key("birds", PARTITION): b"its"} == committed.latest
+    assert [[FIRST_ID], []] == [list(await heir.read_ledger(name, 0, None)) for name in ("birds", "posts")]

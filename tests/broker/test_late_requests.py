@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaProducer
 from connector.coverage.ledger import encode_ids
 from connector.errors import BrokerAway, Superseded
 from connector.kafka.delivery.sink import TopicSink
-from connector.records.record import Batch, LedgerWrite, OffsetWrite, Records, SourceRecord
+from connector.records.record import LedgerWrite, OffsetWrite, Records, Share, SourceRecord
 from connector.task import task as tasks
 from connector.task.in_flight import InFlight, Pending
 from connector.task.status import State
@@ -28,7 +28,7 @@ from connector.telemetry.events.task import TaskFailed, TaskFenced, TaskRestarti
 from tests import brokers, topics
 from tests.kafka_proxy import Api, Fault, KafkaProxy, answer_lost, dropped, late, slow, twice
 from tests.transactions import Feeder, Task, assert_exact, behind_proxy, make_sink, make_topics, transactions_of
-from tests.unit.fakes import KEY, until
+from tests.unit.fakes import KEY, TO, until, whole
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(1800)]
 
@@ -294,15 +294,15 @@ async def test_a_late_add_while_idle(start, proxy, broker, fresh) -> None:
 # -- and nobody comes after it
 
 
-def batch(number: int, count: int = 20) -> Batch:
+def batch(number: int, count: int = 20) -> Share:
     first = (int(time.time() * 1000) - 1_288_834_974_657 << 22) + number * 1000
     records = Records.of(
         SourceRecord(b"%d" % post, b'{"data":{"id":"%d"}}' % post, int(time.time() * 1000))
         for post in range(first, first + count)
     )
-    return Batch(
+    return Share(
+        to=TO,
         records=records,
-        dead_letters=(),
         offsets=(OffsetWrite(key=KEY, value=b'{"posts":%d,"batch":%d}' % (count * number, number)),),
         ledger=(
             LedgerWrite(
@@ -337,7 +337,7 @@ async def test_nobody_follows(broker, proxy, fresh, api) -> None:
     await sink.open()
     gate = threading.Event()
     fault = proxy.plan(api, late(gate=gate))
-    what = batch(1)
+    what = whole(batch(1), sink)
     delivering = asyncio.create_task(sink.deliver(what, await sink.encode(what)))
     await until(fault.begun.is_set, SECS)
     proxy.plan(api, dropped())  # it is not sent again either
@@ -383,8 +383,9 @@ def in_flight(sink: TopicSink) -> tuple[InFlight, Heard]:
     return InFlight(sink, heard, Wake()), heard
 
 
-async def hand_over(box: InFlight, what: Batch) -> None:
-    pending = Pending(batch=what, encoded=await box.sink.encode(what), waits=(), since=time.monotonic())
+async def hand_over(box: InFlight, what: Share) -> None:
+    batch = whole(what, box.sink)
+    pending = Pending(batch=batch, receipts=(), encoded=await box.sink.encode(batch), since=time.monotonic())
     await box.hand_over(pending)
 
 

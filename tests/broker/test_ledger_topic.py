@@ -9,11 +9,12 @@ from connector.coverage.ledger import encode_ids
 from connector.errors import BrokerAway, FatalError
 from connector.kafka.brokers import KafkaCluster
 from connector.kafka.delivery.sink import TopicSink
-from connector.records.record import Batch, LedgerWrite, OffsetWrite, Records, SourceRecord
+from connector.records.record import LedgerWrite, OffsetWrite, Records, Share, SourceRecord
 from connector.records.snowflake import created_ms, first_id
 from tests import topics
 from tests.broker.conftest import SLOT, MakeSink
 from tests.brokers import Broker
+from tests.unit.fakes import TO, whole
 
 pytestmark = pytest.mark.broker
 
@@ -26,10 +27,11 @@ def ids_of(*seconds: float) -> list[int]:
     return [first_id(START_MS + int(each * 1000)) for each in seconds]
 
 
-def batch(*seconds: float, source: bytes | None = None) -> Batch:
+def batch(*seconds: float, source: bytes | None = None) -> Share:
     """A batch with posts that were made so many seconds after the start."""
     ids = ids_of(*seconds)
-    return Batch(
+    return Share(
+        to=TO,
         records=Records.of(
             SourceRecord(b"%d" % post, b'{"data":{"id":"%d","text":"a post"}}' % post, created_ms(post), source)
             for post in ids
@@ -40,10 +42,11 @@ def batch(*seconds: float, source: bytes | None = None) -> Batch:
     )
 
 
-async def deliver(sink: TopicSink, *batches: Batch) -> None:
+async def deliver(sink: TopicSink, *batches: Share) -> None:
     """Deliver *batches* and open the sink again: a commit is answered before readers see it, and a start waits."""
     for each in batches:
-        await sink.deliver(each, await sink.encode(each))
+        what = whole(each, sink)
+        await sink.deliver(what, await sink.encode(what))
     await sink.close()
     await sink.open()
 
@@ -51,7 +54,10 @@ async def deliver(sink: TopicSink, *batches: Batch) -> None:
 async def found(sink: TopicSink, from_sec: float, to_sec: float | None = None, *, late: bool = False) -> list[float]:
     """When the posts in the ledger were made: seconds after the start, in the order of the ledger."""
     ids = await sink.read_ledger(
-        START_MS + int(from_sec * 1000), None if to_sec is None else START_MS + int(to_sec * 1000), late=late
+        sink.destinations[0].connector,
+        START_MS + int(from_sec * 1000),
+        None if to_sec is None else START_MS + int(to_sec * 1000),
+        late=late,
     )
     return [(created_ms(post) - START_MS) / 1000 for post in ids]
 
@@ -80,7 +86,8 @@ async def test_repaired_posts_say_so(broker: Broker, make_sink: MakeSink, fresh:
     await sink.open()
     live, repaired = batch(1), batch(0, source=b"recovery")
     await deliver(
-        sink, Batch(records=Records.of([*live.records, *repaired.records]), dead_letters=(), offsets=live.offsets)
+        sink,
+        Share(to=TO, records=Records.of([*live.records, *repaired.records]), offsets=live.offsets),
     )
     headers = {int(record.key): record.headers async for record in topics.records_of(broker, fresh)}
 
@@ -95,8 +102,8 @@ async def test_aborted_transaction_leaves_no_ids(broker: Broker, make_sink: Make
     client = old._client.client
     await client.begin_transaction()
     unfinished = batch(2)
-    for partition, builder in await old.encode(unfinished):
-        await (await client.send_batch(builder, fresh, partition=partition))
+    for each in await old.encode(whole(unfinished, old)):
+        await (await client.send_batch(each.batch, fresh, partition=each.partition))
     (write,) = unfinished.ledger
     await (
         await client.send(f"{fresh}-ledger", write.value, key=b"posts", partition=SLOT, timestamp_ms=write.timestamp_ms)
@@ -215,20 +222,21 @@ async def test_several_large_ones(make_sink: MakeSink) -> None:
         LedgerWrite(value=encode_ids(ids), timestamp_ms=created_ms(ids[-1]), source=source)
         for ids, source in zip(halves, (None, b"search"), strict=True)
     )
-    await deliver(sink, Batch(records=Records(), dead_letters=(), offsets=batch(0).offsets, ledger=ledger))
+    await deliver(sink, Share(to=TO, offsets=batch(0).offsets, ledger=ledger))
 
-    assert halves[0] + halves[1] == list(await sink.read_ledger(START_MS, None))
+    assert halves[0] + halves[1] == list(await sink.read_ledger("posts", START_MS, None))
 
 
 async def test_garbage(make_sink: MakeSink, fresh: str) -> None:
     """A record that is no ledger's stops the task with the place where it lies: to go on could deliver posts twice."""
     sink = make_sink()
     await sink.open()
-    whole = batch(1)
+    good = batch(1)
     garbage = LedgerWrite(value=b"garbage", timestamp_ms=START_MS + 1000, source=None)
     await deliver(sink, batch(0))
     await deliver(
-        sink, Batch(records=whole.records, dead_letters=(), offsets=whole.offsets, ledger=(*whole.ledger, garbage))
+        sink,
+        Share(to=TO, records=good.records, offsets=good.offsets, ledger=(*good.ledger, garbage)),
     )
 
     with pytest.raises(FatalError, match=rf"at offset 3 of {fresh}-ledger, partition {SLOT}, .*up to offset 4 "):
@@ -252,10 +260,11 @@ async def test_fast_after_a_crash(make_sink: MakeSink) -> None:
     sink = make_sink()
     await sink.open()
     await deliver(
-        sink, *(Batch(records=Records(), dead_letters=(), offsets=(), ledger=some(n)) for n in range(TRANSACTIONS))
+        sink,
+        *(Share(to=TO, ledger=some(n)) for n in range(TRANSACTIONS)),
     )
     began = time.monotonic()
-    ids = await sink.read_ledger(START_MS, None)
+    ids = await sink.read_ledger("posts", START_MS, None)
     elapsed_secs = time.monotonic() - began
 
     assert 25 * TRANSACTIONS == len(ids)

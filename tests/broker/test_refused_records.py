@@ -13,7 +13,7 @@ from aiokafka.structs import ConsumerRecord
 from connector.coverage.ledger import decode_ids
 from connector.errors import RecordsRefused
 from connector.kafka.delivery import sieve, small_batches
-from connector.records.record import Batch, OffsetWrite, Records, SourceRecord
+from connector.records.record import Altered, Batch, Destination, OffsetWrite, Records, Share, SourceRecord
 from connector.records.snowflake import created_ms, first_id
 from connector.task.status import State
 from connector.telemetry.events.task import RecordDropped, TaskFailed
@@ -79,6 +79,7 @@ async def test_the_records_are_found(
     broker: Broker,
     make_sink: MakeSink,
     monkeypatch: pytest.MonkeyPatch,
+    fresh: str,
     exactly_once: bool,  # noqa: FBT001
     names: bool,  # noqa: FBT001
 ) -> None:
@@ -87,24 +88,54 @@ async def test_the_records_are_found(
         monkeypatch.setattr(sieve._Produce, "_CLASSES", sieve._Produce._CLASSES[:-1])
     good = [id_at(-5000, number) for number in range(300)]
     bad = [id_at(2 * HOUR_MS), LARGEST_ID]
-    batch = Batch(
+    sink = make_sink(exactly_once=exactly_once)
+    share = Share(
+        to=sink.destinations[0],
         records=records(*good[:100], bad[0], *good[100:], bad[1]),
-        dead_letters=(),
         offsets=(OffsetWrite(key=KEY, value=b"{}"),),
     )
-    sink = make_sink(exactly_once=exactly_once)
+    batch = Batch((share,))
     await sink.open()
     with pytest.raises(RecordsRefused, match=r"InvalidTimestamp; check message\.timestamp\.before"):
         await sink.deliver(batch, await sink.encode(batch))
     await sink.close()
     await sink.open()
-    found = await sink.sift(batch, RecordsRefused("", partitions=range(3)))
+    found = await sink.sift(batch, RecordsRefused("", places=[(fresh, number) for number in range(3)]))
 
-    assert [100, 301] == sorted(found.refused)
-    assert f"Kafka refuses the post {bad[0]} for the topic" in found.refused[100]
-    assert f"Kafka refuses the post {bad[1]} for the topic" in found.refused[301]
+    assert [(0, 100), (0, 301)] == sorted(found.refused)
+    assert f"Kafka refuses the post {bad[0]} for the topic" in found.refused[0, 100]
+    assert f"Kafka refuses the post {bad[1]} for the topic" in found.refused[0, 301]
     assert all(("of message with offset" in reason) == names for reason in found.refused.values())
     assert found.taken is not exactly_once
+
+
+@pytest.mark.parametrize("exactly_once", [True, False])
+async def test_the_records_of_several_topics_are_found(
+    broker: Broker,
+    make_sink: MakeSink,
+    fresh: str,
+    exactly_once: bool,  # noqa: FBT001
+) -> None:
+    """Each connector's own ones, also where a transform has sent them to a topic of its choice."""
+    await topics.create(broker, f"{fresh}-other", partitions=2)
+    good, bad = [id_at(-5000, number) for number in range(40)], id_at(2 * HOUR_MS)
+    sink = make_sink(exactly_once=exactly_once)
+    to = sink.destinations[0]
+    other = Destination(connector="birds", topic=f"{fresh}-other")
+    sink.serve([to, other])
+    elsewhere = SourceRecord(b"key", line(bad), created_ms(bad), None, Altered(bad, f"{fresh}-other"))
+    first = Share(to=to, records=Records.of([*records(*good), elsewhere]))
+    batch = Batch((first, Share(to=other, records=records(*good[:5], bad))))
+    await sink.open()
+    with pytest.raises(RecordsRefused, match=f"{fresh}-other") as refused:
+        await sink.deliver(batch, await sink.encode(batch))
+    await sink.close()
+    await sink.open()
+    found = await sink.sift(batch, refused.value)
+
+    assert [(0, 40), (1, 5)] == sorted(found.refused)
+    assert all(f"refuses the post {bad} for the topic {fresh}-other" in reason for reason in found.refused.values())
+    assert {40: found.refused[0, 40]} == found.refused_of(0)
 
 
 @pytest.mark.parametrize("way", ["small batches", "sender"], indirect=True)
@@ -120,7 +151,7 @@ async def test_a_refused_post_becomes_a_dead_letter(
     good = [id_at(-5000, number) for number in range(40)]
     bad = [id_at(2 * HOUR_MS), LARGEST_ID]
     source = ScriptedSource([(*map(line, good[:10]),), (*map(line, [*good[10:30], *bad]),), (*map(line, good[30:]),)])
-    tolerant = {"tolerate_bad_records": True, "dead_letter_topic": f"{fresh}-letters"}
+    tolerant = {"tolerate_bad_records": True}
     interval = 0.0 if exactly_once else 0.1
     async with Running([source], make_sink(exactly_once=exactly_once), offset_interval_secs=interval, **tolerant) as it:
         await until(lambda: it.task.status.state is State.FAILED or source.idle.is_set(), 60)
@@ -177,7 +208,7 @@ async def test_a_topic_that_takes_nothing_is_at_fault_itself(broker: Broker, mak
     await alter(broker, fresh, message_timestamp_before_max_ms="1000")
     old = [(line(id_at(-HOUR_MS, number)),) for number in range(100)]
     source = ScriptedSource(old)
-    tolerant = {"tolerate_bad_records": True, "dead_letter_topic": f"{fresh}-letters"}
+    tolerant = {"tolerate_bad_records": True}
     async with Running([source], make_sink(), **tolerant) as it, asyncio.timeout(60):
         await it.task.ended.wait()
 
@@ -193,7 +224,7 @@ async def test_a_limit_that_is_lowered_while_running(broker: Broker, make_sink: 
     good = [id_at(-5000, number) for number in range(60)]
     large = id_at(-4000)
     sink = make_sink()
-    tolerant = {"tolerate_bad_records": True, "dead_letter_topic": f"{fresh}-letters"}
+    tolerant = {"tolerate_bad_records": True}
     gate = Gate()
     first = ScriptedSource([(line(good[0]),), gate, (*(line(each, 500) for each in good[1:]), line(large, 5000))])
     async with Running([first], sink, **tolerant) as it:

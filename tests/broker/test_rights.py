@@ -14,13 +14,14 @@ from connector.cluster.requests import Action
 from connector.config.load import Loaded, load
 from connector.errors import BrokerUnsuitable, RightMissing
 from connector.kafka.brokers import KafkaCluster, cluster_of
-from connector.kafka.delivery.posts_topic import RECORD_OVERHEAD_BYTES, Destination, PostsTopic
+from connector.kafka.delivery.posts_topic import RECORD_OVERHEAD_BYTES
 from connector.kafka.delivery.sink import LETTER_HEADER_BYTES, DeliverySettings, TopicSink
+from connector.kafka.delivery.writing import Slot
 from connector.kafka.gate.gate import probe
 from connector.kafka.gate.preparation import MAX_DEAD_LETTER_BYTES, needs_of, preparation, topics_of
 from connector.kafka.rights import DESCRIBE_CONFIGS, READ, TOPIC, WRITE, Need, Right
 from connector.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
-from connector.records.record import TaskId
+from connector.records.record import Destination, Limits, TaskId
 from connector.telemetry.events.kafka import RightUseful
 from tests import brokers
 from tests.rights import USER, GuardedBroker, rights_of
@@ -105,9 +106,8 @@ async def test_useful_rights(guarded: GuardedBroker, fresh: str) -> None:
     assert [
         f"DESCRIBE_CONFIGS on topic {fresh}",
         f"DESCRIBE_CONFIGS on topic {fresh}-letters",
-        f"WRITE on topic {fresh}-configs",
     ] == [event.reason.partition(": allow ")[2].removesuffix(".") for event in told]
-    assert "no gap can be retried or accepted" == told[-1].without
+    assert "posts over 1 MB count as too large" in told[-1].without
 
 
 async def test_rights_to_create(guarded: GuardedBroker, fresh: str) -> None:
@@ -170,14 +170,8 @@ async def test_size_of_records_without_the_settings(guarded: GuardedBroker, fres
         return TopicSink(
             app,
             case.cluster,
-            PostsTopic(app, topic=fresh, value_format="json"),
-            Destination(
-                offsets_topic=f"{fresh}-offsets",
-                ledger_topic=f"{fresh}-ledger",
-                slot=0,
-                ledger_key=b"posts",
-                dead_letter_topic=f"{fresh}-letters",
-            ),
+            [Destination(connector="posts", topic=fresh, dead_letter_topic=f"{fresh}-letters")],
+            Slot(offsets_topic=f"{fresh}-offsets", ledger_topic=f"{fresh}-ledger", number=0),
             DeliverySettings(
                 task=TaskId("posts", 0),
                 transactional_id=f"{fresh}-posts-0",
@@ -193,13 +187,18 @@ async def test_size_of_records_without_the_settings(guarded: GuardedBroker, fres
     guarded.withdraw([Right(DESCRIBE_CONFIGS, TOPIC, f"{fresh}{end}") for end in ("", "-letters")])
     await second.open()
     await second.close()
-    known = first.max_dead_letter_bytes
+    to = first.destinations[0]
+    known = first.limits_of(to).dead_letter_bytes
     await first.open()
     await first.close()
 
     least = DEFAULT_MAX_MESSAGE_BYTES - RECORD_OVERHEAD_BYTES
-    assert MAX_DEAD_LETTER_BYTES - RECORD_OVERHEAD_BYTES - LETTER_HEADER_BYTES == known == first.max_dead_letter_bytes
-    assert (least, least - LETTER_HEADER_BYTES) == (second.max_record_bytes, second.max_dead_letter_bytes)
+    assert (
+        MAX_DEAD_LETTER_BYTES - RECORD_OVERHEAD_BYTES - LETTER_HEADER_BYTES
+        == known
+        == first.limits_of(to).dead_letter_bytes
+    )
+    assert Limits(record_bytes=least, dead_letter_bytes=least - LETTER_HEADER_BYTES) == second.limits_of(to)
 
 
 @pytest.fixture
@@ -213,7 +212,7 @@ def quiet_aiokafka() -> Iterator[None]:
 
 @pytest.mark.usefixtures("quiet_aiokafka")
 def test_coverage_command(guarded: GuardedBroker, fresh: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """`coverage` names the right that it lacks, instead of showing that nothing is covered; it needs two."""
+    """`coverage` names the right that it lacks, instead of showing that nothing is covered; it needs three."""
     case = Case(guarded, fresh)
     guarded.create(case.topics)
     values = {"retry": None, "accept": None, "json_": True}
@@ -222,13 +221,13 @@ def test_coverage_command(guarded: GuardedBroker, fresh: str, capsys: pytest.Cap
     guarded.allow([Right(READ, TOPIC, f"{fresh}-offsets")])
     codes.append(coverage.run(values, case.loaded))
     less = capsys.readouterr().err
-    guarded.allow([Right(READ, TOPIC, f"{fresh}-statuses")])
+    guarded.allow([Right(READ, TOPIC, f"{fresh}-{name}") for name in ("statuses", "configs")])
     codes.append(coverage.run(values, case.loaded))
 
     assert [69, 69, 0] == codes
-    both = f"READ on topic {fresh}-offsets, READ on topic {fresh}-statuses"
-    assert said.endswith(f" User alice lacks rights in Kafka: allow {both}.\n")
-    assert less.endswith(f" User alice lacks a right in Kafka: allow READ on topic {fresh}-statuses.\n")
+    rest = f"READ on topic {fresh}-statuses, READ on topic {fresh}-configs"
+    assert said.endswith(f" User alice lacks rights in Kafka: allow READ on topic {fresh}-offsets, {rest}.\n")
+    assert less.endswith(f" User alice lacks rights in Kafka: allow {rest}.\n")
 
 
 async def test_request_of_a_gap(guarded: GuardedBroker, fresh: str) -> None:
@@ -253,5 +252,5 @@ async def test_audit_names_its_rights(guarded: GuardedBroker, fresh: str) -> Non
 
     assert str(caught.value) == (
         f"User alice lacks rights in Kafka: allow DESCRIBE_CONFIGS and READ on topic {fresh},"
-        f" READ on topic {fresh}-ledger, READ on topic {fresh}-offsets."
+        f" READ on topic {fresh}-ledger, READ on topic {fresh}-offsets, READ on topic {fresh}-configs."
     )

@@ -12,6 +12,7 @@ from tests import topics
 from tests.broker.conftest import MakeSink
 from tests.broker.test_delivery import batch
 from tests.brokers import Broker
+from tests.unit.fakes import whole
 
 pytestmark = pytest.mark.broker
 
@@ -20,7 +21,7 @@ POSTS = 60
 
 async def deliver(sink: TopicSink, number: int) -> None:
     """Deliver the batch of that number as a task does: with a new producer as long as it is not confirmed."""
-    what = batch(number * POSTS, POSTS, b"%d" % number)
+    what = whole(batch(number * POSTS, POSTS, b"%d" % number), sink)
     async with asyncio.timeout(120):
         while True:
             try:

@@ -27,14 +27,16 @@ async def admin(broker: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
 async def test_created(admin: AIOKafkaAdminClient, fresh: str) -> None:
     """Absent topics are created with their settings, said once, and are right when they are looked at again."""
     events = []
-    specs = internal_topics(fresh, replication=-1, ledger_retention_ms=8 * DAY_MS)
+    specs = internal_topics(fresh, replication=-1, ledger_retention_ms=8 * DAY_MS, history_retention_ms=8 * DAY_MS)
     await declare(admin, specs, events.append)
     await topics.known(admin, *[spec.name for spec in specs])
     await declare(admin, specs, events.append)
     described = {topic["topic"]: topic for topic in await admin.describe_topics([spec.name for spec in specs])}
 
-    assert [TopicCreated] * 5 == [type(event) for event in events]
-    assert {f"{fresh}-{name}" for name in ("offsets", "statuses", "configs", "ledger", "tasks")} == described.keys()
+    assert [TopicCreated] * 6 == [type(event) for event in events]
+    assert {
+        f"{fresh}-{name}" for name in ("offsets", "statuses", "configs", "ledger", "history", "tasks")
+    } == described.keys()
     assert TASK_SLOTS == len(described[f"{fresh}-offsets"]["partitions"])
     assert "compact" == (await settings_of(admin, f"{fresh}-offsets"))["cleanup.policy"]
     assert "delete" == (await settings_of(admin, f"{fresh}-tasks"))["cleanup.policy"]
@@ -56,7 +58,11 @@ async def test_wrong_ones_are_all_named(admin: AIOKafkaAdminClient, broker: Brok
     )
 
     with pytest.raises(BrokerUnsuitable) as caught:
-        await declare(admin, internal_topics(fresh, replication=-1, ledger_retention_ms=8 * DAY_MS), lambda _: None)
+        await declare(
+            admin,
+            internal_topics(fresh, replication=-1, ledger_retention_ms=8 * DAY_MS, history_retention_ms=8 * DAY_MS),
+            lambda _: None,
+        )
 
     few, forgetful, small, other, compacted, short = str(caught.value).splitlines()
     assert few == (

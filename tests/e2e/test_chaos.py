@@ -1,7 +1,7 @@
 """
 Nothing lost, and proof: faults of every kind, and at the end each post is in the topic, once.
 
-For each way of repair three workers on real Kafka follow a simulator through a script of faults; tests/chaos.py says
+For each way of repair three workers on real Kafka follow a simulator through a script of faults; tests/chaos says
 how.  When the last gap has closed, the ids in the topic are those that the simulator emitted and that matched, none of
 them twice, each with the rules that it matched; and while something was wrong, /coverage said so: what was missed lay
 inside the gaps that it showed, and they were no longer than that.  Where search is forbidden, what is missing lies
@@ -22,25 +22,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pytest
 
 from connector.simulator import Emission, SimulatorThread
 from tests import topics
 from tests.brokers import KafkaBroker
-from tests.chaos import (
-    COMPRESSED,
-    REAL,
-    Gap,
-    Outage,
-    Shown,
-    Sighting,
-    Stage,
-    Watch,
-    script,
-    simulator_settings,
-    worker_settings,
-)
+from tests.chaos.alone import CONNECTOR, WORKERS, worker_settings
+from tests.chaos.sightings import Gap, Shown, Sighting, Watch
+from tests.chaos.stage import Outage, Stage, script
+from tests.chaos.times import COMPRESSED, REAL, simulator_settings
 from tests.workers import Worker, Workers
 
 MINUTES = float(os.environ.get("CONNECTOR_CHAOS_MINUTES", "0"))
@@ -252,20 +244,23 @@ def _play(
 ) -> Play:
     settings = worker_settings(TIMES, broker, simulator.url, name, plan=way.plan, recovery="auto", **way.settings)
     rng = random.Random(f"{SEED} {way.name}")
-    stage = Stage(simulator, broker, lambda: workers.start(settings), TIMES, rng)
-    with Watch(lambda: list(stage.alive)) as watch:
+    start = partial(workers.start, settings)
+    stage = Stage(simulator, broker, start, TIMES, rng, size=WORKERS, names=[CONNECTOR])
+    with Watch(lambda: list(stage.alive), CONNECTOR) as watch:
         stage.open()
         for fault in script(rng, MINUTES) if MINUTES else way.short:
             stage.do(fault)
         last_ms = stage.fall_silent() * 1000
-        final, complaint = watch.wait(lambda seen: seen.covered_to_ms >= last_ms and done(seen), TIMES.closing)
+        final, complaint = watch.wait(
+            CONNECTOR, lambda seen: seen.covered_to_ms >= last_ms and done(seen), TIMES.closing
+        )
     exits = [worker.stop() for worker in stage.alive]
     emissions = list(simulator.emissions)
     return Play(
         way=way,
         outages=stage.outages,
-        shown=watch.shown,
-        begins=watch.begins,
+        shown=watch.told[CONNECTOR].shown,
+        begins=watch.told[CONNECTOR].begins,
         final=final,
         complaint=complaint,
         emissions=emissions,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import Broker
+from tests.brokers import Broker, require
 from tests.workers import SOURCE, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -174,6 +174,31 @@ def test_children_end_with_a_killed_demo(start) -> None:
 
     demo.wait()
     wait_for(lambda: not [name for name, pid in children.items() if alive(pid)], "the children end")
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(800)
+def test_kills_worker_and_broker_of_its_own_kafka(start, monkeypatch, tmp_path) -> None:
+    """With --kafka real, Java and jars are enough: all faults, then each post once, also those of the gaps."""
+    require()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    demo = start("--kafka", "real")
+    demo.wait_for("First post", secs=240)
+    demo.wait_for("That was the last fault", secs=400)
+    demo.process.send_signal(signal.SIGINT)
+
+    assert demo.wait() == 0
+    out = demo.out
+    assert "exactly_once: posts and source offset in one transaction" in out
+    assert out.index("the worker is killed") < out.index("the broker is killed") < out.index("Posts arrive again")
+    assert out.count("worker: The gap is closed, by search") >= 4
+    assert "repairs have found them" in out
+    counted = [int(number) for number in re.findall(r"^-- [0-9.]+ posts/s +delivered (\d+)", out, re.MULTILINE)]
+    assert len(counted) == out.count(" posts/s   delivered ") > 10
+    assert counted == sorted(counted)  # over the worker's end
+    _, _, twice, lost = demo.proof()
+    assert (twice, lost) == (0, 0)
+    assert {path.suffix for path in (tmp_path / "cache" / "murmuration").glob("*/*")} == {".jar"}
 
 
 @pytest.mark.broker

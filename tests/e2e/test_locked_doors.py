@@ -78,19 +78,21 @@ INVALID = "Authentication failed: Invalid username or password"
 
 
 def test_worker_that_is_refused(house: House, workers: Workers, fresh: str) -> None:
-    """The log, /ready and the status say from the start why Kafka refuses us; a stop ends it with 0."""
+    """The log, /ready and the routes of Connect say from the start why Kafka refuses us; a stop ends it with 0."""
     settings = house.settings("PLAIN", "http://127.0.0.1:9", fresh, log_level="DEBUG", **login("PLAIN", WRONG_SECRET))
     worker = workers.start(settings)
     reason = worker.wait_event("kafka.waiting")["reason"]
     status, ready = worker.get("/ready")
-    (task,) = worker.status()["tasks"]
+    starting = [worker.get(path) for path in ("/health", "/connectors/posts/status")]
     worker.wait_event("kafka.waiting", count=2)
     logins = worker.log.count("SaslAuthenticateRequest")
 
     sentence = refused(house.broker.port_of("PLAIN"), "PLAIN", INVALID)
     assert sentence == reason
     assert (503, sentence) == (status, ready["reasons"][0])
-    assert ("UNASSIGNED", sentence) == (task["state"], task["detail"])
+    assert [(503, f"Worker is still starting up. {sentence}")] * 2 == [
+        (code, body["message"]) for code, body in starting
+    ]
     assert 0 == worker.stop()
     assert 1 <= logins <= 6  # in the five seconds between the two lines; two clients may have begun at once
     assert "Traceback" not in worker.log

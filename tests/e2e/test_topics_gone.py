@@ -78,7 +78,8 @@ def test_what_we_made_is_made_again(
         assert lost["reason"].startswith(f"The topic {topic} was deleted")
     worker.wait_ready()
     simulator.rate = 0
-    wait_for(lambda: worker.delivered() == len(simulator.emissions.complete_ids()), "all is delivered")
+    # at least: lines on the socket when the task stopped for `-tasks` are repaired, with those of the time after
+    wait_for(lambda: worker.delivered() >= len(simulator.emissions.complete_ids()), "all is delivered")
 
     delivered = worker.delivered()
 

@@ -106,7 +106,7 @@ def test_rights_are_given_after_the_start(
     worker = workers.start(case.settings)
     (reason,) = {event["reason"] for event in [worker.wait_event("kafka.refused", part="start")]}
     _, body = worker.get("/ready")
-    status = worker.status()["tasks"][0]
+    starting = worker.get("/connectors/posts/status")
 
     assert reason.startswith("User alice lacks rights in Kafka: allow ")
     for expected in (
@@ -117,7 +117,7 @@ def test_rights_are_given_after_the_start(
     ):
         assert expected in reason
     assert reason in body["reasons"]
-    assert ("UNASSIGNED", reason) == (status["state"], status["detail"])
+    assert (503, f"Worker is still starting up. {reason}") == (starting[0], starting[1]["message"])
     guarded.allow(rights_of(case.needs))
     worker.wait_event("kafka.admitted", part="start")
     worker.wait_ready().wait_delivered(20)

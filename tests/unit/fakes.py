@@ -10,21 +10,33 @@ import contextlib
 import itertools
 import os
 import threading
-from collections import deque
-from dataclasses import dataclass, field
+from collections import defaultdict, deque
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import orjson
 
 from connector.coverage.ledger import decode_ids
+from connector.coverage.offset import Coverage
 from connector.coverage.spend import POST_MILLS, Budget
-from connector.errors import BrokerAway, DeliveryFailed, Fenced, RecordsRefused, RightMissing
+from connector.errors import BrokerAway, BrokerUnsuitable, DeliveryFailed, Fenced, RecordsRefused, RightMissing
 from connector.records import clock
-from connector.records.record import Arrival, Connected, HeldRule, Sifted, TaskId, held_bytes
+from connector.records.record import (
+    Arrival,
+    Batch,
+    Connected,
+    Destination,
+    HeldRule,
+    Limits,
+    Sifted,
+    TaskId,
+    held_bytes,
+)
 from connector.records.snowflake import first_id
 from connector.sources.handles import Released
 from connector.task.repair.policy import Policy
-from connector.task.settings import TaskSettings
+from connector.task.settings import Subscription, TaskSettings
+from connector.task.subscribers import Wished
 from connector.task.task import SourceTask
 from connector.worker.threads import DaemonExecutor
 
@@ -33,10 +45,21 @@ MADE_MS = 1_793_536_496_789
 
 TASK = TaskId("posts", 0)
 KEY = b'["posts",{"stream":"filtered"}]'
+TO = Destination(connector="posts", topic="posts")
 RULE = HeldRule("1", "python", "posts/0")
 NO_REPAIR = Policy(ways=frozenset(), none_because="recovery=none")
 KEEP_ALIVE = ()
 """A step of a script: a blank line."""
+
+
+def letters_to(topic):
+    """A destination with a dead letter topic."""
+    return Destination(connector="posts", topic="posts", dead_letter_topic=topic)
+
+
+def whole(share, sink=None):
+    """The batch of nothing but *share*, as *sink* would deliver it."""
+    return Batch((share if sink is None else replace(share, to=sink.destinations[0]),))
 
 
 def id_of(number):
@@ -61,8 +84,22 @@ def skew_to(ms):
     return ms / 1000 - clock.now()
 
 
+def shared_post(number, *rules):
+    """A line of X with post *number* that matched *rules*, each an id, or an id and a tag."""
+    matched = [rule if isinstance(rule, tuple) else (rule, "") for rule in rules]
+    listed = b",".join(b'{"id":"%s","tag":"%s"}' % (id_.encode(), tag.encode()) for id_, tag in matched)
+    return b'{"data":{"id":"%d","text":"post %d"},"matching_rules":[%s]}' % (id_of(number), number, listed)
+
+
 class Gate(threading.Event):
     """A step of a script: the source waits here until the test opens it."""
+
+
+class NoRules:
+    """A part of a transformer that takes no interest in rules."""
+
+    def know_rules(self, labels):
+        pass
 
 
 class ScriptedSource:
@@ -101,10 +138,20 @@ class ScriptedSource:
         successor.put_lines = other.put_lines
         return successor
 
+    def want(self, wanted):
+        self.wanted = wanted
+
+    def ask(self, parameters):
+        self.parameters = parameters
+
+    def rules_of(self, connector):
+        return [rule for rule in self.rules if rule.tag.startswith(f"{connector}/")]
+
     def prepare(self):
         self.prepared += 1
         if self.prepares and (error := self.prepares.popleft()):
             raise error
+        return frozenset()
 
     def read(self, put, connected, *, backfill_minutes=None):
         self.connects += 1
@@ -118,6 +165,9 @@ class ScriptedSource:
             self._take(steps.pop(0), put)
         if not steps and len(self.script) == 1:
             self.idle.set()
+        self._wait()
+
+    def _wait(self):
         self.stopped.wait()
 
     def _take(self, step, put):
@@ -161,6 +211,44 @@ class Piece:
     fetched: tuple
 
 
+class SharedSource(ScriptedSource):
+    """A filtered stream that holds the rules that its connectors want; a rule's id is its value."""
+
+    def __init__(self, *connections, **more):
+        super().__init__(*connections, **more)
+        self.wants = [{}]
+        """What was wanted at each `prepare`."""
+        self.asked = []
+        """The fields that each connect asked for."""
+        self.parameters, self.moved = {}, ()
+        self.hung_up = threading.Event()
+
+    def prepare(self):
+        super().prepare()
+        self.wants.append({name: dict(rules) for name, rules in self.wanted.items()})
+        held = {}
+        for name, rules in self.wanted.items():
+            for value, label in rules.items():
+                held.setdefault(value, HeldRule(value, value, f"{name}/{label}"))
+        self.rules = tuple(held.values())
+        return frozenset(self.moved)
+
+    def rules_of(self, connector):
+        return [rule for rule in self.rules if rule.value in self.wants[-1].get(connector, {})]
+
+    def read(self, put, connected, **options):
+        self.asked.append(self.parameters)
+        self.hung_up.clear()
+        super().read(put, connected, **options)
+
+    def _wait(self):
+        while not self.stopped.wait(0.002) and not self.hung_up.is_set():
+            pass
+
+    def hang_up(self):
+        self.hung_up.set()
+
+
 class ScriptedFinder:
     """
     X's past: the posts *numbers*, given out *size* at a time.
@@ -174,6 +262,7 @@ class ScriptedFinder:
         self.asked = []
         """Every search's rules and range of ids, every replay's range of times."""
         self.pages = 0
+        self.line_of = post
         self.stopped = threading.Event()
 
     def search(self, rules, low_id, high_id):
@@ -216,7 +305,7 @@ class _ScriptedSearch:
 class _ScriptedReplay:
     def __init__(self, finder, from_ms, to_ms):
         self._finder, self._stopped = finder, threading.Event()
-        self._lines = [post(number) for number in finder.numbers if from_ms <= MADE_MS + number < to_ms]
+        self._lines = [finder.line_of(number) for number in finder.numbers if from_ms <= MADE_MS + number < to_ms]
 
     def read(self, put, connected):
         connected(Connected(at=clock.now(), skew_secs=0.0))
@@ -297,6 +386,8 @@ class MemoryKafka:
     def __init__(self):
         self.records, self.dead_letters, self.offsets, self.commits = [], [], [], []
         self.ledger = []
+        self.ledgers = defaultdict(list)
+        """The ledger of each connector."""
         self.epochs = {}
 
     @property
@@ -312,15 +403,22 @@ class MemoryKafka:
         return orjson.loads(self.offsets[number][1])
 
     def commit(self, batch):
-        self.commits.append(batch)
-        self.records += batch.records
-        self.dead_letters += batch.dead_letters
-        self.offsets += [(offset.key, offset.value) for offset in batch.offsets]
-        self.ledger += batch.ledger
+        for share in batch.shares:
+            self.commits.append(share)
+            self.records += share.records
+            self.dead_letters += share.dead_letters
+            self.offsets += [(offset.key, offset.value) for offset in share.offsets]
+            self.ledger += share.ledger
+            self.ledgers[share.to.connector] += share.ledger
 
-    def delivered_ids(self, from_ms, to_ms=None, *, late=False):
+    def of(self, connector):
+        """The lines in the topic of *connector*."""
+        return [value for share in self.commits if share.to.connector == connector for value in share.records.values]
+
+    def delivered_ids(self, from_ms, to_ms=None, *, late=False, connector="posts"):
         """What a sink's `read_ledger` finds."""
-        later = itertools.dropwhile(lambda write: write.timestamp_ms < from_ms, self.ledger)
+        ledger = self.ledger if connector == "posts" else self.ledgers[connector]
+        later = itertools.dropwhile(lambda write: write.timestamp_ms < from_ms, ledger)
         ids, beyond = [], False
         for write in later:
             if beyond and write.source is None:
@@ -345,9 +443,6 @@ class MemorySink:
     when it opens.
     """
 
-    max_record_bytes = 10_000
-    max_dead_letter_bytes = 10_000
-
     def __init__(
         self,
         kafka,
@@ -363,11 +458,16 @@ class MemorySink:
     ):
         self.refuses = {key_of(number) for number in refuses}
         """The keys of posts that the topic does not take."""
+        self.refusing = ()
+        """The topics that do not take them; none stands for all."""
+        self.unsuitable = ()
+        """The connectors of which a topic is absent, and may not be created."""
         self.sifts, self.encodes = deque(sifts), deque(encodes)
         self.outcomes, self.opens, self.reads = deque(outcomes), deque(opens), deque(reads)
         self.ledger_reads = []
         self.attempts, self.closed, self.opened = [], 0, 0
         self._kafka, self._owner, self._every, self._epoch = kafka, owner, every, None
+        self.destinations, self.limits = (TO,), Limits(record_bytes=10_000, dead_letter_bytes=10_000)
 
     async def open(self):
         self.opened += 1
@@ -376,25 +476,33 @@ class MemorySink:
         self._epoch = self._kafka.epochs[self._owner] = self._kafka.epochs.get(self._owner, 0) + 1
         return Committed(self._kafka.latest, set(self._kafka.offsets))
 
-    def offset_key(self, partition, kind=None):
-        return orjson.dumps(["posts", partition] + ([] if kind is None else [kind]))
+    def serve(self, destinations):
+        self.destinations = tuple(destinations)
 
-    async def read_ledger(self, from_ms, to_ms, *, late=False):
+    def limits_of(self, destination):
+        return self.limits
+
+    def offset_key(self, connector, partition, kind=None):
+        return orjson.dumps([connector, partition] + ([] if kind is None else [kind]))
+
+    async def read_ledger(self, connector, from_ms, to_ms, *, late=False):
         self.ledger_reads.append((from_ms, to_ms))
         await asyncio.sleep(0)
         _raise_for(self.reads.popleft() if self.reads else CONFIRMED)
-        return self._kafka.delivered_ids(from_ms, to_ms, late=late)
+        return self._kafka.delivered_ids(from_ms, to_ms, late=late, connector=connector)
 
     async def encode(self, batch):
-        if batch.records:
+        if batch.posts:
             _raise_for(self.encodes.popleft() if self.encodes else CONFIRMED)
+        if any(share.records and share.to.connector in self.unsuitable for share in batch.shares):
+            raise BrokerUnsuitable("The topic owls does not exist")
         return self._epoch, batch
 
     async def deliver(self, batch, encoded):
         assert (self._epoch, batch) == encoded  # what was built for a producer that is gone cannot be sent
         outcome = CONFIRMED
-        if batch.records or batch.dead_letters or self._every:
-            self.attempts.append(batch)
+        if batch.posts or batch.has_more or self._every:
+            self.attempts += batch.shares
             outcome = self.outcomes.popleft() if self.outcomes else CONFIRMED
         if isinstance(outcome, Held):
             outcome.begun.set()
@@ -403,8 +511,8 @@ class MemorySink:
         await asyncio.sleep(0)
         if self._kafka.epochs[self._owner] != self._epoch:
             raise Fenced("ProducerFenced")
-        if self.refuses.intersection(batch.records.keys):
-            raise RecordsRefused("Kafka refuses records for the topic posts: InvalidTimestamp", partitions=[0])
+        if any(self._refused(share) for share in batch.shares):
+            raise RecordsRefused("Kafka refuses records for the topic posts: InvalidTimestamp", places=[("posts", 0)])
         if outcome in (CONFIRMED, DOUBTFUL):
             self._kafka.commit(batch)
         _raise_for(outcome)
@@ -412,8 +520,17 @@ class MemorySink:
     async def sift(self, batch, refused):
         await asyncio.sleep(0)
         _raise_for(self.sifts.popleft() if self.sifts else CONFIRMED)
-        keys = enumerate(batch.records.keys)
-        return Sifted(refused={place: REFUSED_WORDS.format(key.decode()) for place, key in keys if key in self.refuses})
+        words = {}
+        for number, share in enumerate(batch.shares):
+            refused = self._refused(share)
+            for place, key in enumerate(share.records.keys):
+                if key in refused:
+                    words[number, place] = REFUSED_WORDS.format(key.decode())
+        return Sifted(refused=words)
+
+    def _refused(self, share):
+        own = share.to.topic in (self.refusing or (share.to.topic,))
+        return self.refuses.intersection(share.records.keys) if own else set()
 
     async def close(self):
         self._epoch = None
@@ -437,9 +554,11 @@ SETTINGS = {
     "offset_interval_secs": 0.0,
     "batch_max_records": 100,
     "buffer_max_bytes": 100_000,
-    "settle_secs": 0.0,
     "time_limit_secs": None,
-    "dead_letter_topic": None,
+    "traced": False,
+}
+WISHES = {
+    "settle_secs": 0.0,
     "tolerate_bad_records": False,
     "policy": NO_REPAIR,
     "metered": True,
@@ -453,16 +572,22 @@ class Running:
 
     def __init__(self, sources, sink, *, finder=None, requests=None, ghosts=(), console=None, **changed):
         self.events, self.statuses = [], []
+        wishes = {"task": TASK, "destination": sink.destinations[0], **WISHES}
+        self.subscription = Subscription(
+            finder=lambda _: finder or ScriptedFinder(),
+            on_status=self.statuses.append,
+            console=console,
+            **wishes | {name: value for name, value in changed.items() if name not in SETTINGS},
+        )
         self.task = SourceTask(
-            TaskSettings(**SETTINGS | changed),
-            [(source, finder or ScriptedFinder()) for source in sources],
+            TaskSettings(**SETTINGS | {name: value for name, value in changed.items() if name in SETTINGS}),
+            sources,
+            Wished(subscriptions=(self.subscription,)),
             sink,
             DaemonExecutor("reader"),
             requests=requests or MemoryRequests(),
             emit=self.events.append,
-            on_status=self.statuses.append,
             ghosts=ghosts,
-            console=console,
         )
 
     async def __aenter__(self):
@@ -486,6 +611,43 @@ class Running:
     @property
     def states(self):
         return [status.state for status in self.statuses]
+
+
+class Sharing(Running):
+    """A task that reads one stream for several connectors: *wishes* has the changed settings of each, by name."""
+
+    def __init__(self, source, sink, wishes, *, idle=(), **changed):
+        self.events, self.told, self.finders = [], defaultdict(list), {}
+        self.source, self.sink = source, sink
+        self.task = SourceTask(
+            TaskSettings(**SETTINGS | changed),
+            [source],
+            self.wished(wishes, idle=frozenset(idle)),
+            sink,
+            DaemonExecutor("reader"),
+            requests=MemoryRequests(),
+            emit=self.events.append,
+        )
+
+    def wish(self, name, **changed):
+        """What *name* wants: the rule that is named like it, if nothing else is said."""
+        its = {"task": TaskId(name, 0), "destination": Destination(connector=name, topic=name), "wanted": {name: "r"}}
+        finder = self.finders.setdefault(name, ScriptedFinder())
+        return Subscription(finder=lambda _: finder, on_status=self.told[name].append, **WISHES | its | changed)
+
+    def wished(self, wishes, **more):
+        return Wished(subscriptions=tuple(self.wish(name, **each) for name, each in wishes.items()), **more)
+
+    def change(self, wishes, **more):
+        self.task.change(self.wished(wishes, **more))
+
+    def offset(self, name):
+        """The last committed offset of *name*."""
+        key = self.sink.offset_key(name, self.source.partition)
+        return Coverage.decode(self.sink._kafka.latest[key])
+
+    def states(self, name):
+        return [status.state for status in self.told[name]]
 
 
 def fill(pipe):

@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from connector.kafka.delivery import partitioner, record_batch
-from connector.records import native, post, record
+from connector.records import matches, native, post, record
 
 if os.environ.get(native.PURE_PYTHON):
     NOT_BUILT = f"the compiled form is left out by {native.PURE_PYTHON}"
@@ -38,7 +38,7 @@ COMPILED_TOO = pytest.mark.skipif(native.compiled is None, reason=NOT_BUILT)
 def form(compiled: ModuleType | None) -> Iterator[None]:
     """Put *compiled* in its place wherever it is used."""
     with contextlib.ExitStack() as stack:
-        for module in (post, partitioner, record_batch):
+        for module in (post, matches, partitioner, record_batch):
             stack.enter_context(mock.patch.object(module, "compiled", compiled))
         post_bytes = record.PYTHON_POST_BYTES if compiled is None else record.COMPILED_POST_BYTES
         stack.enter_context(mock.patch.object(record, "POST_BYTES", post_bytes))

@@ -7,6 +7,7 @@ import tomllib
 import pytest
 
 from tests import ROOT
+from tests.containers import PROGRAMS
 
 CI = ROOT / ".ci"
 
@@ -49,3 +50,22 @@ def test_each_python_that_is_claimed_is_tried():
 
     assert claimed == tried[: len(claimed)]
     assert project["requires-python"] == f">={claimed[0]}"
+
+
+def test_ci_installs_each_program_that_tests_ask_for():
+    """A test that does not find its program is skipped, and CI lets nothing be skipped."""
+    pages = [path.read_text() for path in (ROOT / "tests").rglob("*.py")]
+    asked = {name for page in pages for name in re.findall(r'which\("([\w-]+)"\)', page)}
+    script = (CI / "run").read_text()
+    installed = set(re.findall(r"command -v ([\w-]+)", script))
+    (several,) = re.findall(r"for each in ([\w -]+); do command -v \$each", script)
+    others = {
+        "java": "javac",
+        "clang": "cc",
+        "gcc": "cc",
+        "git": "git",
+    }  # comes with it; whoever has a checkout has git
+
+    assert "systemd-analyze" in asked
+    assert set() == {others.get(name, name) for name in asked} - installed - {"git"}
+    assert set(PROGRAMS) == set(several.split())

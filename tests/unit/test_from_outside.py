@@ -22,6 +22,8 @@ from connector.coverage import progress
 from connector.coverage.ledger import YOUNG_IDS, Ledger, Runs, decode_ids, encode_ids
 from connector.coverage.offset import Coverage
 from connector.errors import FatalError, ServiceUnavailable
+from connector.history.fold import History
+from connector.history.records import Counts, Minute, Told, decode, encode
 from connector.kafka.state.offsets import OffsetTable, decode_key
 from connector.simulator.control import BadControl, _body
 from connector.simulator.faults.schedule import UnknownFault, parse_schedule
@@ -31,7 +33,7 @@ from connector.sources.rest.api import Api, parse_problem
 from connector.sources.rest.credentials import BearerToken
 from connector.sources.rest.rules import held_rules
 from connector.web.coverage import _json, requests_in
-from connector.web.guard import _knows
+from connector.web.guard import _user_of
 from tests.unit.hostile import NO_POSTS, POSTS
 from tests.unit.sources.scripted import ScriptedServer, answer
 
@@ -174,8 +176,19 @@ DOORS = {
         ValueError,
         [*encoded(odd({"connector": "posts", "action": "retry", "from": "all"})), *ANYTHING],
     ),
+    "history": (
+        lambda value: History(1_796_040_000).apply(decode(value), 0),
+        ValueError,
+        [
+            *damaged(encode(Minute(process="p", number=1, at=1_796_040_000, worker="w", connectors={"a": Counts()}))),
+            *damaged(
+                encode(Told(process="p", number=1, at=1, kind="a.b", level="info", worker="w", fields={"c": [1]}))
+            ),
+            *ANYTHING,
+        ],
+    ),
     "login": (
-        lambda value: _knows({"a": "b"}, "Basic " + value.decode("latin-1")),
+        lambda value: _user_of({"a": "b"}, "Basic " + value.decode("latin-1")),
         (),
         [*ANYTHING, *map(base64.b64encode, ANYTHING)],
     ),

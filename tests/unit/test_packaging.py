@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import urllib.request
 from pathlib import Path
 
@@ -122,11 +123,22 @@ def test_the_image_runs_without_root_and_hears_signals() -> None:
     assert "/ping" in last
 
 
+def test_the_image_has_the_extras_that_are_asked_for() -> None:
+    """By `--build-arg EXTRAS`, for an image has no pip; each that the Dockerfile and the pages name is one of ours."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    pages = [(ROOT / "docs" / name).read_text() for name in ("how-to/docker.md", "formats.md")]
+    named = [each.split(",") for page in [DOCKERFILE, *pages] for each in re.findall(r'EXTRAS="?([\w,-]+)', page)]
+
+    assert 2 == DOCKERFILE.count("[${EXTRAS}]")
+    assert len(named) >= 4
+    assert set() == {extra for each in named for extra in each} - extras.keys()
+
+
 def test_the_demos_options_are_on_both_command_lines() -> None:
     """`python -m connector.cli.demo.command` has what `faust -A connector demo` has."""
     names = {parameter.name for parameter in command.main.params}
 
-    assert names == {"broker", "rate", "duration", "faults", "keep"}
+    assert names == {"broker", "kafka", "repository", "rate", "duration", "faults", "keep"}
 
 
 def test_the_last_line_of_make_is_the_sentence(tmp_path) -> None:

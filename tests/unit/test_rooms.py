@@ -28,6 +28,7 @@ def copy(tmp_path):
         ("coverage/offset", "task.progress", "A room imports only those below it BROKEN"),
         ("records/clock", "errors", ""),
         ("records/clock", "config.options", "A room imports only those below it BROKEN"),
+        ("config/checks", "transforms.catalogue", "A room imports only those below it BROKEN"),
         ("kafka/topics", "sources.handles", "A room imports only those below it BROKEN"),
         ("kafka/login/tls", "kafka.topics", "topics, login, internals BROKEN"),
         ("sources/http/wire", "sources.rest.api", "REST, HTTP BROKEN"),

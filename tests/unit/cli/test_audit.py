@@ -313,7 +313,8 @@ def test_a_report_for_machines() -> None:
 
 
 def request(from_: str | None = "2026-11-24T12:00Z", to: str | None = None, threshold: str = "99", **more):
-    return read_request(from_, to, threshold, now_ms=NOW, stream=more.get("stream", "filtered"))
+    stream, value_format = more.get("stream", "filtered"), more.get("value_format", "json")
+    return read_request(from_, to, threshold, now_ms=NOW, stream=stream, value_format=value_format)
 
 
 @pytest.mark.parametrize(
@@ -354,6 +355,7 @@ def test_reads_a_threshold(text: str, percent: str) -> None:
         ({"threshold": "NaN"}, ["--threshold cannot be 'NaN'"]),
         ({"threshold": "all"}, ["--threshold cannot be 'all'"]),
         ({"stream": "sample"}, ["CONNECTOR_STREAM is sample, which cannot be audited"]),
+        ({"value_format": "avro"}, ["CONNECTOR_VALUE_FORMAT is avro, which cannot be audited"]),
         (
             {"from_": "x", "to": "y", "threshold": "z", "stream": "firehose"},
             ["--from cannot", "--to cannot", "--threshold cannot", "CONNECTOR_STREAM is firehose"],

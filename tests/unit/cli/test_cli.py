@@ -22,6 +22,14 @@ def said_by(folder, *arguments):
     return " ".join(done.stdout.split())
 
 
+ARGUMENTS = {
+    "connectors": "COMMAND [ARGS]... ",
+    "offsets": "COMMAND [ARGS]... ",
+    "rules": "COMMAND [ARGS]... ",
+    "doctor": "[FILE]... ",
+    "validate": "[FILE]... ",
+}
+
 EACH_IN_A_FORK = """
 import os, sys
 from connector import __main__, app
@@ -42,7 +50,7 @@ def said_by_commands(tmp_path_factory):
 @pytest.mark.parametrize(("name", "words"), COMMANDS.items())
 def test_a_command_is_there_when_it_is_called(said_by_commands, name, words):
     """What the list of commands says of it is what the command itself says."""
-    assert f"{name} [OPTIONS] {words} Options:" in said_by_commands
+    assert f"{name} [OPTIONS] {ARGUMENTS.get(name, '')}{words}" in said_by_commands
 
 
 def test_all_commands_are_listed(tmp_path):
@@ -60,3 +68,10 @@ def test_a_worker_imports_what_it_needs(tmp_path):
     unwanted = ("rich", "pygments", "connector.simulator", *MODULES.values())
     assert "faust" in modules
     assert [] == [name for name in modules if name.startswith(unwanted)]
+
+
+def test_the_page_of_all_commands_is_fresh(tmp_path):
+    """docs/command-line.md is what `--help` says, line breaks aside, which are click's; `make docs` writes it."""
+    assert said_by(tmp_path, "-m", "connector.cli.docs") == " ".join(
+        (ROOT / "docs" / "command-line.md").read_text().split()
+    )

@@ -1,9 +1,10 @@
 import io
+import json
 
 import pytest
 from rich.console import Console
 
-from connector.cli.coverage import BAR_CELLS, MISSING, bar, show
+from connector.cli.coverage import BAR_CELLS, MISSING, Outages, bar, show
 from connector.records.snowflake import from_iso
 
 NOW = "2026-11-24T16:34:49.000Z"
@@ -56,3 +57,24 @@ def test_a_bar_of_any_size_is_a_day(size):
     missing = bar({**COVERAGE, "gaps": [{**GAP, "state": "pending"}]}, from_iso(NOW), size).count(MISSING)
 
     assert abs(missing - share * size) <= 2
+
+
+def status(state, outages):
+    fields = {"state": state, "trace": None, "worker_id": "w:1", "generation": 0, "version": "0.1.0"}
+    return json.dumps({**fields, "detail": None, "connections": [], "outages": outages, "process": "p"}).encode()
+
+
+def test_an_outage_that_is_over_is_not_shown():
+    """A connector that was paused for its budget and runs again has a connection: its last status counts."""
+    outages = Outages("posts", 2)
+    for key, value in (
+        (b"status-task-posts-0", status("PAUSED", [["", "budget"]])),
+        (b"status-task-posts-1", status("RUNNING", [["2", "connection_lost"]])),
+        (b"status-task-others-0", status("RUNNING", [["5", "connection_lost"]])),
+        (b"status-task-posts-0", status("RUNNING", [])),
+    ):
+        outages.apply(key, value)
+    assert {"2": "connection_lost"} == outages.now
+
+    outages.apply(b"status-task-posts-1", None)
+    assert {} == outages.now

@@ -1,5 +1,7 @@
 """The demo's parts that need no process: what is compared, shown and handed down."""
 
+import asyncio
+import os
 import signal
 import socket
 import time
@@ -9,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from connector.cli.demo import command
+from connector.cli.demo.children import Children
 from connector.cli.demo.proof import Proof, compare
 from connector.cli.demo.screen import Figures, Screen, sentence, summary
 
@@ -45,6 +48,8 @@ def proof(**counts: int) -> Proof:
         # X repeats a post to a second connection.
         ([written("1"), written("1", "c2")], {"1": 1}, proof(written=1, found=1)),
         ([written("1"), missed("2")], {"1": 1}, proof(written=1, found=1, missed=1)),
+        # What nobody heard a repair may find.
+        ([written("1"), missed("2")], {"1": 1, "2": 1}, proof(written=1, found=2, repaired=1)),
         ([written("1")], {"1": 1, "7": 1}, proof(written=1, found=2, foreign=1)),
     ],
 )
@@ -73,7 +78,7 @@ def test_says_what_was_counted() -> None:
     assert proof(written=5, found=5).sentences() == [
         "5 posts written by the simulator, 5 in the topic, 0 twice, 0 lost."
     ]
-    assert len(proof(cut_off=1, missed=1, foreign=1).sentences()) == 4
+    assert len(proof(cut_off=1, missed=1, foreign=1, repaired=1).sentences()) == 5
 
 
 METRICS = """\
@@ -103,6 +108,15 @@ def test_the_lag_is_that_of_the_latest_posts() -> None:
     assert summary(now, now, 9.0).endswith("lag 9.0 s")
 
 
+def test_a_worker_that_is_started_again_goes_on_counting() -> None:
+    """Its own counts begin at nothing; the rate is never below nothing."""
+    last = Figures.of(METRICS, 2.0)
+    new = Figures(at=4.0, delivered=2, reconnects=0, age_sum_secs=0.1, age_count=2).after(last)
+
+    assert last.after(None) == last
+    assert summary(last, new, 9.0) == "1.0 posts/s   delivered 14   reconnects 3   lag 50 ms"
+
+
 @pytest.mark.parametrize(
     ("event", "expected"),
     [
@@ -128,8 +142,8 @@ def test_shows_no_more_posts_than_can_be_read(capsys) -> None:
         screen.post(f"post {number}")
         screen._second = int(time.monotonic())
 
-    assert capsys.readouterr().out.count("post ") == 20
-    assert screen._held == 10
+    assert capsys.readouterr().out.count("post ") == 2
+    assert screen._held == 28
 
 
 def test_a_line_in_a_file_is_not_folded(capsys) -> None:
@@ -161,8 +175,26 @@ def test_without_an_embedded_broker_it_says_what_to_do(monkeypatch) -> None:
 
     monkeypatch.setattr(command.importlib, "import_module", none)
 
-    with pytest.raises(command.DemoFailed, match="make demo BROKER=kafka://host:9092"):
+    with pytest.raises(command.DemoFailed, match=r"make demo KAFKA=real.*make demo BROKER=kafka://host:9092"):
         command.broker_command(1)
+
+
+@pytest.mark.parametrize(
+    ("options", "wheel", "kind"),
+    [
+        ({}, True, "embedded"),
+        ({}, False, "real"),  # where the embedded broker has no wheel
+        ({"kafka": "real"}, True, "real"),
+        ({"kafka": "embedded"}, False, "embedded"),  # which says that there is none
+        ({"broker": "kafka://host:9092"}, True, "given"),
+    ],
+)
+def test_which_kafka(monkeypatch, options, wheel, kind) -> None:
+    """What was asked for, else what the platform has."""
+    monkeypatch.setattr(command.importlib.util, "find_spec", lambda _: object() if wheel else None)
+    given = {"broker": None, "rate": 5.0, "duration": None, "faults": True, "keep": False, **options}
+
+    assert command.Plan(**given).kind == kind
 
 
 def test_takes_another_port_where_one_is_taken() -> None:
@@ -180,6 +212,23 @@ def test_takes_another_port_where_one_is_taken() -> None:
         (["--rat", "5"], "No such option: --rat"),
         (["--rate", "x"], "Invalid value for '--rate': 'x' is not a valid float range; ARGS=--help lists the options"),
         (["--broker", "kafka://a:b:c"], "CONNECTOR_BROKER_URL must be a list of brokers such as kafka://one:9092"),
+        (["--broker", "localhost:9092", "--kafka", "real"], "--broker and --kafka contradict each other"),
+        (
+            ["--kafka", "toy"],
+            "Invalid value for '--kafka': 'toy' is not one of 'embedded', 'real'; ARGS=--help lists the options",
+        ),
+        # it may hold a password, and is not shown
+        (
+            ["--kafka", "real", "--repository", "http://a:b@birds.example/maven2"],
+            "--repository must be a URL that begins",
+        ),
+        (
+            ["--kafka", "real", "--repository", "https://[birds"],
+            "--repository must be a URL that begins with https://;",
+        ),
+        (["--kafka", "real", "--repository", "https://birds.example/maven2"], ""),
+        (["--kafka", "real", "--repository", "http://127.0.0.1:8081/maven2"], ""),
+        (["--broker", "", "--kafka", "real"], ""),
         (["--help"], ""),
         (["--broker", "", "--rate", "5", "--no-faults"], ""),
         (["--broker", "localhost:9092"], ""),
@@ -193,6 +242,7 @@ def test_make_says_what_is_wrong(arguments, said, tmp_path, capsys):
     assert bool(found) == bool(said)
     assert "" == capsys.readouterr().out
     assert not found.endswith(".")
+    assert "birds" not in found
 
 
 def test_no_folder_for_temporary_files(monkeypatch, capsys):
@@ -231,3 +281,18 @@ def test_the_demo_goes_on_under_nohup(monkeypatch):
         signal.signal(signal.SIGHUP, before)
 
     assert [signal.SIG_IGN] == kept
+
+
+async def test_what_is_killed_does_not_run(tmp_path):
+    """From that moment on, and not only once its end is known: who ends the demo then has it started again."""
+    children = Children(tmp_path)
+    child = await children.start("sleeper", ["sleep", "600"], os.environ)
+    before = child.running
+    striking = asyncio.create_task(children.strike(child))
+    await asyncio.sleep(0)
+    at_once = child.running
+    await striking
+    await children.close()
+
+    assert (True, False) == (before, at_once)
+    assert not children.failed.done()

@@ -8,7 +8,7 @@ import pytest
 from faust.cli.base import cli
 
 from connector import __version__
-from connector.cli import register
+from connector.cli import COMMANDS, register
 from connector.cli.inherited import HIDDEN, REFUSED
 from connector.cluster.statuses import Statuses
 from connector.config.load import load
@@ -49,14 +49,14 @@ def test_help_lists_what_makes_sense(call):
     listed = {line.split()[0] for line in out.partition("Commands:")[2].splitlines() if line.strip()}
 
     assert 0 == code
-    assert {"audit", "coverage", "demo", "simulate", "worker"} <= listed
+    assert {*COMMANDS, "worker"} <= listed
     assert set() == listed & {*REFUSED, *HIDDEN}
     assert not any(word in out for word in ("datadir", "console-port", "blocking", "--debug", "faust-streaming"))
 
 
 def test_every_command_was_thought_of(call):
     """Of each command that Faust has, or will have, it is said what becomes of it."""
-    ours = {"audit", "coverage", "demo", "simulate", "worker"}
+    ours = {*COMMANDS, "worker"}
     call("--help")
 
     assert {*REFUSED, *HIDDEN} == cli.commands.keys() - ours
@@ -152,7 +152,7 @@ def test_a_worker_obeys_its_command_line(call, arguments, level, log_format, pat
 def test_a_worker_names_the_port_that_it_has(call, monkeypatch, arguments, web, ids):
     """Its id and its first line are of the port that it listens on, so that two of a host are two."""
     seen = []
-    monkeypatch.setattr(wiring, "Emitter", lambda _: seen.append)
+    monkeypatch.setattr(wiring, "Emitter", lambda *_: seen.append)
 
     def look(self):
         self.app.announce()

@@ -1,4 +1,6 @@
 import json
+from collections import Counter
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -6,7 +8,7 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, Cons
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.cluster.assignment import SlotAssignor, owners, spread
+from connector.cluster.assignment import SlotAssignor, owners, spread, spread_free
 
 MEMBERS = st.lists(st.sampled_from("abcdefg"), min_size=1, unique=True)
 SLOTS = st.sets(st.integers(0, 20))
@@ -62,6 +64,19 @@ def test_settled_group_stays(case):
     assert result == spread(slots, result)
 
 
+@given(dealt(), st.integers(0, 12))
+def test_group_stays_even_while_tasks_come(case, new):
+    """Each new task gets the lowest free slot: the counts still differ by at most one, without a rebalance."""
+    slots, owned = case
+    used = spread(slots, owned)
+    free = spread_free(set(range(64)) - slots, used)
+    assert set(range(64)) - slots == set().union(*free.values())
+    taken = set(sorted(set(range(64)) - slots)[:new])
+    sizes = [len(used[member]) + len(free[member] & taken) for member in owned]
+
+    assert max(sizes) - min(sizes) <= 1
+
+
 def test_worker_that_joins_takes_as_little_as_possible():
     """A running stream is moved only for the newcomer's share."""
     assert {"a": {0, 1}, "b": {3, 4}, "c": {2, 5}} == spread(
@@ -72,6 +87,30 @@ def test_worker_that_joins_takes_as_little_as_possible():
 def test_one_task_does_not_move():
     """With fewer tasks than workers the task stays where it is, whatever the members' names."""
     assert {"a": set(), "b": {0}, "c": set()} == spread({0}, {"a": set(), "b": {0}, "c": set()})
+
+
+def test_rolling_restart_moves_each_task_at_most_twice():
+    """Who comes back gets what the others took over from it: those that were never interrupted stay where they are."""
+    clock, moves = count(1.0), Counter()
+    claims = {
+        member: {slot: next(clock) for slot in slots}
+        for member, slots in {"a": (0, 1), "b": (2, 3), "c": (4, 5)}.items()
+    }
+
+    def deal(members):
+        dealt = spread(set(range(6)), owners({member: claims.get(member, {}) for member in members}))
+        for member, slots in dealt.items():
+            before = claims.get(member, {})
+            moves.update(slots - before.keys())
+            claims[member] = {slot: before.get(slot) or next(clock) for slot in slots}
+
+    for member in "abc":
+        del claims[member]
+        deal([other for other in "abc" if other != member])
+        deal("abc")
+
+    assert set(range(6)) == moves.keys()
+    assert 2 >= max(moves.values())
 
 
 CLAIMS = [
@@ -89,7 +128,7 @@ CLAIMS = [
 @pytest.mark.parametrize(("claims", "owned"), CLAIMS)
 def test_newest_claim_counts(claims, owned):
     """A slot that two members claim belongs to the one whose task began later."""
-    assert owned == owners(claims)
+    assert owned == {member: set(slots) for member, slots in owners(claims).items()}
 
 
 @given(st.dictionaries(st.sampled_from("abcd"), st.dictionaries(st.integers(0, 5), st.floats(0, 9)), min_size=1))

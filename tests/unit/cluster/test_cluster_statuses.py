@@ -34,7 +34,7 @@ def statuses(worker_id="here:8083", producer=None, emit=lambda _: None):
     return Statuses(SimpleNamespace(producer=producer), "connector-statuses", worker_id, emit)
 
 
-RUNNING = TaskStatus(state=State.RUNNING, detail="waiting", connections=("a", 1793536496.0))
+RUNNING = TaskStatus(state=State.RUNNING, detail="waiting", connections=("a", 1793536496.0), open_now=("a",))
 FAILED = TaskStatus(state=State.FAILED, trace="NotAuthorized: X answered 401")
 CONNECTIONS = st.lists(st.text("0123456789abc") | st.floats(0, 4e9), max_size=3)
 WORDS = st.none() | st.text(st.characters(exclude_categories=["Cs"]))
@@ -54,8 +54,11 @@ async def test_published_in_order():
             "state": "RUNNING",
             "trace": None,
             "worker_id": "here:8083",
+            "generation": 0,
+            "version": None,
             "detail": "waiting",
             "connections": ["a", 1793536496.0],
+            "open_now": ["a"],
             "outages": [],
             "process": publishing.process,
         },
@@ -63,8 +66,11 @@ async def test_published_in_order():
             "state": "FAILED",
             "trace": "NotAuthorized: X answered 401",
             "worker_id": "here:8083",
+            "generation": 0,
+            "version": None,
             "detail": None,
             "connections": [],
+            "open_now": [],
             "outages": [],
             "process": publishing.process,
         },
@@ -95,10 +101,12 @@ async def test_kafka_away():
     assert 1 == len(producer.sent)
 
 
-@given(st.sampled_from(State), WORDS, WORDS, CONNECTIONS)
-def test_other_workers_read_what_was_written(state, trace, detail, connections):
+@given(st.sampled_from(State), WORDS, WORDS, CONNECTIONS, CONNECTIONS)
+def test_other_workers_read_what_was_written(state, trace, detail, connections, open_now):
     """What one worker encodes, another applies."""
-    status = TaskStatus(state=state, trace=trace, detail=detail, connections=tuple(connections))
+    status = TaskStatus(
+        state=state, trace=trace, detail=detail, connections=tuple(connections), open_now=tuple(open_now)
+    )
 
     async def told():
         there = statuses("there:8083")
@@ -138,6 +146,7 @@ GARBAGE = [
     b'{"state":"DANCING","worker_id":"w:1"}',
     b'{"state":["RUNNING"],"worker_id":"w:1"}',
     b'{"state":"RUNNING","worker_id":"w:1","connections":7}',
+    b'{"state":"RUNNING","worker_id":"w:1","open_now":7}',
     b'{"state":"RUNNING","worker_id":"w:1","connections":null}',
     b'{"state":"RUNNING","worker_id":"w:1","connections":[null]}',
     b'{"state":"RUNNING","worker_id":"w:1","connections":[["a"]]}',

@@ -1,5 +1,8 @@
+import atexit
 import json
 import pickle
+import shutil
+import tempfile
 from dataclasses import FrozenInstanceError, asdict
 from pathlib import Path
 from typing import get_type_hints
@@ -12,18 +15,27 @@ from typeguard import check_type
 
 from connector.config import docs
 from connector.config.checks import check, parse
-from connector.config.connector import CONNECTOR_OPTIONS, ConnectorConfig, hide
+from connector.config.connector import CONNECTOR_OPTIONS, ConnectorConfig
 from connector.config.faust_settings import FAUST_SETTINGS
 from connector.config.load import load
+from connector.config.masks import hide
 from connector.config.options import environment_names
 from connector.config.rules import Rule
 from connector.config.secret import Secret
 from connector.config.worker import WORKER_OPTIONS
 from connector.errors import ConfigError
+from connector.transforms.catalogue import CATALOGUE
 from tests import ROOT
+from tests.certificates import Authority
 
 DATA = Path(__file__).parent / "data"
 BEARER = "AAAAsynthetic%3Dtoken"
+REGISTRY = "https://one.example.com:8081"
+_CERTIFICATES = Path(tempfile.mkdtemp(prefix="certificates-"))
+atexit.register(shutil.rmtree, _CERTIFICATES, ignore_errors=True)
+_AUTHORITY = Authority("tests")
+AUTHORITIES, _CLIENT = _AUTHORITY.write(_CERTIFICATES, "ca"), _AUTHORITY.sign("client")
+STORE, KEY = _CLIENT.write_store(_CERTIFICATES, "store"), _CLIENT.write(_CERTIFICATES, "client")[1]
 DECLARED = {"CONNECTOR_TOPIC": "posts", "CONNECTOR_HASHTAGS": "python", "CONNECTOR_X_BEARER_TOKEN": BEARER}
 BY_REST = {"topic": "posts", "hashtags": "python", "x.bearer.token": BEARER}
 
@@ -138,10 +150,17 @@ WRONG = [
     ({"CONNECTOR_X_API_INSECURE": "maybe"}, "CONNECTOR_X_API_INSECURE must be true or false, not 'maybe'."),
     # Streams and rules
     (
-        {"CONNECTOR_STREAM": "compliance"},
+        {"CONNECTOR_STREAM": "deletions"},
         (
-            "CONNECTOR_STREAM cannot be 'compliance', which is not available in this version: use filtered, sample,"
-            " sample10, firehose, firehose.en, firehose.ja, firehose.ko or firehose.pt."
+            "CONNECTOR_STREAM cannot be 'deletions': use filtered, sample, sample10, firehose, firehose.en,"
+            " firehose.ja, firehose.ko, firehose.pt or compliance."
+        ),
+    ),
+    (
+        {"CONNECTOR_STREAM": "compliance", "CONNECTOR_HASHTAGS": "", "CONNECTOR_BUDGET_POSTS_PER_DAY": "9"},
+        (
+            "CONNECTOR_BUDGET_POSTS_PER_DAY works only with streams of posts, not with CONNECTOR_STREAM=compliance:"
+            " remove it."
         ),
     ),
     (
@@ -234,8 +253,8 @@ WRONG = [
     ),
     # Not in this version
     (
-        {"CONNECTOR_VALUE_FORMAT": "avro"},
-        "CONNECTOR_VALUE_FORMAT cannot be 'avro', which is not available in this version: use json.",
+        {"CONNECTOR_VALUE_FORMAT": "xml"},
+        "CONNECTOR_VALUE_FORMAT cannot be 'xml': use json, avro, json_schema or protobuf.",
     ),
     # What gaps and money allow
     (
@@ -359,11 +378,36 @@ def test_defaults():
 
 
 EXAMPLES = {
+    "compliance.action": ("EVENT", "event"),
+    "compliance.window.hours": ("720", 720),
+    "compliance.remember.minutes": ("5", 5),
+    "errors.retry.timeout": ("-1", -1),
+    "errors.retry.delay.max.ms": ("60000", 60_000),
     "name": ("birds", "birds"),
     "connector.class": ("PostStreamSourceConnector", "PostStreamSourceConnector"),
     "tasks.max": ("2", 2),
     "topic": ("birds.posts_1-a", "birds.posts_1-a"),
     "value.format": ("JSON", "json"),
+    "value.shape": ("Post", "post"),
+    "value.raw": ("true", True),
+    "headers.cloudevents": ("yes", True),
+    "headers.rules": ("on", True),
+    "headers.traceparent": ("1", True),
+    "schema.registry.url": (f"{REGISTRY}/, https://two:8081", (REGISTRY, "https://two:8081")),
+    "schema.registry.basic.auth.user.info": ("robin:a:b", "robin:a:b"),
+    "schema.registry.bearer.auth.token": ("token", "token"),
+    "schema.registry.ssl.ca.location": (str(AUTHORITIES), AUTHORITIES),
+    "schema.registry.ssl.certificate.location": (str(STORE), STORE),
+    "schema.registry.ssl.key.location": (str(KEY), KEY),
+    "schema.registry.ssl.key.password": ("pass word", "pass word"),
+    "value.subject.name.strategy": (
+        "io.confluent.kafka.serializers.subject.RecordNameStrategy",
+        "RecordNameStrategy",
+    ),
+    "auto.register.schemas": ("false", False),
+    "use.latest.version": ("false", False),
+    "normalize.schemas": ("true", True),
+    "schema.compatibility": ("full_transitive", "FULL_TRANSITIVE"),
     "topic.creation.default.partitions": ("12", 12),
     "topic.creation.default.replication.factor": ("3", 3),
     "topic.creation.default.retention.ms": ("604800000000", 604_800_000_000),
@@ -389,6 +433,8 @@ EXAMPLES = {
     "media.fields": ("alt_text", ("alt_text",)),
     "place.fields": ("geo", ("geo",)),
     "poll.fields": ("options", ("options",)),
+    "transforms": ("drop, hide.it", ("drop", "hide.it")),
+    "predicates": ("repaired", ("repaired",)),
     "delivery": ("at_least_once", "at_least_once"),
     "errors.tolerance": ("none", "none"),
     "dead.letter.topic": ("dead", "dead"),
@@ -405,6 +451,17 @@ EXAMPLES = {
     "buffer.max.bytes": ("1048576", 1_048_576),
 }
 
+CLASSES = {
+    "CONNECTOR_TRANSFORMS_DROP_TYPE": "Filter",
+    "CONNECTOR_TRANSFORMS_HIDE_IT_TYPE": "Flatten$Value",
+    "CONNECTOR_PREDICATES_REPAIRED_TYPE": "RecordIsTombstone",
+}
+_CERTIFICATE = {"CONNECTOR_SCHEMA_REGISTRY_SSL_CERTIFICATE_LOCATION": str(STORE)}
+REGISTERED = {
+    "schema.registry.ssl.key.location": _CERTIFICATE,
+    "schema.registry.ssl.key.password": _CERTIFICATE,
+}
+"""What else an option of the schema registry needs."""
 KEY_PAIR = {"CONNECTOR_X_CONSUMER_KEY": "key", "CONNECTOR_X_CONSUMER_SECRET": "secret"}
 
 
@@ -412,9 +469,9 @@ KEY_PAIR = {"CONNECTOR_X_CONSUMER_KEY": "key", "CONNECTOR_X_CONSUMER_SECRET": "s
 def test_settable_from_environment(name):
     """Every option of the declaration can be set from the environment, and has its declared type then."""
     option, (text, value) = CONNECTOR_OPTIONS[name], EXAMPLES[name]
-    environ = DECLARED | KEY_PAIR | {option.environment: text}
+    environ = DECLARED | KEY_PAIR | CLASSES | REGISTERED.get(name, {}) | {option.environment: text}
 
-    config = load(environ, DATA).connector
+    config = load(environ, DATA, CATALOGUE).connector
 
     found = getattr(config, option.attribute)
     assert value == (found.reveal() if option.secret else found)
@@ -522,10 +579,27 @@ NOTICES = [
         "'#PYTHON' is the same rule as '#python', as X ignores case in a hashtag: one rule is made.",
     ),
     (
+        {"CONNECTOR_VALUE_RAW": "true"},
+        "CONNECTOR_VALUE_RAW has no effect with CONNECTOR_VALUE_SHAPE=envelope, which is X's line.",
+    ),
+    (
+        {"CONNECTOR_HEADERS_TRACEPARENT": "true"},
+        (
+            "CONNECTOR_HEADERS_TRACEPARENT has no effect on this worker, which exports no traces:"
+            " OTEL_TRACES_EXPORTER=otlp in its environment does."
+        ),
+    ),
+    (
         {"CONNECTOR_HASTAGS": "python"},
         "CONNECTOR_HASTAGS is not known and has no effect: did you mean CONNECTOR_HASHTAGS?",
     ),
-    ({"CONNECTOR_SERVICE_HOST": "10.0.0.1"}, "CONNECTOR_SERVICE_HOST is not known and has no effect."),
+    (
+        {"CONNECTOR_BIRDS_TOKEN": "AAAA"},
+        (
+            "CONNECTOR_BIRDS_TOKEN is not known and has no effect,"
+            " unless a configuration names it as ${env:CONNECTOR_BIRDS_TOKEN}."
+        ),
+    ),
 ]
 
 
@@ -620,8 +694,8 @@ SECRETS = [option for option in CONNECTOR_OPTIONS.values() if option.secret]
 @pytest.mark.parametrize("option", SECRETS, ids=[option.name for option in SECRETS])
 def test_secrets_stay_inside(option):
     """No text that is made of a configuration shows a secret."""
-    word = "Sesame-Open-47"
-    loaded = load(DECLARED | KEY_PAIR | {option.environment: word}, DATA)
+    word = "Sesame:Open-47"
+    loaded = load(DECLARED | KEY_PAIR | REGISTERED.get(option.name, {}) | {option.environment: word}, DATA)
     config = loaded.connector
 
     shown = [repr(config), str(config), repr(loaded), str(asdict(config)), json.dumps(asdict(config), default=str)]

@@ -16,6 +16,7 @@ from typeguard import check_type
 
 from connector.config.dotenv import load_dotenv_into
 from connector.config.faust_settings import FAUST_SETTINGS
+from connector.config.keys import read_keys
 from connector.config.load import load
 from connector.config.secret import Secret
 from connector.config.worker import WORKER_OPTIONS, WebUser, WorkerSettings
@@ -27,6 +28,9 @@ DATA = Path(__file__).parent / "data"
 PEMS = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
 AUTHORITY = Authority("tests")
 CA = AUTHORITY.write(Path(PEMS.name), "ca")
+KEYS = Path(PEMS.name) / "config.keys"
+KEYS.write_text("ab" * 32)
+KEYS.chmod(0o600)
 CERTIFICATE, KEY = AUTHORITY.sign("client").write(Path(PEMS.name), "client")
 WORD = "Sesame-Open-47"
 
@@ -78,7 +82,16 @@ EXAMPLES = {
     "transaction_timeout_secs": ("30", 30),
     "internal_replication_factor": ("3", 3),
     "ledger_retention_hours": ("24", 24),
+    "history_retention_hours": ("48", 48),
     "web_bind": ("::1", "::1"),
+    "rest_url": ("https://birds.example.com/connect/", "https://birds.example.com/connect"),
+    "rest_user": ("wren", "wren"),
+    "rest_password": (WORD, Secret(WORD)),
+    "secrets_dir": (".", DATA),
+    "config_key_file": (str(KEYS), read_keys(str(KEYS))),
+    "config_plaintext_secrets": ("yes", True),
+    "allowed_api_urls": ("https://proxy.example.com/x/, *", ("https://proxy.example.com/x", "*")),
+    "allowed_registry_urls": ("http://registry:8081/, *", ("http://registry:8081", "*")),
     "topic_allow_declare": ("no", False),
     "web_port": ("9000", 9000),
     "web_hosts": ("Birds.example.com., [::2], birds.example.com", ("birds.example.com", "::2")),
@@ -94,6 +107,8 @@ SECURE = {
     "CONNECTOR_KAFKA_SSL_KEY_FILE": str(KEY),
     "CONNECTOR_KAFKA_SASL_USERNAME": "wren",
     "CONNECTOR_KAFKA_SASL_PASSWORD": "word",
+    "CONNECTOR_REST_USER": "robin",
+    "CONNECTOR_REST_PASSWORD": "word",
 }
 WITH_TOKEN = {
     "CONNECTOR_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",

@@ -29,12 +29,12 @@ from connector.coverage.progress import (
 )
 from connector.coverage.spend import Budget, Spend
 from connector.records import clock
-from connector.records.record import Arrival, Batch, Connected
+from connector.records.record import Arrival, Connected, Limits, Share
 from connector.records.snowflake import created_ms, first_id
 from connector.task.batcher import convert, convert_page
 from connector.task.converter import Converter
 from connector.task.repair.policy import REPLAY_SLICE_MS, Lost, Policy, Repair, Split, backfill_minutes, step_for
-from tests.unit.fakes import MADE_MS, TASK, MemoryKafka
+from tests.unit.fakes import MADE_MS, TASK, TO, MemoryKafka, whole
 
 MS = st.integers(0, 4_000_000_000_000)
 SETTLE_MS = 15_000
@@ -410,7 +410,7 @@ class Task:
     progress: Progress
     converter: Converter
     arrivals: list[Arrival | Connected] = field(default_factory=list)
-    pending: list[Batch] = field(default_factory=list)
+    pending: list[Share] = field(default_factory=list)
     asking: Asking | None = None
     page: Page | None = None
 
@@ -470,7 +470,7 @@ class NothingLost(RuleBasedStateMachine):
             run="run",
         )
         self.task = Task(progress, Converter(connector="posts", dead_letters=False))
-        self.task.converter.limit(1_000)
+        self.task.converter.limit(Limits(record_bytes=1_000))
         if progress.wanted_from_ms is not None:
             self._remember(self.kafka.delivered_ids(progress.wanted_from_ms))
 
@@ -604,13 +604,13 @@ class NothingLost(RuleBasedStateMachine):
         task.converter.ledger.keep(progress.id_ranges(Coverage() if offset is None else Coverage.decode(offset)))
         offsets = tuple(progress.writes(key_of))
         records = tuple(record for part in (*live, *parts) for record in part.records)
-        task.pending.append(Batch(records=records, dead_letters=(), offsets=offsets, ledger=tuple(writes)))
+        task.pending.append(Share(to=TO, records=records, offsets=offsets, ledger=tuple(writes)))
 
     @rule()
     @precondition(lambda self: self.task.pending)
     def commit(self):
         """Kafka has the oldest batch."""
-        self.kafka.commit(self.task.pending.pop(0))
+        self.kafka.commit(whole(self.task.pending.pop(0)))
         self._check_topic()
 
     @rule(pause_ms=st.integers(1, 40_000), seed=SEEDS)
@@ -665,7 +665,7 @@ class NothingLost(RuleBasedStateMachine):
     def crash(self, confirmed):
         """Only what was committed is left; another worker starts."""
         for batch in self.task.pending[:confirmed]:
-            self.kafka.commit(batch)
+            self.kafka.commit(whole(batch))
         self.open, self.ahead_ms = None, self.next_ahead_ms
         self._start()
 

@@ -20,7 +20,7 @@ from connector.coverage.progress import (
 from connector.coverage.spend import Budget, Spend
 from connector.errors import BudgetReached, FatalError
 from connector.records import clock
-from connector.records.record import BUDGET, Connected, HeldRule, SourceRecord
+from connector.records.record import BUDGET, Connected, HeldRule, Limits, SourceRecord
 from connector.records.snowflake import first_id, to_iso
 from connector.task.batcher import convert, convert_page
 from connector.task.converter import Converter
@@ -33,7 +33,13 @@ T0 = 1_793_536_500_000
 MARGIN = 1_000
 SETTLE = 15_000
 PARTITION = {"stream": "filtered"}
-KEYS = {kind: MemorySink(None).offset_key(PARTITION, kind) for kind in (OFFSET, REPAIRED, RULES)}
+
+
+def offset_key(partition, kind):
+    return MemorySink(None).offset_key("posts", partition, kind)
+
+
+KEYS = {kind: MemorySink(None).offset_key("posts", PARTITION, kind) for kind in (OFFSET, REPAIRED, RULES)}
 OTHER_RULE = HeldRule("2", "kafka", "posts/1")
 
 
@@ -54,7 +60,7 @@ class Feeding:
         self.progress = Progress(PARTITION, settings, emit=self.events.append, kept=kept or {}, run="aaaa")
         self.progress.follow_rules(lambda: self.rules)
         self.converter = Converter(connector="posts", dead_letters=False)
-        self.converter.limit(1_000)
+        self.converter.limit(Limits(record_bytes=1_000))
 
     def connect(self, now, *, after=None, minutes=None):
         self.now = now
@@ -99,7 +105,7 @@ class Feeding:
 
     def written(self):
         """What the offsets topic holds once all is said, by kind."""
-        self.progress.writes(MemorySink(None).offset_key)
+        self.progress.writes(offset_key)
         return {kind: value for kind, value in self.progress.written.items() if value is not None}
 
 
@@ -473,6 +479,50 @@ def test_rules_of_a_gap_outlive_the_task(monkeypatch):
     assert (RULE,) == second.progress.rules_in(second.progress.coverage.gaps[0])
 
 
+@pytest.mark.parametrize("taken_over", [False, True])
+def test_a_rule_is_covered_from_when_x_holds_it_also_without_a_connection(monkeypatch, taken_over):
+    """X has the new rules long before it lets us connect: that part of the gap is repaired with them, no other is."""
+    feeding = Feeding(monkeypatch)
+    feeding.connect(0)
+    feeding.read(40_000)
+    if taken_over:
+        feeding = Feeding(monkeypatch, feeding.written())
+    feeding.rules = (RULE, OTHER_RULE)
+    for feeding.now in (50_000, 60_000):  # X's answers, before connects that it refuses
+        feeding.progress.hold_rules()
+    feeding.connect(70_000, after="connection_taken")
+    old, new = feeding.progress.coverage.gaps
+
+    assert [(25_000, 50_000), (50_000, 71_000)] == [(from_ms, to_ms) for from_ms, to_ms, *_ in feeding.gaps]
+    assert ((RULE,), (RULE, OTHER_RULE)) == (feeding.progress.rules_in(old), feeding.progress.rules_in(new))
+    assert ["connection_taken"] * 2 == [event.reason for event in feeding.said(GapOpened)]
+
+
+@pytest.mark.parametrize(("held_at", "rules"), [(69_500, (RULE, OTHER_RULE)), (50_000, (RULE,))])
+def test_a_gap_has_no_part_of_its_own_for_rules_of_a_moment_or_the_same_ones(feeding, held_at, rules):
+    """X mostly lets us connect at once, and mostly holds what it held before."""
+    feeding.connect(0)
+    feeding.read(40_000)
+    feeding.now, feeding.rules = held_at, rules
+    feeding.progress.hold_rules()
+    feeding.connect(70_000, after="connection_lost")
+
+    assert [(25_000, 71_000, "connection_lost", "open")] == feeding.gaps
+
+
+def test_rules_held_before_a_connection_say_nothing_of_the_next_outage(feeding):
+    """They are those of the connection from then on."""
+    feeding.connect(0)
+    feeding.read(40_000)
+    feeding.now, feeding.rules = 50_000, (OTHER_RULE,)
+    feeding.progress.hold_rules()
+    feeding.connect(70_000, after="connection_lost")
+    feeding.rules = (RULE,)
+    feeding.connect(80_000, after="connection_lost")
+
+    assert [(25_000, 50_000), (50_000, 81_000)] == [gap[:2] for gap in feeding.gaps]
+
+
 def test_unknown_rules_are_those_of_now(monkeypatch):
     """A gap of which nobody wrote down the rules is repaired with the ones there are."""
     feeding = with_gap(monkeypatch)
@@ -643,8 +693,8 @@ def test_only_what_has_changed_is_written(monkeypatch):
     """The offset with every batch, rules and closed gaps when they are others than before."""
     feeding = Feeding(monkeypatch)
     feeding.connect(0)
-    first = feeding.progress.writes(MemorySink(None).offset_key)
-    second = feeding.progress.writes(MemorySink(None).offset_key)
+    first = feeding.progress.writes(offset_key)
+    second = feeding.progress.writes(offset_key)
 
     assert [KEYS[OFFSET], KEYS[RULES]] == [write.key for write in first]
     assert [KEYS[OFFSET]] == [write.key for write in second]
@@ -654,7 +704,7 @@ def test_only_what_has_changed_is_written(monkeypatch):
 def test_no_two_offsets_are_alike(feeding):
     """A doubtful commit is recognised by its offset, also where nothing else has changed."""
     feeding.connect(0)
-    values = [feeding.progress.writes(MemorySink(None).offset_key)[0].value for _ in range(3)]
+    values = [feeding.progress.writes(offset_key)[0].value for _ in range(3)]
 
     assert 3 == len(set(values))
 

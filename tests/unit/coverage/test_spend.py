@@ -242,6 +242,23 @@ def test_budget_is_reached(budget, spend, resume):
     assert resume == (error and datetime.fromtimestamp(error.resume_at, UTC).isoformat().replace("+00:00", "Z"))
 
 
+@pytest.mark.parametrize(("budget", "spend", "resume"), REACHED)
+def test_part_that_is_used(budget, spend, resume):
+    """At least 1 exactly while the budget is reached, so that whoever watches the part sees the pause."""
+    used = budget.used([spent(*spend)], NOON_MS)
+
+    assert (resume is not None) == (max(used.values()) >= 1.0)
+
+
+def test_parts_of_both_limits():
+    """Those of the day by posts, those of the month by money, over all source partitions; of another day, nothing."""
+    budget = Budget(posts_per_day=100, mills_per_month=500)
+    spends = [spent(20, 100), spent(40, 150), spent(90, 490, NOON_MS - 40 * DAY_MS)]
+
+    assert {"day": 0.6, "month": 0.5} == budget.used(spends, NOON_MS)
+    assert {} == Budget().used(spends, NOON_MS)
+
+
 PERIODS = [
     ("2026-12-31T23:59:59.999Z", "2027-01-01T00:00:00Z", "2027-01-01T00:00:00Z"),
     ("2026-01-31T12:00:00Z", "2026-02-01T00:00:00Z", "2026-02-01T00:00:00Z"),

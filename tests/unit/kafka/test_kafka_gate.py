@@ -8,6 +8,7 @@ from aiokafka.errors import (
     KafkaConnectionError,
     TopicAuthorizationFailedError,
 )
+from aiokafka.protocol.metadata import MetadataRequest
 
 from connector.errors import BrokerUnsuitable, RightMissing
 from connector.kafka.brokers import KafkaCluster
@@ -36,6 +37,8 @@ class FakeAdmin:
         self.closed += 1
 
     async def _send_request(self, request):
+        if isinstance(request, MetadataRequest):
+            return SimpleNamespace(to_object=lambda: {"cluster_id": "synthetic"})
         self.asked.append(request)
         code = self.codes[(len(self.asked) - 1) % len(self.codes)]
         if isinstance(code, Exception):

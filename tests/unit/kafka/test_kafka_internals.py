@@ -180,7 +180,7 @@ async def test_a_producer_without_a_fast_path(producer, monkeypatch, use, taken)
 
 def paths_of_a_scrape():
     metrics = Metrics()
-    metrics.watch(lambda: gauges_of(SimpleNamespace(tasks={})))
+    metrics.watch(lambda: gauges_of(SimpleNamespace(tasks={}, states=dict), lambda: True))
     families = {family.name: family for family in text_string_to_metric_families(metrics.render().decode())}
     return {sample.labels["path"]: sample.value for sample in families["connector_fast_path"].samples}
 

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from connector.errors import BrokerUnsuitable
-from connector.kafka.topics import TopicSpec, declare
+from connector.kafka.topics import TopicSpec, declare, would_create
 from connector.telemetry.events.kafka import TopicCreated, TopicsLimited
 
 POLICY, CONFIG, REPLICATION = 44, 40, 38
@@ -19,11 +19,11 @@ class PickyAdmin:
     async def list_topics(self):
         return list(self.topics)
 
-    async def create_topics(self, topics):
+    async def create_topics(self, topics, *, validate_only=False):
         (new,) = topics
         self.asked.append((new.replication_factor, dict(new.topic_configs)))
         code, words = self.refuse(new) or (0, None)
-        if not code:
+        if not (code or validate_only):
             self.topics[new.name] = (new.num_partitions, dict(new.topic_configs))
         return SimpleNamespace(topic_errors=[(new.name, code, words)])
 
@@ -153,3 +153,11 @@ async def test_policy_that_takes_nothing():
     admin = PickyAdmin(lambda new: (POLICY, f"{len(new.topic_configs)} settings are too many"))
     with pytest.raises(BrokerUnsuitable, match=r"3 settings are too many\. .* kafka-topics\.sh --create --topic a"):
         await created(admin, spec(COMPACTED))
+
+
+async def test_what_a_broker_would_change():
+    """A trial tells the next best value, and makes nothing."""
+    admin = PickyAdmin(least_segment)
+
+    assert ("segment.bytes=52428800 instead of 8388608",) == await would_create(admin, spec(COMPACTED))
+    assert {} == admin.topics

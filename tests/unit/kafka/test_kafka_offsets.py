@@ -1,3 +1,5 @@
+from itertools import permutations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -5,6 +7,9 @@ from hypothesis import strategies as st
 from connector.kafka.state.offsets import OffsetTable, decode_key, encode_key
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+FILTERED = {"stream": "filtered"}
 
 
 def test_key_is_connects():
@@ -52,7 +57,18 @@ def test_table_knows_the_latest():
     assert [{"partition": one, "offset": {"posts": 2}}] == table.of("posts")
 
 
-FILTERED = {"stream": "filtered"}
+@pytest.mark.parametrize("steps", list(permutations([(0, b'{"posts":1}'), (0, None), (1, b'{"posts":2}')])))
+def test_offset_that_moves(steps):
+    """In whatever order two partitions are read, each of them in its own: the value of the new slot counts."""
+    if steps.index((0, None)) < steps.index((0, b'{"posts":1}')):
+        return
+    table, key = OffsetTable(), encode_key("posts", FILTERED)
+    for slot, value in steps:
+        table.apply(key, value, slot)
+
+    assert [{"partition": FILTERED, "offset": {"posts": 2}}] == table.of("posts")
+    assert ({1}, set(), {1}) == (table.slots_of("posts"), table.slots_of_others("posts"), table.slots_of_others("a"))
+    assert [(key, FILTERED, {1})] == table.places("posts")
 
 
 def test_kept_beside_an_offset():

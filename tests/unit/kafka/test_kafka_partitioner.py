@@ -71,14 +71,19 @@ sources = st.sampled_from([None, None, None, b"search"])
 some_records = st.lists(st.builds(SourceRecord, st.binary(max_size=40), st.binary(max_size=5), st.integers(), sources))
 
 
+def deciding(record):
+    altered = record.altered
+    return b"%d" % altered.post_id if altered is not None and altered.keyless else record.key
+
+
 @FORMS
 @given(some_records, st.integers(1, 40))
 def test_split(compiled, records, count):
-    """Each record is with its partition, in order, whole."""
+    """Each record is with the partition of its key, or of the post's id if it has none; in order, whole."""
     expected = [
         (number, share)
         for number in range(count)
-        if (share := [each for each in records if number == partition_of(each.key, count)])
+        if (share := [each for each in records if number == partition_of(deciding(each), count)])
     ]
     with mock.patch.object(partitioner, "compiled", compiled):
         found = partitioner.split(Records.of(records), count)

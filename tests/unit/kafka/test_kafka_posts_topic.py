@@ -8,22 +8,28 @@ from aiokafka.record.default_records import DefaultRecordBatch
 
 from connector.config.load import load
 from connector.coverage.ledger import encode_ids
+from connector.kafka.delivery import writing
 from connector.kafka.delivery.partitioner import partition_of
-from connector.kafka.delivery.posts_topic import POSTS_AT_ONCE, RECORD_OVERHEAD_BYTES, Destination, PostsTopic
+from connector.kafka.delivery.posts_topic import POSTS_AT_ONCE, RECORD_OVERHEAD_BYTES, PostsTopic
 from connector.kafka.delivery.record_batch import BatchStyle
+from connector.kafka.delivery.writing import Slot
 from connector.records.post import Post
-from connector.records.record import Batch, DeadLetter, LedgerWrite, OffsetWrite, Records, SourceRecord
+from connector.records.record import (
+    Batch,
+    DeadLetter,
+    Destination,
+    LedgerWrite,
+    OffsetWrite,
+    Records,
+    Share,
+    SourceRecord,
+)
 from connector.worker import wiring
-from tests.unit.fakes import MADE_MS, id_of, key_of, post
+from tests.unit.fakes import MADE_MS, id_of, key_of, letters_to, post
 
 ENVIRONMENT = {"CONNECTOR_TOPIC": "posts", "CONNECTOR_HASHTAGS": "python", "CONNECTOR_X_BEARER_TOKEN": "AAAAsynthetic"}
-DESTINATION = Destination(
-    offsets_topic="connector-offsets",
-    ledger_topic="connector-ledger",
-    slot=5,
-    ledger_key=b"posts",
-    dead_letter_topic="bad",
-)
+TO = letters_to("bad")
+SLOT = Slot(offsets_topic="connector-offsets", ledger_topic="connector-ledger", number=5)
 OFFSET = OffsetWrite(key=b'["posts",{}]', value=b'{"posts":1}')
 LEDGER = LedgerWrite(value=encode_ids([id_of(1)]), timestamp_ms=MADE_MS + 1, source=None)
 FOUND = LedgerWrite(value=encode_ids([id_of(0)]), timestamp_ms=MADE_MS, source=b"search")
@@ -83,7 +89,9 @@ def record(number, value=None):
 
 
 def batch(*numbers, letters=(LETTER,), ledger=(LEDGER, FOUND)):
-    return Batch(records=Records.of(map(record, numbers)), dead_letters=letters, offsets=(OFFSET,), ledger=ledger)
+    return Share(
+        to=TO, records=Records.of(map(record, numbers)), dead_letters=letters, offsets=(OFFSET,), ledger=ledger
+    )
 
 
 def decoded(builder):
@@ -112,10 +120,10 @@ async def test_records_go_to_their_partitions_in_order(topic):
     encoded = await topic.encode(producer, Records.of(records))
 
     found = {number: [] for number in range(3)}
-    for partition, builder in encoded:
-        found[partition] += decoded(builder)
+    for each in encoded:
+        found[each.partition] += decoded(each.batch)
     assert found == {
-        number: [tuple(each) for each in records if number == partition_of(each.key, 3)] for number in range(3)
+        number: [each[:4] for each in records if number == partition_of(each.key, 3)] for number in range(3)
     }
     assert len(encoded) > 3  # batches that are full are followed by others
 
@@ -123,10 +131,9 @@ async def test_records_go_to_their_partitions_in_order(topic):
 async def test_rounds(topic):
     """A request carries one batch of each partition, so the first ones of all come before any second one."""
     encoded = await topic.encode(FakeProducer(), Records.of([record(number) for number in range(200)]))
-    partitions = [partition for partition, _ in encoded]
+    partitions = [[each.partition for each in encoded if each.round == number] for number in range(2)]
 
-    assert {0, 1, 2} == set(partitions[:3])
-    assert [sorted(partitions[start : start + 3]) for start in (0, 3)] == [[0, 1, 2]] * 2
+    assert [[0, 1, 2]] * 2 == partitions
 
 
 async def test_others_have_their_turn(topic):
@@ -152,13 +159,13 @@ async def test_one_larger_than_a_batch(topic):
     large = record(1, post(1) + b" " * 5_000)
     encoded = await topic.encode(FakeProducer(partitions=1), Records.of([record(0), large, record(2)]))
 
-    assert [[tuple(record(0))], [tuple(large)], [tuple(record(2))]] == [decoded(builder) for _, builder in encoded]
+    assert [[record(0)[:4]], [large[:4]], [record(2)[:4]]] == [decoded(each.batch) for each in encoded]
 
 
 async def test_repaired_posts_say_so(topic):
     """A post that a repair found says by a header how; one that came live has no header, before or behind it."""
     found = record(2)._replace(source=b"backfill")
-    ((_, builder),) = await topic.encode(FakeProducer(partitions=1), Records.of([record(1), found, record(3)]))
+    ((*_, builder),) = await topic.encode(FakeProducer(partitions=1), Records.of([record(1), found, record(3)]))
 
     assert [[], [("source", b"backfill")], []] == [
         each.headers for each in DefaultRecordBatch(b"".join(builder._build()))
@@ -171,13 +178,13 @@ async def test_overhead_of_a_record(topic, size, source):
     """A post of the largest size that is let through fits a record batch of the topic's limit."""
     key = b"9" * 19
     large = SourceRecord(key, b"x" * size, MADE_MS, source)
-    ((_, builder),) = await topic.encode(FakeProducer(partitions=1), Records.of([large]))
+    ((*_, builder),) = await topic.encode(FakeProducer(partitions=1), Records.of([large]))
 
     assert builder.size() <= len(key) + size + RECORD_OVERHEAD_BYTES
 
 
 async def write(topic, producer, whole):
-    await topic.write(producer, await topic.encode(producer, whole.records), whole, DESTINATION)
+    await writing.write(producer, await topic.encode(producer, whole.records), Batch((whole,)), SLOT)
 
 
 async def test_one_transaction(topic):
@@ -192,7 +199,7 @@ async def test_one_transaction(topic):
         ("bad", 0, None, b"oops", None, [("error.class", b"BadRecord")]),
         ("connector-ledger", 5, b"posts", LEDGER.value, MADE_MS + 1, []),
         ("connector-ledger", 5, b"posts", FOUND.value, MADE_MS, [("source", b"search")]),
-        ("connector-offsets", 5, OFFSET.key, OFFSET.value, None, None),
+        ("connector-offsets", 5, OFFSET.key, OFFSET.value, None, []),
         "commit",
     ] == producer.client.calls
 
@@ -209,6 +216,36 @@ async def test_no_commit_before_every_ack(topic):
     await writing
 
     assert "commit" == producer.client.calls[-1]
+
+
+async def test_several_connectors_in_one_transaction(topic):
+    """Each has its own topics and its own key in the ledger; the offsets of all come last."""
+    letter = DeadLetter(b"other", ())
+    other = Share(
+        to=Destination(connector="birds", topic="birds", dead_letter_topic="bad birds"),
+        records=Records.of([record(1)]),
+        dead_letters=(letter,),
+        offsets=(OffsetWrite(key=b"birds", value=b"{}"),),
+        ledger=(LEDGER,),
+    )
+    producer = FakeProducer(partitions=1)
+    built = await topic.encode(producer, batch(1).records)
+    encoded = [*built, *(each._replace(topic="birds") for each in built)]
+    await writing.write(producer, encoded, Batch((batch(1, ledger=(LEDGER,)), other)), SLOT)
+    begin, places, *sent, commit = producer.client.calls
+
+    assert ("begin", "commit") == (begin, commit)
+    assert [("birds", 0), ("connector-ledger", 5), ("connector-offsets", 5), ("posts", 0)] == places
+    assert [
+        ("posts", None),
+        ("birds", None),
+        ("bad", b"oops"),
+        ("bad birds", b"other"),
+        ("connector-ledger", b"posts"),
+        ("connector-ledger", b"birds"),
+        ("connector-offsets", OFFSET.key),
+        ("connector-offsets", b"birds"),
+    ] == [(call[0], None if len(call) == 2 else call[3] if "bad" in call[0] else call[2]) for call in sent]
 
 
 async def test_without_transactions_ledger_and_offsets_come_after_the_acks(topic):
@@ -265,9 +302,9 @@ async def test_several_refusals_are_one_error(topic, caplog):
 async def test_dead_letter_without_a_topic(topic):
     """That is our own error, and nothing is committed."""
     producer = FakeProducer()
-    nowhere = replace(DESTINATION, dead_letter_topic=None)
+    nowhere = replace(batch(), to=replace(TO, dead_letter_topic=None))
     with pytest.raises(RuntimeError, match="no topic for it"):
-        await topic.write(producer, [], batch(), nowhere)
+        await write(topic, producer, nowhere)
 
     assert "commit" not in producer.client.calls
 

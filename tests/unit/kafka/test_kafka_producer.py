@@ -1,7 +1,6 @@
 """A task's producer: what it is built on, how it stops, and what its sink tells of both."""
 
 import asyncio
-from types import SimpleNamespace
 
 import faust
 import pytest
@@ -12,7 +11,7 @@ from connector.kafka.delivery.producer import TaskProducer
 from connector.kafka.delivery.sink import FALLBACKS_TOLD, DeliverySettings, TopicSink
 from connector.kafka.delivery.small_batches import Fallback
 from connector.telemetry.events.kafka import DeliveryFellBack, ProducerNotClosed, ShortWayUnused
-from tests.unit.fakes import TASK
+from tests.unit.fakes import TASK, TO
 
 
 @pytest.fixture
@@ -64,7 +63,7 @@ def sink(events):
     settings = DeliverySettings(
         task=TASK, transactional_id="posts-0", idempotent=True, transaction_timeout_secs=60, trust_end_offsets=True
     )
-    return TopicSink(None, KafkaCluster(servers=()), SimpleNamespace(name="posts"), None, settings, events.append)
+    return TopicSink(None, KafkaCluster(servers=()), [TO], None, settings, events.append)
 
 
 def test_a_short_way_that_is_never_taken_is_told(sink, events):

@@ -23,7 +23,7 @@ from connector.kafka.delivery import record_batch
 from connector.kafka.delivery.producer import NEXT_TRANSACTION_SECS, TaskProducer
 from connector.kafka.delivery.record_batch import BatchStyle, RecordBatch, _varint, copy_once
 from connector.records import native
-from connector.records.record import Records, SourceRecord
+from connector.records.record import Altered, Records, SourceRecord
 from tests.unit.fakes import MADE_MS, key_of, post
 from tests.unit.forms import FORMS, NOT_BUILT
 
@@ -37,12 +37,14 @@ times = st.one_of(
     st.integers(0, 2**62),
 )
 sizes = st.one_of(st.integers(0, 130), st.sampled_from([8_100, 8_127, 8_128, 8_191, 8_192, 20_000, 1_100_000]))
+headers = st.tuples(st.text(max_size=5), st.binary(max_size=200))
 records = st.builds(
     SourceRecord,
     st.one_of(st.binary(min_size=19, max_size=19), st.binary(max_size=200)),
     sizes.map(lambda size: b"v" * size),
     times,
     st.sampled_from([None, None, None, b"search", b"backfill", b"", b"x" * 100]),
+    st.none() | st.builds(Altered, st.just(7), headers=st.lists(headers, max_size=3).map(tuple)),
 )
 states = st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 2**15 - 1), st.integers(0, 2**31 - 1))
 
@@ -55,9 +57,12 @@ def record_batches(posts, style, compiled=None):
 def theirs(posts, style):
     """What aiokafka makes of *posts*: its full batches, one after the other."""
     built = []
-    for key, value, timestamp_ms, source in posts:
+    for key, value, timestamp_ms, source, altered in posts:
         record = {"timestamp": timestamp_ms, "key": key, "value": value}
         record["headers"] = [] if source is None else [("source", source)]
+        if altered is not None:
+            record["headers"] += altered.headers
+            record |= ({"key": None} if altered.keyless else {}) | ({"value": None} if altered.tombstone else {})
         if not built or built[-1].append(**record) is None:
             built.append(BatchBuilder(style.max_bytes, CODECS[style.compression], is_transactional=style.transactional))
             assert built[-1].append(**record) is not None

@@ -50,12 +50,12 @@ async def test_what_is_refused_is_noted():
 )
 def test_what_a_refusal_means(places, kind, words):
     """A fault of records, or of the set-up."""
-    failure = refusal_of(places, "posts", ["letters"])
+    failure = refusal_of(places, ["posts"], ["letters"])
 
     assert kind is type(failure)
     assert words in str(failure)
     if kind is RecordsRefused:
-        assert {number for topic, number in places if topic == "posts"} == failure.partitions
+        assert {place for place in places if place[0] == "posts"} == failure.places
 
 
 def test_a_sentence_for_each():

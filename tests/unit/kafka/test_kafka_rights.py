@@ -89,9 +89,16 @@ def test_at_least_once_needs_no_transactional_id():
     found = needs("birds", topic="posts", dead_letter_topic=None, transactional_ids=[])
 
     assert {TOPIC, GROUP} == {need.kind for need in found}
-    assert ["posts", "birds-offsets", "birds-ledger", "birds-statuses", "birds-configs", "birds-tasks", "birds"] == [
-        need.name for need in found
-    ]
+    assert [
+        "posts",
+        "birds-offsets",
+        "birds-ledger",
+        "birds-statuses",
+        "birds-configs",
+        "birds-history",
+        "birds-tasks",
+        "birds",
+    ] == [need.name for need in found]
 
 
 def test_tables_are_fresh():

@@ -12,10 +12,18 @@ from aiokafka.errors import (
 from connector.config.names import Names
 from connector.errors import BrokerUnsuitable, RightMissing
 from connector.kafka import topics
-from connector.kafka.topics import TASK_SLOTS, TopicSpec, declare, internal_topics, settings_of
+from connector.kafka.topics import (
+    TASK_SLOTS,
+    TopicSpec,
+    authors_topic,
+    declare,
+    internal_topics,
+    settings_of,
+    would_create,
+)
 from connector.telemetry.events.kafka import TopicCreated
 
-DAY_MS = 86_400_000
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 POSTS = TopicSpec(
     name="posts",
     partitions=3,
@@ -25,7 +33,7 @@ POSTS = TopicSpec(
 
 
 def internal(group="connector"):
-    specs = internal_topics(group, replication=3, ledger_retention_ms=8 * DAY_MS)
+    specs = internal_topics(group, replication=3, ledger_retention_ms=8 * DAY_MS, history_retention_ms=8 * DAY_MS)
     return {spec.name.removeprefix(f"{group}-"): spec for spec in specs}
 
 
@@ -43,8 +51,8 @@ class FakeAdmin:
     async def list_topics(self):
         return list(self.topics)
 
-    async def create_topics(self, topics):
-        self.created += topics
+    async def create_topics(self, topics, *, validate_only=False):
+        self.created += () if validate_only else topics
         return SimpleNamespace(topic_errors=[(topics[0].name, self.create_code, self.create_message)])
 
     async def describe_topics(self, names):
@@ -262,12 +270,12 @@ def test_internal_topics_of_a_group():
     """A group's topics bear its name; what belongs to a task has a partition for each slot."""
     specs = internal("birds")
 
-    assert ["birds-offsets", "birds-statuses", "birds-configs", "birds-ledger", "birds-tasks"] == [
+    assert ["birds-offsets", "birds-statuses", "birds-configs", "birds-ledger", "birds-tasks", "birds-history"] == [
         spec.name for spec in specs.values()
     ]
-    assert [64, 1, 1, 64, 64] == [spec.partitions for spec in specs.values()]
+    assert [64, 1, 1, 64, 64, 2] == [spec.partitions for spec in specs.values()]
     assert {3} == {spec.replication for spec in specs.values()}
-    assert ["compact", "compact", "compact", "delete", "delete"] == [
+    assert ["compact", "compact", "compact", "delete", "delete", "delete"] == [
         spec.settings["cleanup.policy"] for spec in specs.values()
     ]
 
@@ -288,4 +296,27 @@ def test_large_records_fit_a_segment():
 
 def test_all_are_reserved():
     """The names that a configuration may not use for posts are those of the group's topics."""
-    assert set(Names("connector").topics) == {f"connector-{name}" for name in internal()}
+    withdrawing = authors_topic("connector", replication=-1, window_ms=HOUR_MS)
+    assert set(Names("connector").topics) == {withdrawing.name, *(f"connector-{name}" for name in internal())}
+
+
+def test_the_topic_of_authors_keeps_its_window():
+    """It has one partition, keeps records for the window, and one with less is refused."""
+    spec = authors_topic("connector", replication=3, window_ms=8 * 24 * HOUR_MS)
+
+    assert (1, 3, "delete") == (spec.partitions, spec.replication, spec.settings["cleanup.policy"])
+    assert str(8 * 24 * HOUR_MS) == spec.settings["retention.ms"]
+    assert {"retention.ms": 8 * 24 * HOUR_MS} == spec.least
+    assert str(HOUR_MS) == authors_topic("connector", replication=3, window_ms=HOUR_MS).settings["segment.ms"]
+
+
+async def test_would_a_broker_create_it():
+    """It is asked to validate alone, and says the same as if it were asked to create."""
+    fine, hidden, full = FakeAdmin(), FakeAdmin(create_code=29), FakeAdmin(create_code=38, create_message="Too few")
+
+    assert () == await would_create(fine, POSTS)
+    with pytest.raises(RightMissing, match="User alice lacks a right in Kafka: allow CREATE on topic posts"):
+        await would_create(hidden, POSTS, user="alice")
+    with pytest.raises(BrokerUnsuitable, match="Too few"):
+        await would_create(full, POSTS)
+    assert [] == [*fine.created, *hidden.created, *full.created]

@@ -33,8 +33,8 @@ class Admin(FakeAdmin):
         entries = [{"topic": name, "error_code": 3 if name in absent else 0} for name in asked]
         return SimpleNamespace(to_object=lambda: {"topics": entries})
 
-    async def create_topics(self, topics):
-        answer = await super().create_topics(topics)
+    async def create_topics(self, topics, *, validate_only=False):
+        answer = await super().create_topics(topics, validate_only=validate_only)
         if not self.refuses:
             self.topics |= {new.name: (new.num_partitions, {}) for new in topics}
         return answer

@@ -19,7 +19,7 @@ from connector.kafka.delivery.partitioner import split
 from connector.kafka.delivery.record_batch import BatchStyle, record_batches
 from connector.records import native
 from connector.records.post import MAX_ID, head_of
-from connector.records.record import DeadLetter, Records, SourceRecord
+from connector.records.record import DeadLetter, Limits, Records, SourceRecord
 from connector.task.converter import Converter
 from tests.unit.fakes import arrival, id_of, post
 from tests.unit.forms import COMPILED_TOO, FORMS, form
@@ -37,7 +37,7 @@ def name_of(line):
 def converted(*groups, tolerant=True, source=None, max_bytes=2**24):
     """What one task makes of *groups* of lines, which arrive together."""
     converter = Converter(connector="posts", dead_letters=tolerant)
-    converter.limit(max_bytes, max_bytes)
+    converter.limit(Limits(record_bytes=max_bytes, dead_letter_bytes=max_bytes))
     return converter.convert([arrival(*lines, at=1.0) for lines in groups], source=source)
 
 

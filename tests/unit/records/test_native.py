@@ -208,6 +208,11 @@ def test_wrong_arguments():
     for call in (
         lambda: native_.heads([b"x"]),
         lambda: native_.heads(("x",)),
+        lambda: native_.count_ends([b"x"], {}),
+        lambda: native_.count_ends((b"x",), []),
+        lambda: native_.count_ends(("x",), {}),
+        lambda: native_.count_ends((b"x",), {b"": "1"}),
+        lambda: native_.count_ends((b"x",), {b"": 2**63 - 1}),
         lambda: native_.split((b"k",), (b"v",), (1, 2), 4),
         lambda: native_.split((b"k",), (b"v",), (1,), 0),
         lambda: native_.split(("k",), (b"v",), (1,), 1),

@@ -36,6 +36,19 @@ def test_connections_are_listed_over_all_pages():
     assert "pagination_token=more" in requests[1].path
 
 
+def test_where_a_connection_was_opened():
+    """X is asked for it by who wants to know; a text that is no address is left out."""
+    strange = {**entry(2), "client_ip": "\x1b[2J"}
+    script = [answer(200, {"data": [entry(1), strange]}), answer(200, {"data": [{**entry(1), "client_ip": None}]})]
+
+    def both(account):
+        return account.connections("filtered_stream", addresses=True), account.connections("filtered_stream")
+
+    (known, untold), requests = ask(script, both)
+    assert ["192.0.2.10", "", ""] == [connection.address for connection in [*known, *untold]]
+    assert ["client_ip" in request.path for request in requests] == [True, False]
+
+
 def test_no_connections_are_an_empty_list():
     """X leaves `data` out."""
     assert [] == ask([answer(200, {"meta": {"result_count": 0}})], lambda account: account.connections("x"))[0]

@@ -1,5 +1,7 @@
 import contextlib
 import json
+import time
+from email.utils import formatdate
 
 import pytest
 import requests
@@ -391,3 +393,21 @@ def test_a_pair_needs_both_parts():
     """Half a pair is a mistake in the configuration."""
     with pytest.raises(ConfigError, match=r"x\.consumer\.secret"):
         KeyPair("k", " ")
+
+
+@pytest.mark.parametrize("status", [200, 401])
+def test_xs_clock_is_known_from_any_answer(status):
+    """In whole seconds; an answer without a date says nothing, and leaves what is known."""
+    ahead = formatdate(time.time() + 90, usegmt=True)
+    script = [answer(status, {}, {"Date": ahead}), answer(200, {})]
+    with ScriptedServer(script) as server, Api(server.url, BearerToken("t")) as api:
+        before = api.ahead_secs
+        with contextlib.suppress(TokenRejected):
+            api.get("/2/x")
+        told = api.ahead_secs
+        api.get("/2/x")
+        after = api.ahead_secs
+
+    assert before is None
+    assert 88 <= told <= 91
+    assert told == after

@@ -540,7 +540,7 @@ def test_a_quiet_stream_of_any_type_is_connected_at_once(kind):
 
     reading = read(step, limits=QUICK)
 
-    assert "Nothing was heard for 0.3 s" == str(reading.end)
+    assert "Nothing was heard for 1.2 s" == str(reading.end)
     assert [()] == [arrival.lines for arrival in reading.arrivals]
     assert 1 == len(reading.connected)
 

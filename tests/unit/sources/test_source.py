@@ -50,7 +50,7 @@ def source_at(url, events, *, stream_name="filtered", partition=None, credential
         url=url,
         credentials=credentials or BearerToken("the-token"),
         parameters=parameters or {},
-        wanted={"#a": "a"} if wanted is None else wanted,
+        wanted={"posts": {"#a": "a"} if wanted is None else wanted},
         emit=events.append,
         limits=Limits(silence_secs=5),
     )
@@ -99,6 +99,26 @@ def test_prepare_brings_the_rules_to_what_they_should_be():
     assert [LIST, CHANGE, LIST] == run.asked
     assert (HeldRule("7", "#a", "posts/a"), HeldRule("8", "#b", "other")) == run.source.rules
     assert [RulesChanged(connector="posts", added=1, deleted=0)] == run.events
+
+
+def test_a_rule_that_was_gone_is_told_also_after_an_error():
+    """X has deleted it and added it again, and then fails; the next `prepare` has nothing to change, and tells it."""
+    told = []
+
+    def retag(run):
+        told.append(run.source.prepare())
+        run.source.want({"posts": {"#a": "b"}})
+        with pytest.raises(ServiceUnavailable):
+            run.source.prepare()
+        told.append(run.source.prepare())
+        told.append(run.source.prepare())
+
+    again = held(("9", "#a", "posts/b"))
+    first = held(("7", "#a", "posts/a"))
+    run = Run([first, first, answer(200, {"meta": {}}), created(tag="posts/b"), answer(503), again], retag)
+
+    assert run.error is None
+    assert [frozenset(), {"posts"}, frozenset()] == told
 
 
 def test_prepare_says_nothing_where_nothing_changed():

@@ -1,11 +1,10 @@
 from typing import get_args
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.config.fields import STREAM_PARTITIONS, StreamName
-from connector.sources.stream.streams import STREAMS, source_partitions, spread
+from connector.sources.stream.streams import STREAMS, at_x, number_of, source_partitions, spread
 
 
 def test_the_table_has_the_paths_of_x():
@@ -19,6 +18,7 @@ def test_the_table_has_the_paths_of_x():
         "firehose.ja": ("/2/tweets/firehose/stream/lang/ja", 2),
         "firehose.ko": ("/2/tweets/firehose/stream/lang/ko", 2),
         "firehose.pt": ("/2/tweets/firehose/stream/lang/pt", 2),
+        "compliance": ("/2/tweets/compliance/stream", 8),
     } == {name: (stream.path, stream.partitions) for name, stream in STREAMS.items()}
     assert ["filtered"] == [name for name, stream in STREAMS.items() if stream.has_rules]
     assert ["sample"] == [name for name, stream in STREAMS.items() if not stream.has_recovery]
@@ -51,6 +51,19 @@ def test_every_part_is_read_by_exactly_one_task(name, tasks):
 
 def test_one_task_reads_everything():
     """With one task the whole stream is read over several connections."""
-    with pytest.raises(KeyError):
-        STREAMS["compliance"]
     assert 20 == len(spread(STREAMS["firehose"], 1)[0])
+
+
+def test_compliance_is_two_streams_of_x():
+    """One of posts and one of users, each in four partitions that X numbers from 1."""
+    parts = source_partitions(STREAMS["compliance"])
+
+    asked = [(at_x(part).path, at_x(part).endpoint, number_of(part)) for part in parts]
+    assert asked == [
+        (f"/2/{of}/compliance/stream", f"{of}_compliance_stream", str(number))
+        for of in ("tweets", "users")
+        for number in range(1, 5)
+    ]
+    assert "users-4" == parts[-1]["partition"]
+    assert None is number_of({"stream": "filtered"})
+    assert "20" == number_of({"stream": "firehose", "partition": "20"})

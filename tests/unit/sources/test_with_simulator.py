@@ -24,12 +24,13 @@ from connector.sources.handles import Released
 from connector.sources.rest.account import Account
 from connector.sources.rest.api import Api
 from connector.sources.rest.credentials import BearerToken, KeyPair
-from connector.sources.rest.rules import held_rules
+from connector.sources.rest.rules import Rule, held_rules, try_out
 from connector.sources.source import StreamSource
 from connector.sources.stream.connection import Limits
 from connector.sources.stream.streams import STREAMS
 from connector.telemetry.events.sources import FeatureUnavailable, RulesChanged, TokenFetched
 
+TOKEN = "simulated-token"  # noqa: S105  # opens nothing but a simulator
 WANTED = {"#python": "python", "#kafka lang:en": "kafka"}
 
 
@@ -96,7 +97,7 @@ def make_source(events):
             url=simulator.url,
             credentials=credentials or BearerToken(simulator.settings.token),
             parameters={"tweet.fields": "author_id,created_at", **more},
-            wanted=wanted,
+            wanted={"posts": wanted},
             emit=events.append,
             limits=Limits(silence_secs=silence_secs),
         )
@@ -321,3 +322,25 @@ def test_parts_of_a_stream_are_read_beside_each_other(make_source):
             assert sorted(emitted) == sorted(one.ids + two.ids)
             assert one.ids
             assert two.ids
+
+
+def test_rules_are_tried_out_and_not_added():
+    """X names each rule that it would refuse; what it holds already is none of them, and nothing is added."""
+    with SimulatorThread(SimulatorSettings(rules=(("#held", "mine/held"),))) as x, api_of(x) as api:
+        tried = [Rule(value=value, tag=f"t/{value}") for value in ("#fine", "-lonely", "#held", "(open")]
+        refused = try_out(api, tried)
+        held = held_rules(api)
+
+    assert ["-lonely", "(open"] == [each.rule.value for each in refused]
+    assert all(each.words.startswith(repr(each.rule.value)) for each in refused)
+    assert ["#held"] == [rule.value for rule in held]
+
+
+def test_a_plan_without_the_stream_has_no_rules_to_try():
+    """That is another error than a rule that is wrong."""
+    with SimulatorThread(SimulatorSettings(plan="basic")) as x, api_of(x) as api, pytest.raises(NotAuthorized):
+        try_out(api, [Rule(value="#fine", tag="t/fine")])
+
+
+def api_of(x):
+    return Api(x.url, BearerToken(TOKEN))

@@ -1,5 +1,6 @@
 """A batch out of what the source partitions of a task have: small arrivals together, offsets with it or behind it."""
 
+from collections import Counter
 from itertools import chain
 
 import pytest
@@ -8,22 +9,28 @@ from hypothesis import strategies as st
 
 from connector.coverage import offset
 from connector.coverage.ledger import decode_ids
-from connector.records.record import Arrival, Connected
-from connector.task import ownership, task
+from connector.errors import TransformFailed
+from connector.records.record import Altered, Arrival, Connected, SourceRecord
+from connector.task import batcher, ownership, task
 from connector.task.batcher import POSTS_AT_ONCE, _together
 from connector.task.status import State
+from connector.telemetry.events.task import DuplicatesDropped, PostsFiltered, PostsReceived, RulesMatched
 from tests.unit.fakes import (
     CONFIRMED,
     DOUBTFUL,
     KEEP_ALIVE,
     LOST,
+    MADE_MS,
     Gate,
     MemoryKafka,
     MemorySink,
+    NoRules,
     Running,
     ScriptedSource,
     id_of,
+    letters_to,
     post,
+    shared_post,
     until,
 )
 
@@ -142,7 +149,7 @@ async def test_a_bad_line_has_the_offset_before_it(kafka):
 async def test_dead_letters_have_their_offset_with_them(kafka):
     """A tolerated bad line is counted with the letter."""
     source = ScriptedSource([post(1), gate := Gate(), b"no JSON"])
-    changed = {"tolerate_bad_records": True, "dead_letter_topic": "dead", "offset_interval_secs": NEVER_SECS}
+    changed = {"tolerate_bad_records": True, "destination": letters_to("dead"), "offset_interval_secs": NEVER_SECS}
     async with Running([source], MemorySink(kafka), **changed):
         await until(lambda: 1 == len(kafka.records))
         gate.set()
@@ -193,3 +200,98 @@ def test_small_ones_share_a_group():
     ]
 
     assert [[1, 2], [0], [1, 1], None, [1], [POSTS_AT_ONCE], [1]] == groups
+
+
+# -- transforms
+
+
+class Drops(NoRules):
+    """Drops each post whose number is not in *kept*, and cannot take those in *wrong*."""
+
+    def __init__(self, *kept, wrong=()):
+        self.kept, self.wrong = kept, wrong
+
+    def record_of(self, post_id, line, made_ms, source, max_bytes):
+        number = made_ms - MADE_MS
+        if number in self.wrong:
+            raise TransformFailed(f"The transform drops cannot take the post {post_id}", transform="drops")
+        return SourceRecord(b"k", b"v", made_ms, source, Altered(post_id, line=line)) if number in self.kept else None
+
+
+@pytest.mark.parametrize("interval_secs", [0.0, 0.05])
+async def test_what_transforms_drop_is_covered_too(kafka, interval_secs):
+    """The offset goes on and the ledger has their ids, though no record comes; with transactions, and without."""
+    source = ScriptedSource([(post(1), post(2)), KEEP_ALIVE, gate := Gate()])
+    running = Running([source], MemorySink(kafka), offset_interval_secs=interval_secs, transformer=Drops())
+    async with running:
+        await until(lambda: [id_of(1), id_of(2)] == sorted(ledger_of(kafka)))
+        gate.set()
+
+    assert [] == kafka.records
+    assert 0 == kafka.offset()["posts"]
+    assert 2 == sum(event.posts for event in running.said(PostsFiltered))
+
+
+async def test_a_transform_that_fails_ends_the_task(kafka):
+    """With errors.tolerance=none: the sentence names transform and post, and what came before it is delivered."""
+    source = ScriptedSource([(post(1), post(2), post(3))])
+    running = Running([source], MemorySink(kafka), transformer=Drops(1, 3, wrong=[2]), tolerate_bad_records=False)
+    async with running:
+        await running.ended()
+
+    assert [id_of(1)] == [record.altered.post_id for record in kafka.records]
+    assert State.FAILED == running.task.status.state
+    assert (
+        f"ToleranceExceeded: The transform drops cannot take the post {id_of(2)}; errors.tolerance=all would keep it"
+        " aside"
+    ) == running.task.status.trace
+
+
+def matched(running):
+    """Posts by the labels that the task has told, all events together."""
+    counts = Counter()
+    for event in running.said(RulesMatched):
+        counts.update(dict(event.matched))
+    return counts
+
+
+async def test_which_rules_posts_matched_is_told(kafka, monkeypatch):
+    """While the task runs, also of posts that a transform drops, whatever becomes of the offset."""
+    monkeypatch.setattr(batcher, "TIDY_SECS", 0.0)
+    gate = Gate()
+    source = ScriptedSource([(shared_post(1, ("5", "posts/birds")), shared_post(2, ("5", "posts/birds"))), gate])
+    running = Running([source], MemorySink(kafka), wanted={"#birds": "birds"}, transformer=Drops(1, 2))
+    async with running:
+        await until(lambda: {("birds",): 2} == matched(running))
+        gate.set()
+
+
+async def test_the_last_posts_are_told_at_the_end(kafka, monkeypatch):
+    """A task that stops within the second has told of all its posts."""
+    monkeypatch.setattr(batcher, "TIDY_SECS", NEVER_SECS)
+    running = Running(
+        [ScriptedSource([(shared_post(1, ("5", "posts/birds")),)])], MemorySink(kafka), wanted={"#b": "b"}
+    )
+    async with running:
+        await until(lambda: kafka.records)
+        assert {} == matched(running)
+
+    assert {("birds",): 1} == matched(running)
+
+
+def received(running):
+    """Posts that the task has told to have come."""
+    return sum(event.posts for event in running.said(PostsReceived))
+
+
+async def test_what_came_is_told(kafka, monkeypatch):
+    """All that X sent counts, what a transform drops and what came before among it; each once, and the last, too."""
+    monkeypatch.setattr(batcher, "TIDY_SECS", NEVER_SECS)
+    first = shared_post(1, ("5", "posts/birds"))
+    source = ScriptedSource([(first, shared_post(2, ("5", "posts/birds"))), (first,)])
+    running = Running([source], MemorySink(kafka), wanted={"#b": "b"}, transformer=Drops(2))
+    async with running:
+        await until(lambda: running.said(DuplicatesDropped))
+        assert 0 == received(running)
+
+    assert 3 == received(running)

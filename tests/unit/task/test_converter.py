@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.errors import BadRecord
+from connector.errors import BadRecord, TransformFailed
 from connector.records.post import MAX_ID, head_of
-from connector.records.record import Converted, SourceRecord
+from connector.records.record import Altered, Converted, Limits, SourceRecord
 from connector.task.converter import Converter
-from tests.unit.fakes import MADE_MS, arrival, id_of, key_of, post
+from tests.unit.fakes import MADE_MS, NoRules, arrival, id_of, key_of, post, shared_post
 
 BAD = b'{"errors":[{"title":"oops"}]}'
 
@@ -16,14 +16,14 @@ BAD = b'{"errors":[{"title":"oops"}]}'
 @pytest.fixture
 def tolerant():
     converter = Converter(connector="posts", dead_letters=True)
-    converter.limit(1_000, 1_000)
+    converter.limit(Limits(record_bytes=1_000, dead_letter_bytes=1_000))
     return converter
 
 
 @pytest.fixture
 def strict():
     converter = Converter(connector="posts", dead_letters=False)
-    converter.limit(1_000)
+    converter.limit(Limits(record_bytes=1_000))
     return converter
 
 
@@ -34,6 +34,7 @@ def convert(converter, *arrivals, **asked):
         part = converter.convert((each,), **asked)
         result.records += part.records
         result.ids += part.ids
+        result.filtered += part.filtered
         result.again += part.again
         result.dead_letters += part.dead_letters
         result.waits += part.waits
@@ -123,7 +124,7 @@ def test_tolerant_goes_on(tolerant):
 def test_too_large_post_is_a_bad_record(tolerant):
     """A post that the topic refuses is set aside with both sizes, and a repetition of it is no duplicate."""
     limit = len(key_of(1)) + len(post(1)) - 1
-    tolerant.limit(limit, 1_000)
+    tolerant.limit(Limits(record_bytes=limit, dead_letter_bytes=1_000))
     result = convert(tolerant, arrival(post(1), post(1)))
 
     assert 2 == len(result.dead_letters)
@@ -135,14 +136,14 @@ def test_too_large_post_is_a_bad_record(tolerant):
 
 def test_post_of_just_the_size(strict):
     """Key and value together may be as large as the topic takes."""
-    strict.limit(len(key_of(1)) + len(post(1)))
+    strict.limit(Limits(record_bytes=len(key_of(1)) + len(post(1))))
 
     assert 1 == len(convert(strict, arrival(post(1))).records)
 
 
 def test_dead_letter_is_cut_to_its_topic(tolerant):
     """What even the dead letter topic does not take is cut, and a header says how long it was."""
-    tolerant.limit(1_000, 10)
+    tolerant.limit(Limits(record_bytes=1_000, dead_letter_bytes=10))
     (letter,) = convert(tolerant, arrival(BAD)).dead_letters
 
     assert BAD[:10] == letter.value
@@ -214,7 +215,7 @@ def test_id_is_found_in_whatever_stands_around_it(post_id, around, extra, escape
 def test_garbage_never_ends_the_converter(line):
     """Whatever comes is a record or a dead letter."""
     converter = Converter(connector="posts", dead_letters=True)
-    converter.limit(1_000, 1_000)
+    converter.limit(Limits(record_bytes=1_000, dead_letter_bytes=1_000))
     result = convert(converter, arrival(line))
 
     assert 1 == len(result.records) + len(result.dead_letters)
@@ -224,7 +225,7 @@ def test_garbage_never_ends_the_converter(line):
 def test_each_id_once_in_order_of_first_arrival(batches):
     """However posts repeat, each goes through once, where it came first."""
     converter = Converter(connector="posts", dead_letters=False)
-    converter.limit(1_000)
+    converter.limit(Limits(record_bytes=1_000))
     flat = [number for batch in batches for number in batch]
     records, duplicates = [], 0
     for batch in batches:
@@ -259,7 +260,7 @@ def test_several_arrivals_are_as_one_after_the_other(groups, tolerant, source):
     """Arrivals that are converted together become what they become by themselves; the newest id is that of all."""
     together, apart = (Converter(connector="posts", dead_letters=tolerant) for _ in range(2))
     for converter in (together, apart):
-        converter.limit(150, 150)
+        converter.limit(Limits(record_bytes=150, dead_letter_bytes=150))
     arrivals = [arrival(*lines, at=float(number)) for number, lines in enumerate(groups)]
     one = together.convert(arrivals, source=source)
     other = convert(apart, *arrivals, source=source)
@@ -277,7 +278,7 @@ def test_at_once_is_as_one_by_one(arrivals, tolerant, source):
     slow._convert_at_once = lambda *_: False
     results = []
     for converter in (quick, slow):
-        converter.limit(150, 150)
+        converter.limit(Limits(record_bytes=150, dead_letter_bytes=150))
         results.append(convert(converter, *(arrival(*lines, at=1.0) for lines in arrivals), source=source))
 
     one, other = results
@@ -285,3 +286,111 @@ def test_at_once_is_as_one_by_one(arrivals, tolerant, source):
     one.error = other.error = None
     assert one == other
     assert sorted(quick.ledger._young) == sorted(slow.ledger._young)
+
+
+class Odd(NoRules):
+    """Drops posts with an even number, cannot take those that are divisible by 5, routes the others."""
+
+    def record_of(self, post_id, line, made_ms, source, max_bytes):
+        number = made_ms - MADE_MS
+        if number % 5 == 0:
+            raise TransformFailed(f"The transform odd cannot take the post {post_id}", transform="odd")
+        if number % 2 == 0:
+            return None
+        return SourceRecord(b"k", b"v", made_ms, source, Altered(post_id, topic="odd", line=line))
+
+
+@pytest.fixture
+def transforming():
+    converter = Converter(connector="posts", dead_letters=True, transformer=Odd())
+    converter.limit(Limits(record_bytes=1_000, dead_letter_bytes=1_000))
+    return converter
+
+
+def test_posts_that_transforms_drop_are_delivered_once_too(transforming):
+    """Their ids go to the ledger, and count for how far X has come; there is no record of them."""
+    result = convert(transforming, arrival(post(1), post(2), post(4), at=5.0))
+
+    assert [id_of(1)] == [record.altered.post_id for record in result.records]
+    assert ([id_of(1), id_of(2), id_of(4)], 2) == (result.ids, result.filtered)
+    assert id_of(4) == result.newest_id
+    assert [1] == [posts for _, _, posts in result.waits]
+    assert [id_of(2)] == convert(transforming, arrival(post(2))).again
+
+
+def test_a_post_that_a_transform_cannot_take_is_kept_aside(transforming):
+    """As X sent it, with the transform's alias beside the headers of every dead letter; the others go on."""
+    result = convert(transforming, arrival(post(5), post(1)))
+    letter = result.dead_letters[0]
+
+    assert (post(5), 1, [id_of(1)]) == (letter.value, len(result.records), result.ids)
+    assert b"odd" == dict(letter.headers)["transform"]
+    assert b"TransformFailed" == dict(letter.headers)["error.class"]
+
+
+def test_a_post_that_a_transform_cannot_take_ends_the_task():
+    """Without tolerance: what came before it is delivered, and nothing behind it is taken."""
+    converter = Converter(connector="posts", dead_letters=False, transformer=Odd())
+    converter.limit(Limits(record_bytes=1_000))
+    result = convert(converter, arrival(post(1), post(5), post(7)))
+
+    assert ([id_of(1)], "The transform odd") == (result.ids, str(result.error)[:17])
+
+
+def test_a_repair_of_posts_keeps_their_source(transforming):
+    """Also through transforms."""
+    assert [b"search"] == [
+        record.source for record in convert(transforming, arrival(post(1)), source=b"search").records
+    ]
+
+
+def counting(**given_):
+    converter = Converter(connector="posts", has_rules=True, **{"dead_letters": True, **given_})
+    converter.limit(Limits(record_bytes=1_000, dead_letter_bytes=1_000))
+    converter.know_rules({"7": "birds", "8": "flocks"})
+    return converter
+
+
+def test_posts_by_the_rules_that_they_matched():
+    """Each new post counts under all of its connector's rules together, and is asked for once."""
+    converter = counting()
+    convert(
+        converter,
+        arrival(shared_post(1, "8", "7"), shared_post(2, "7"), shared_post(3, "7", "8"), shared_post(4, "99")),
+        arrival(shared_post(5, "7", "99"), post(6)),
+    )
+
+    assert {("birds", "flocks"): 2, ("birds",): 2, (): 2} == converter.take_matched()
+    assert {} == converter.take_matched()
+
+
+def test_a_rule_that_is_not_known_yet_is_known_by_its_tag():
+    """Another worker may have made a rule again a moment ago, with another id."""
+    converter = counting()
+    convert(converter, arrival(shared_post(1, ("99", "posts/birds")), shared_post(2, ("99", "postscript/birds"))))
+
+    assert {("birds",): 1, (): 1} == converter.take_matched()
+
+
+def test_what_is_no_new_post_matches_nothing():
+    """Duplicates and bad lines are not counted, and what comes with them is."""
+    converter = counting()
+    convert(converter, arrival(shared_post(1, "7"), BAD, shared_post(1, "7"), shared_post(2, "8")))
+
+    assert {("birds",): 1, ("flocks",): 1} == converter.take_matched()
+
+
+def test_repaired_posts_match_rules_too():
+    """A repair brings posts of rules like the stream, and so does a connection that repeats the past."""
+    converter = counting()
+    convert(converter, arrival(shared_post(1, "7")), source=b"search")
+    convert(converter, arrival(shared_post(2, "7")), source=b"backfill", until_id=id_of(9))
+
+    assert {("birds",): 2} == converter.take_matched()
+
+
+def test_a_stream_without_rules_is_not_counted(strict):
+    """Nobody looks at the end of its lines."""
+    convert(strict, arrival(shared_post(1, "7")))
+
+    assert {} == strict.take_matched()

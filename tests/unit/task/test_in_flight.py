@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from connector.errors import Superseded
-from connector.records.record import Batch, Records
+from connector.records.record import Batch
 from connector.task import in_flight as module
 from connector.task.in_flight import COPIED_BYTES, InFlight, Pending
 from connector.task.wake import Wake
@@ -11,8 +11,7 @@ from tests.unit.fakes import KEY, Committed
 
 
 def pending(size_bytes):
-    batch = Batch(records=Records(), dead_letters=(), offsets=())
-    return Pending(batch=batch, encoded=None, waits=(), since=0.0, size_bytes=size_bytes)
+    return Pending(batch=Batch(()), receipts=(), encoded=None, since=0.0, size_bytes=size_bytes)
 
 
 async def test_delivery_that_swallows_a_cancellation(monkeypatch):

@@ -14,7 +14,7 @@ class Reading:
     def __init__(self, ids):
         self.ids, self.asked = ids, []
 
-    async def read_ledger(self, from_ms, to_ms, *, late=False):
+    async def read_ledger(self, connector, from_ms, to_ms, *, late=False):
         self.asked.append((from_ms, to_ms, late))
         return self.ids
 
@@ -23,7 +23,7 @@ async def test_only_ids_up_to_the_end():
     """Kafka's records hold younger ids beside those of the interval; they would only take memory."""
     ledger, inside, beyond = Ledger(), first_id(MADE_MS) - 1, first_id(MADE_MS)
     sink = Reading([inside, beyond])
-    await KnownIds(ledger, sink).load(5, MADE_MS, late=True)
+    await KnownIds("posts", ledger, sink).load(5, MADE_MS, late=True)
 
     assert [(5, MADE_MS, True)] == sink.asked
     assert (True, False) == (inside in ledger, beyond in ledger)
@@ -32,7 +32,7 @@ async def test_only_ids_up_to_the_end():
 async def test_to_the_newest():
     """Without an end all are loaded."""
     ledger, sink = Ledger(), Reading([7, 2**63 - 1])
-    await KnownIds(ledger, sink).load(5, None)
+    await KnownIds("posts", ledger, sink).load(5, None)
 
     assert [(5, None, False)] == sink.asked
     assert 7 in ledger
@@ -42,7 +42,7 @@ async def test_to_the_newest():
 async def test_loading_millions_lets_others_run():
     """The event loop takes turns between the pieces, so that heartbeats go out."""
     ledger, turns = Ledger(), 0
-    loading = asyncio.create_task(KnownIds(ledger, Reading(range(1, 5 * YOUNG_IDS))).load(0, None))
+    loading = asyncio.create_task(KnownIds("posts", ledger, Reading(range(1, 5 * YOUNG_IDS))).load(0, None))
     while not loading.done():
         turns += 1
         await asyncio.sleep(0)

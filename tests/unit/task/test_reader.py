@@ -22,6 +22,7 @@ from connector.task import reader as reader_module
 from connector.task.backoff import RESET_MARGIN_SECS, SCHEDULES, Schedule
 from connector.task.buffer import Buffer
 from connector.task.reader import Reader
+from connector.task.rule_keeper import RuleKeeper
 from connector.telemetry.events.task import (
     ConnectionNotFound,
     GhostNotReleased,
@@ -60,10 +61,11 @@ class Reading:
     def __init__(self, source, *, ghosts=(), wait_for_real=False, prove=None):
         self.source, self.events, self.waits, self.proofs, self.changes = source, [], [], 0, 0
         self.buffer = Buffer(100_000, lambda: None, full_posts=100)
+        executor = DaemonExecutor("reader")
         self.reader = Reader(
-            source,
+            RuleKeeper(source, executor),
             self.buffer,
-            DaemonExecutor("reader"),
+            executor,
             ownership=Proofs(prove or self._prove),
             allowance=Allowance(Budget()),
             backfill=NoBackfill(),
@@ -414,6 +416,18 @@ async def test_connection_that_x_cannot_tell_from_others_is_left():
         await until(lambda: 2 == reading.changes)
 
         assert () == reading.reader.connections
+
+
+async def test_only_one_connection_is_open():
+    """Of a connection that was lost X may still count the slot, but it is not open; one whose id X does not tell is."""
+    source = ScriptedSource([KEEP_ALIVE, LOST], [], date=1000.0)
+    source.find_connection = lambda: _raise(REFUSED)
+    async with Reading(source) as reading:
+        await until(lambda: 2 == len(reading.said(StreamConnected)))
+
+        assert (1000.0, 1000.0) == reading.reader.connections
+        assert 1000.0 == reading.reader.open_now
+    assert reading.reader.open_now is None
 
 
 async def test_few_connections_are_remembered():

@@ -11,10 +11,10 @@ from connector.coverage.ledger import decode_ids
 from connector.coverage.offset import Coverage
 from connector.coverage.progress import AHEAD_MS, ledger_write
 from connector.errors import BrokerUnsuitable
-from connector.records.record import Batch, DeadLetter, OffsetWrite, Records, Sifted, SourceRecord
+from connector.records.record import Altered, DeadLetter, OffsetWrite, Records, Share, SourceRecord
 from connector.records.snowflake import created_ms, first_id
 from connector.task import task
-from connector.task.in_flight import Pending
+from connector.task.in_flight import Pending, Receipt
 from connector.task.refusal import REFUSED_IN_A_ROW, Judge, cut_before, ledger_without, put_aside
 from connector.task.status import State
 from connector.telemetry.events.task import RecordDropped, TaskFailed, TaskRestarting
@@ -22,18 +22,22 @@ from tests.unit.fakes import (
     AWAY,
     LOST,
     MADE_MS,
+    TO,
     Gate,
     MemoryKafka,
     MemorySink,
+    NoRules,
     Running,
     ScriptedSource,
     id_of,
     key_of,
+    letters_to,
     post,
     until,
+    whole,
 )
 
-TOLERANT = {"tolerate_bad_records": True, "dead_letter_topic": "bad"}
+TOLERANT = {"tolerate_bad_records": True, "destination": letters_to("bad")}
 
 
 @pytest.fixture(autouse=True)
@@ -56,16 +60,19 @@ def pending(*parts, posts=0, offsets=True):
     numbers = [number for part in parts for number in part]
     writes = [OffsetWrite(key=b"%d" % n, value=Coverage(posts=posts + len(p)).encode()) for n, p in enumerate(parts)]
     return Pending(
-        batch=Batch(
-            records=records(numbers),
-            dead_letters=(),
-            offsets=tuple(writes) if offsets else (),
-            ledger=(ledger_write([id_of(n) for n in numbers], None, now_ms=MADE_MS),) if numbers and offsets else (),
+        batch=whole(
+            Share(
+                to=TO,
+                records=records(numbers),
+                offsets=tuple(writes) if offsets else (),
+                ledger=(ledger_write([id_of(n) for n in numbers], None, now_ms=MADE_MS),)
+                if numbers and offsets
+                else (),
+            )
         ),
+        receipts=(Receipt(parts=tuple(map(len, parts))),),
         encoded=None,
-        waits=(),
         since=0.0,
-        parts=tuple(map(len, parts)),
     )
 
 
@@ -100,6 +107,23 @@ async def test_the_others_go_on(kafka):
     assert [id_of(1), id_of(3), id_of(4)] == sorted(n for write in kafka.ledger for n in decode_ids(write.value))
     (dropped,) = running.said(RecordDropped)
     assert ("BadRecord", "bad", len(post(2))) == (dropped.error, dropped.dead_letter_topic, dropped.size_bytes)
+
+
+class Masked(NoRules):
+    """Makes records with the post's key and another value than the line."""
+
+    def record_of(self, post_id, line, made_ms, source, max_bytes):
+        return SourceRecord(b"%d" % post_id, b"masked", made_ms, source, Altered(post_id, line=line))
+
+
+async def test_dead_letter_of_a_post_that_a_transform_has_changed(kafka):
+    """It holds what X sent, not what was to be delivered; the ledger does not have it."""
+    source = ScriptedSource([(post(1), post(2))])
+    async with Running([source], MemorySink(kafka, refuses=[2]), **TOLERANT, transformer=Masked()):
+        await until(lambda: kafka.dead_letters)
+
+    assert [post(2)] == [letter.value for letter in kafka.dead_letters]
+    assert [id_of(1)] == [record.altered.post_id for record in kafka.records]
 
 
 async def test_without_tolerance(kafka):
@@ -162,7 +186,7 @@ async def test_all_refused_is_the_topics_fault(kafka):
 def test_a_post_that_is_taken_ends_the_row():
     """Only posts in a row tell of the topic, and those that a repair found tell nothing of live ones."""
     judge = Judge()
-    every = Sifted(refused=dict.fromkeys(range(REFUSED_IN_A_ROW - 1), "because"))
+    every = dict.fromkeys(range(REFUSED_IN_A_ROW - 1), "because")
     live, found = records(range(REFUSED_IN_A_ROW - 1)), records(range(REFUSED_IN_A_ROW - 1), b"search")
     for _ in range(3):
         judge.hear(live, every)
@@ -180,13 +204,14 @@ def test_counts_go_to_the_source_partition_of_the_post():
     batches = [pending([1, 2], [3, 4, 5]), pending([6], [7], posts=10)]
     letter = DeadLetter(post(3), ())
 
-    assert [(1, 2)] == put_aside(batches, {2: letter, 4: letter}, [b"0", b"1"])
-    assert records([1, 2, 4]) == batches[0].batch.records
-    assert (letter, letter) == batches[0].batch.dead_letters
+    assert [(1, 2)] == put_aside(batches, "posts", {2: letter, 4: letter}, [b"0", b"1"])
+    (first,), (second,) = (each.batch.shares for each in batches)
+    assert records([1, 2, 4]) == first.records
+    assert (letter, letter) == first.dead_letters
     assert [(2, 0), (1, 2)] == counts(batches[0])
     assert [(11, 0), (9, 2)] == counts(batches[1])
-    assert (2, 1) == batches[0].parts
-    assert () == batches[1].batch.dead_letters
+    assert (2, 1) == batches[0].receipts[0].parts
+    assert () == second.dead_letters
 
 
 def test_a_cut_batch_claims_nothing_behind_the_cut():
@@ -199,6 +224,7 @@ def test_a_cut_batch_claims_nothing_behind_the_cut():
 
     batch = cut_before(
         [pending([1, 2], [3]), pending([4], [5], offsets=False)],
+        "posts",
         [1, 2],
         [id_of(0), id_of(4)],
         offset_of,

@@ -51,6 +51,7 @@ from tests.unit.fakes import (
     post,
     skew_to,
     until,
+    whole,
 )
 
 HOUR_MS = 3_600_000
@@ -58,7 +59,7 @@ NOW_MS = MADE_MS + HOUR_MS
 SEARCH = Policy(ways=frozenset({Way.SEARCH}), none_because="")
 BOTH = Policy(ways=frozenset({Way.SEARCH, Way.RECOVERY}), none_because="")
 REPLAY = Policy(ways=frozenset({Way.RECOVERY}), none_because="recovery=backfill allows no search")
-REPAIRED_KEY = MemorySink(None).offset_key({"stream": "filtered"}, "repaired")
+REPAIRED_KEY = MemorySink(None).offset_key("posts", {"stream": "filtered"}, "repaired")
 WAIT = 0.05
 
 
@@ -259,7 +260,7 @@ async def test_next_owner_goes_on_behind_the_last_page(outcome):
         running.task.abandon()
         await running.ended()
         if outcome is DOUBTFUL:
-            world.kafka.commit(world.sink.attempts[1])
+            world.kafka.commit(whole(world.sink.attempts[1]))
     reached = 300 if outcome is DOUBTFUL else 500
     second = ScriptedFinder([100, 200, 300, 400, 500, 600])
     async with world.owner(second):
@@ -351,7 +352,7 @@ async def test_limit_is_waited_for_with_the_search():
 
 async def test_nothing_is_forgotten_while_a_search_waits(monkeypatch):
     """A limit may last a quarter of an hour: the ids of the gap are remembered until the search goes on."""
-    monkeypatch.setattr("connector.task.batcher.FORGET_SECS", 0.0)
+    monkeypatch.setattr("connector.task.batcher.TIDY_SECS", 0.0)
     monkeypatch.setattr(ledger, "YOUNG_IDS", 1)
     monkeypatch.setattr(ledger, "LEAF_IDS", 1)
     world = World(gap(0, 1000))
@@ -387,7 +388,7 @@ async def test_nothing_is_forgotten_while_the_ledger_is_read(monkeypatch):
 
 async def test_nothing_is_forgotten_while_another_gap_is_repaired(monkeypatch):
     """A newer gap may be repaired while a search waits; then the ids of the older one are read again."""
-    monkeypatch.setattr("connector.task.batcher.FORGET_SECS", 0.0)
+    monkeypatch.setattr("connector.task.batcher.TIDY_SECS", 0.0)
     monkeypatch.setattr(ledger, "YOUNG_IDS", 1)
     monkeypatch.setattr(ledger, "LEAF_IDS", 1)
     monkeypatch.setattr(policy, "FRESH_MS", 600_000)

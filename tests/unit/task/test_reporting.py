@@ -14,10 +14,11 @@ RUNNING = TaskStatus(state=State.RUNNING)
 class Reader:
     """What the status shows of a reader."""
 
-    def __init__(self, error=None, *, partition=None, retry_in=None, connected=None, connections=()):
+    def __init__(self, error=None, *, partition=None, retry_in=None, connected=None, connections=(), open_now=None):
         self.error, self.partition, self.connected, self.connections = error, partition, connected, connections
         self.retry_at = None if retry_in is None else NOW + retry_in
         self.outage = None if error is None else "connection_lost"
+        self.open_now = open_now
 
 
 class Owning:
@@ -64,27 +65,33 @@ def test_state_and_detail(readers, restarting, state, detail, monkeypatch):
 def test_connections_and_outages():
     """Each connection once, and each source partition that has none."""
     status = status_of(
-        [Reader(connections=("7", "8")), Reader(ConnectionLost("x"), partition="2", connections=("8",))], None
+        [
+            Reader(connections=("7", "8"), connected=1, open_now="8"),
+            Reader(ConnectionLost("x"), partition="2", connections=("8",)),
+        ],
+        None,
     )
 
     assert ("7", "8") == status.connections
+    assert ("8",) == status.open_now
     assert (("2", "connection_lost"),) == status.outages
 
 
 @pytest.mark.parametrize(
-    ("status", "restarting", "delayed_secs", "reader", "sentence"),
+    ("status", "restarting", "delayed_secs", "waiting", "reader", "sentence"),
     [
-        (RUNNING, None, None, Reader(connected=1), None),
-        (TaskStatus(state=State.FAILED, trace="why"), None, None, Reader(connected=1), "FAILED: why"),
-        (RUNNING, BrokerAway("silent"), 9, Reader(), "starting over: BrokerAway: silent"),
-        (RUNNING, None, 9.4, Reader(), "Kafka has not confirmed a delivery for 9 s"),
-        (RUNNING, None, None, Reader(), "not connected: connecting"),
-        (RUNNING, None, None, Reader(ConnectionLost("reset")), "not connected: reset"),
+        (RUNNING, None, None, (), Reader(connected=1), None),
+        (TaskStatus(state=State.FAILED, trace="why"), None, None, ("no id",), Reader(connected=1), "FAILED: why"),
+        (RUNNING, BrokerAway("silent"), 9, ("no id",), Reader(), "starting over: BrokerAway: silent"),
+        (RUNNING, None, 9.4, ("no id",), Reader(), "Kafka has not confirmed a delivery for 9 s"),
+        (RUNNING, None, None, ("no id", "none at all"), Reader(), "posts wait: no id; none at all"),
+        (RUNNING, None, None, (), Reader(), "not connected: connecting"),
+        (RUNNING, None, None, (), Reader(ConnectionLost("reset")), "not connected: reset"),
     ],
 )
-def test_why_it_is_not_ready(status, restarting, delayed_secs, reader, sentence):
+def test_why_it_is_not_ready(status, restarting, delayed_secs, waiting, reader, sentence):
     """The first reason in the order of what a person has to mend first."""
-    assert sentence == unready_of(status, restarting, delayed_secs, [reader])
+    assert sentence == unready_of(status, restarting, delayed_secs, waiting, [reader])
 
 
 def test_unproven_owner_tells_nothing():

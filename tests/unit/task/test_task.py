@@ -14,7 +14,7 @@ from connector.coverage.offset import Coverage
 from connector.coverage.spend import Budget, Spend, day_of
 from connector.errors import ConnectionLost, NotAuthorized, OutOfCredit, RightMissing, ServiceUnavailable
 from connector.records import clock
-from connector.records.record import OffsetWrite
+from connector.records.record import Limits, OffsetWrite
 from connector.records.snowflake import first_id
 from connector.task import backoff, ownership, pace, reader, task
 from connector.task.backoff import Schedule
@@ -56,6 +56,7 @@ from tests.unit.fakes import (
     arrival,
     fill,
     key_of,
+    letters_to,
     post,
     skew_to,
     until,
@@ -118,7 +119,8 @@ async def test_life_is_told(kafka):
         await until(lambda: kafka.records and running.said(StreamConnected))
         assert State.RUNNING is running.task.status.state
         assert running.task.unready is None
-        assert running.task.covered_to_ms == Coverage.decode(kafka.offsets[-1][1]).covered_to_ms
+        (subscriber,) = running.task.subscribers
+        assert running.task.covered_to_ms(subscriber) == Coverage.decode(kafka.offsets[-1][1]).covered_to_ms
 
     steps = running.said(TaskStarted, TaskResumed, StreamConnected, TaskStopped)
     delivered = [event for event in running.said(BatchDelivered) if event.posts]
@@ -255,7 +257,7 @@ async def test_dead_letter_alone_survives_a_failed_commit(kafka):
     """A dead letter whose commit fails is delivered by the next one, although it moves no other part of the offset."""
     sink = MemorySink(kafka, [CONFIRMED, LOST])
     source = ScriptedSource([post(1), gate := Gate(), BAD])
-    tolerant = {"tolerate_bad_records": True, "dead_letter_topic": "bad", "settle_secs": 60.0}
+    tolerant = {"tolerate_bad_records": True, "destination": letters_to("bad"), "settle_secs": 60.0}
     async with Running([source], sink, **tolerant) as running:
         await until(lambda: kafka.records)
         gate.set()
@@ -350,10 +352,10 @@ async def test_five_failures_in_a_row_fail_the_task(kafka):
 
     reason = "5 deliveries failed without a commit between: KafkaError: the outcome is unknown"
     assert State.FAILED is running.task.status.state
-    assert f"FatalError: {reason}" == running.task.status.trace
+    assert f"DeliveriesFailed: {reason}" == running.task.status.trace
     assert reason == running.said(TaskFailed)[0].reason
     assert 5 == len(sink.attempts)
-    assert f"FAILED: FatalError: {reason}" == running.task.unready
+    assert f"FAILED: DeliveriesFailed: {reason}" == running.task.unready
 
 
 async def test_a_commit_between_forgives(kafka):
@@ -776,7 +778,9 @@ async def test_bad_line_of_one_reader_leaves_the_others_posts(kafka):
 async def test_bad_line_goes_to_the_dead_letter_topic(kafka):
     """Under errors.tolerance=all it is in the same commit as its neighbours, with headers that say why."""
     source = ScriptedSource([(post(1), BAD, post(2))])
-    async with Running([source], MemorySink(kafka), tolerate_bad_records=True, dead_letter_topic="bad") as running:
+    async with Running(
+        [source], MemorySink(kafka), tolerate_bad_records=True, destination=letters_to("bad")
+    ) as running:
         await until(lambda: 2 == len(kafka.records))
 
     (batch,) = [commit for commit in kafka.commits if commit.records]
@@ -793,7 +797,7 @@ async def test_bad_line_goes_to_the_dead_letter_topic(kafka):
 async def test_post_larger_than_the_topic_takes(kafka):
     """A post that the topic would refuse is a bad record that names both sizes."""
     sink = MemorySink(kafka)
-    sink.max_record_bytes = len(post(1)) + len(key_of(1)) - 1
+    sink.limits = Limits(record_bytes=len(post(1)) + len(key_of(1)) - 1)
     async with Running([ScriptedSource([post(1)])], sink) as running:
         await running.ended()
 

@@ -10,22 +10,29 @@ from pkgutil import iter_modules
 import pytest
 
 from connector.records.record import TaskId
-from connector.telemetry import events
+from connector.telemetry import event_docs, events
 from connector.telemetry.events.coverage import GapAccepted, GapEvent, GapLost, GapOpened, GapRepaired
 from connector.telemetry.events.event import Event, TaskEvent
+from connector.telemetry.events.formats import RegistryAwaited
 from connector.telemetry.events.kafka import DeliveryFellBack
 from connector.telemetry.events.sources import StreamErrorReceived, StreamErrorRepeated
 from connector.telemetry.events.task import (
     BatchDelivered,
+    ComplianceReceived,
     DuplicatesDropped,
+    PostsFiltered,
+    PostsUnmatched,
+    PostsWithdrawn,
     PrintSkipped,
     RecordDropped,
+    RulesMatched,
     StreamDisconnected,
     TaskFenced,
     TaskRestarting,
     TaskStarted,
 )
 from connector.telemetry.metrics import Metrics
+from tests import ROOT
 from tests.unit.fakes import TASK
 
 ROOMS = {module.name: import_module(f"{events.__name__}.{module.name}") for module in iter_modules(events.__path__)}
@@ -45,7 +52,9 @@ EXAMPLES = {
     bool: True,
     TaskId: TASK,
     tuple[str, ...]: ("one", "two"),
+    tuple[tuple[str, int], ...]: (("delete", 3),),
     tuple[tuple[float, float, int], ...]: ((0.1, 2.0, 3),),
+    tuple[tuple[tuple[str, ...], int], ...]: ((("birds", "flocks"), 3), ((), 1)),
 }
 """A value of each type that an event's field may have: nothing that could hold a secret's object."""
 
@@ -74,7 +83,7 @@ def _samples(metrics):
         (sample.name, *sorted(sample.labels.items())): sample.value
         for family in metrics.registry.collect()
         for sample in family.samples
-        if not sample.name.endswith("_created")
+        if sample.name.startswith("connector_") and not sample.name.endswith("_created")
     }
 
 
@@ -89,6 +98,8 @@ def test_renders_its_fields(kind):
         names |= {"connector", "task"}
     if kind is BatchDelivered:
         names -= {"waits", "usd"}  # for the metrics only
+    if kind is RulesMatched:
+        names = names - {"matched"} | {"posts"}
     assert names == set(fields)
     assert all(isinstance(value, str | int | float | tuple) for value in fields.values())
 
@@ -168,6 +179,10 @@ def outcome(word):
 COUNTS = [
     (PrintSkipped(posts=3), {("connector_posts_not_printed_total",): 3}),
     (DeliveryFellBack(of=TASK, reason="refused"), {("connector_fallbacks_total", ("reason", "refused")): 1.0}),
+    (
+        RegistryAwaited(connector="posts", waiting_secs=1.0, reason="silent", retry_in_secs=0.5),
+        {("connector_schema_registry_failures_total",): 1},
+    ),
     (TaskStarted(of=TASK), {("connector_task_starts_total",): 1}),
     (
         DuplicatesDropped(of=TASK, posts=3),
@@ -176,6 +191,30 @@ COUNTS = [
     (
         DuplicatesDropped(of=TASK, posts=3, source="search"),
         {("connector_posts_dropped_total", ("intentional", "true"), ("reason", "duplicate_search")): 3},
+    ),
+    (
+        PostsFiltered(of=TASK, posts=2),
+        {("connector_posts_dropped_total", ("intentional", "true"), ("reason", "transform")): 2},
+    ),
+    (
+        PostsUnmatched(of=TASK, posts=3),
+        {("connector_posts_dropped_total", ("intentional", "true"), ("reason", "unmatched")): 3},
+    ),
+    (
+        RulesMatched(of=TASK, matched=((("birds", "flocks"), 3), (("birds",), 1), ((), 2))),
+        {
+            ("connector_rule_posts_total", ("connector", "posts"), ("rule", "birds")): 4,
+            ("connector_rule_posts_total", ("connector", "posts"), ("rule", "flocks")): 3,
+            ("connector_rule_posts_total", ("connector", "posts"), ("rule", "(other)")): 2,
+        },
+    ),
+    (
+        ComplianceReceived(of=TASK, kinds=(("delete", 3),)),
+        {("connector_compliance_events_total", ("connector", "posts"), ("kind", "delete")): 3},
+    ),
+    (
+        PostsWithdrawn(of=TASK, kinds=(("late", 2),)),
+        {("connector_posts_withdrawn_total", ("connector", "posts"), ("kind", "late")): 2},
     ),
     (GapRepaired(**GAP, way="search", posts=7, cost_usd=0.035), outcome("repaired")),
     (GapAccepted(**GAP), outcome("accepted")),
@@ -241,8 +280,13 @@ def imported_from(path):
 def test_a_room_emits_its_own_events():
     """Whoever looks for what a room can say finds it in one file."""
     exceptions = {
+        ("cluster/history_writer.py", f"{events.__name__}.worker"),  # is told before the log says it
         ("sources/http/internals.py", f"{events.__name__}.worker"),  # worded for the worker, which says it at its start
+        ("history/recorder.py", f"{events.__name__}.task"),  # counts what the tasks report
+        ("telemetry/event_docs.py", f"{events.__name__}.coverage"),  # writes them into a page
         ("telemetry/obstacles.py", f"{events.__name__}.kafka"),  # renders what the gate waits for
+        ("telemetry/traces.py", f"{events.__name__}.coverage"),  # makes spans of them, and emits none
+        ("telemetry/traces.py", f"{events.__name__}.task"),
     }
     own = Path(events.__path__[0])
     package = own.parents[1]
@@ -266,3 +310,17 @@ def test_every_event_is_emitted():
             words.update(re.findall(r"\w+", path.read_text()))
 
     assert [] == [kind.__name__ for kind in EVENTS if kind.__name__ not in words]
+
+
+def test_the_page_is_fresh():
+    """docs/events.md is what the events say of themselves: none is without a meaning; `make docs` writes it."""
+    assert event_docs.page() == (ROOT / "docs" / "events.md").read_text()
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+def test_the_page_has_each_event(kind):
+    """With its level and every field of its log line."""
+    (row,) = [line for line in event_docs.page().splitlines() if line.startswith(f"| `{kind.name}` |")]
+
+    assert f"| {logging.getLevelName(kind.level)} |" in row
+    assert all(f"`{name}`" in row for name in example(kind).fields())

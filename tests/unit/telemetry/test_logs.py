@@ -4,7 +4,8 @@ import logging
 
 import pytest
 import structlog
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiohttp.http_exceptions import BadHttpMessage
+from aiokafka.errors import KafkaError, ProducerFenced, UnknownError
 
 from connector.telemetry import logs
 from connector.telemetry.events.cluster import TasksAssigned
@@ -230,6 +231,21 @@ ORPHANS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (UnknownError(), "Unexpected error in sender routine: [Error -1] UnknownError"),
+        (AssertionError("a fault of aiokafka"), "Unexpected error in sender routine"),
+    ],
+)
+def test_errors_that_kafka_answers_have_no_traceback(error, shown):
+    """The words say all there is; a traceback is for faults."""
+    record = line("aiokafka.producer.sender", "Unexpected error in sender routine", exc_info=(type(error), error, None))
+    assert Throttle(Clock()).filter(record)
+
+    assert (shown, isinstance(error, AssertionError)) == (record.getMessage(), record.exc_info is not None)
+
+
 @pytest.mark.parametrize(("message", "error", "shown"), ORPHANS)
 def test_aiokafkas_orphans_are_silent(message, error, shown):
     """asyncio's complaint about a future inside aiokafka is nobody's fault; one about ours is shown."""
@@ -258,3 +274,13 @@ def test_what_is_not_shown_costs_no_line(configured, monkeypatch):
 
     assert "" == out.getvalue()
     assert b"connector_posts_delivered_total 3.0" in metrics.render()
+
+
+def test_malformed_request_is_one_line():
+    """Bytes that are no HTTP request are a warning without a stack, and without the bytes: a login may be in them."""
+    error = BadHttpMessage("Invalid header value char: b'Authorization: Basic c2VjcmV0\\x00'")
+    record = line("aiohttp.server", "Error handling request", exc_info=(type(error), error, None))
+
+    assert Throttle(Clock()).filter(record)
+    assert "A client has sent what is no HTTP request" == logging.Formatter().format(record)
+    assert logging.WARNING == record.levelno

@@ -1,13 +1,16 @@
-from types import SimpleNamespace
-
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from connector.coverage.offset import Coverage, Gap, GapState
-from connector.errors import ServiceUnavailable
-from connector.records import clock
-from connector.telemetry.metrics import AGE_BUCKETS_SECS, DELIVERY_BUCKETS_SECS, Metrics, WeightedHistogram, gauge
-from connector.worker.gauges import gauges_of
-from tests.unit.fakes import KEY, MADE_MS, Gate, MemoryKafka, MemorySink, Running, ScriptedSource, skew_to, until
+from connector.telemetry.catalogue import (
+    AGE_BUCKETS_SECS,
+    CONNECTORS_MAX,
+    DELIVERY_BUCKETS_SECS,
+    OTHER,
+    RULE_POSTS,
+    TASK_STATE,
+    Declared,
+)
+from connector.telemetry.metrics import BoundedCounter, Metrics, WeightedHistogram, gauge
 
 NAMES = {
     "connector_posts_delivered": "counter",
@@ -62,12 +65,25 @@ def test_histograms_begin_at_zero():
 def test_gauges_are_asked_at_each_scrape():
     """A gauge is what it is when somebody looks; its labels are escaped."""
     metrics, rows = Metrics(), []
-    metrics.watch(lambda: [gauge("connector_task_state", "State.", rows)])
+    metrics.watch(lambda: [gauge(TASK_STATE, rows)])
     assert [] == parsed(metrics)["connector_task_state"].samples
-    rows.append(({"connector": 'a"b\\c\nd', "state": "RUNNING"}, 1.0))
+    rows.append((('a"b\\c\nd', "0", "RUNNING"), 1.0))
     (sample,) = parsed(metrics)["connector_task_state"].samples
 
-    assert ({"connector": 'a"b\\c\nd', "state": "RUNNING"}, 1.0) == (sample.labels, sample.value)
+    assert ({"connector": 'a"b\\c\nd', "task": "0", "state": "RUNNING"}, 1.0) == (sample.labels, sample.value)
+
+
+def test_no_series_about_the_time_of_creation():
+    """They would double what a scrape brings, and nobody asks for them."""
+    metrics = Metrics()
+    metrics.posts_dropped.labels(reason="duplicate", intentional="true").inc()
+
+    assert "_created" not in metrics.render().decode()
+    assert b'connector_posts_dropped_total{intentional="true",reason="duplicate"} 1.0' in metrics.render()
+
+
+def declared(name, **given):
+    return Declared(name=name, kind="histogram", group="Posts", meaning="Other.", **given)
 
 
 def test_each_worker_has_its_own():
@@ -76,34 +92,30 @@ def test_each_worker_has_its_own():
     one.posts_delivered.inc()
 
     assert 0.0 == other.registry.get_sample_value("connector_posts_delivered_total")
-    WeightedHistogram("connector_other_seconds", "Other.", (1.0,), one.registry)
+    WeightedHistogram(declared("connector_other_seconds", buckets=(1.0,)), one.registry)
 
 
-async def test_seconds_that_are_missing(monkeypatch):
-    """Gaps by what becomes of them; `open` counts an outage that goes on, from the last gap, and nothing twice."""
-    gaps = (
-        Gap(from_ms=MADE_MS, to_ms=MADE_MS + 1_000, reason="budget", state=GapState.LOST),
-        Gap(from_ms=MADE_MS + 2_000, to_ms=MADE_MS + 4_000, reason="silent", state=GapState.REPAIRING),
-        Gap(from_ms=MADE_MS + 10_000, to_ms=MADE_MS + 14_000, reason="connection_lost"),
-    )
-    kafka, gate, now = MemoryKafka(), Gate(), clock.now
-    before = Coverage(covered_from_ms=MADE_MS, covered_to_ms=MADE_MS + 10_000, gaps=gaps)
-    kafka.offsets.append((KEY, before.encode()))
-    source = ScriptedSource([gate, ServiceUnavailable("X answered 503")], skew_secs=skew_to(MADE_MS + 12_500))
-    metrics = Metrics()
-    async with Running([source], MemorySink(kafka)) as running:
-        metrics.watch(lambda: gauges_of(SimpleNamespace(tasks={0: running.task})))
-        await until(lambda: kafka.commits)
-        monkeypatch.setattr(clock, "now", lambda: now() + 1.6)
-        assert MADE_MS + 14_000 < running.task.progresses[0].now_ms  # behind the end of the last gap
-        assert {"open": 4.0, "repairing": 2.0, "lost": 1.0} == missing(metrics)
-        gate.set()
-        await until(lambda: 4.0 < missing(metrics)["open"])
-
-        assert missing(metrics)["open"] < 6.0
-        assert {"repairing": 2.0, "lost": 1.0}.items() <= missing(metrics).items()
+def rule_posts(counter_):
+    (family,) = counter_.collect()
+    return {(sample.labels["connector"], sample.labels["rule"]): sample.value for sample in family.samples}
 
 
-def missing(metrics):
-    """`connector_gap_seconds` by state."""
-    return {sample.labels["state"]: sample.value for sample in parsed(metrics)["connector_gap_seconds"].samples}
+def test_rules_have_a_bound():
+    """Beyond it posts count under `(other)`, so that the sum stays right; what has a series keeps it."""
+    counter = BoundedCounter(RULE_POSTS, 3, CollectorRegistry())
+    for connector, rule in (("a", "1"), ("a", "2"), ("b", "1"), ("b", "2"), ("b", "3"), ("a", "1"), ("b", None)):
+        counter.add(2, connector, rule)
+
+    assert {("a", "1"): 4, ("a", "2"): 2, ("b", "1"): 2, ("b", OTHER): 6} == rule_posts(counter)
+
+
+def test_connectors_have_a_bound():
+    """However many connectors come and go, a worker has no more series than it says."""
+    counter = BoundedCounter(RULE_POSTS, 3, CollectorRegistry())
+    for number in range(CONNECTORS_MAX + 50):
+        counter.add(1, f"connector-{number}", "rule")
+    counts = rule_posts(counter)
+
+    assert 3 + CONNECTORS_MAX + 1 == len(counts)
+    assert CONNECTORS_MAX + 50 == sum(counts.values())
+    assert 47 == counts[OTHER, OTHER]

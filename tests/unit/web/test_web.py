@@ -3,16 +3,21 @@ import base64
 import contextlib
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import reduce
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
+from connector import __version__
+from connector.cluster.configs import Connector, Placement, created
 from connector.cluster.requests import Action, GapRequest
 from connector.config.load import load
 from connector.coverage.offset import Coverage, Gap, GapState, Way
 from connector.errors import BrokerAway
+from connector.kafka.state.compacted_log import CompactedLog
 from connector.kafka.state.offsets import encode_key
 from connector.records.record import TaskId
 from connector.records.snowflake import to_iso
@@ -29,7 +34,7 @@ class Web:
 
     def __init__(self, app, client):
         self.app, self.client = app, client
-        self.herder, (_, *self.logs, self.statuses, _) = app.herder, app.after_producer
+        self.herder, (_, *self.logs, _, self.statuses, _, _, _, _, _) = app.herder, app.after_producer
 
     async def get(self, path, **kwargs):
         """Status, headers and body of an answer."""
@@ -45,7 +50,7 @@ class Web:
     def tell_offset(self, partition, value, kind=None):
         """Let the offsets topic have told of this."""
         log = next(log for log in self.logs if log.topic.endswith("-offsets"))
-        log._apply(encode_key("posts", partition, kind), value)
+        log._apply(encode_key("posts", partition, kind), value, 0)
 
     async def json(self, path):
         status, _, body = await self.get(path)
@@ -57,9 +62,30 @@ class Web:
             log._answered_at = time.monotonic() - secs_ago
 
 
+def declare(app, loaded):
+    """Let the topic of configurations have told of the connector that the environment declares."""
+    if loaded.connector is not None:
+        slots = tuple(range(loaded.connector.tasks))
+        placement, name = Placement(slots, loaded.connector.name), loaded.connector.name
+        connector = Connector(name=name, config=loaded.declared, placement=placement, tasks=len(slots))
+        log = next(log for log in app.after_producer if getattr(log, "topic", "").endswith("-configs"))
+        for key, value in created(replace(connector, declared_by="here:8083")):
+            log._apply(key.encode(), value, 0)
+
+
+def read_on(app):
+    """Let all that the group's topics hold have been read."""
+    for service in app.after_producer:
+        if isinstance(service, CompactedLog):
+            service.caught_up.set()
+
+
 @contextlib.asynccontextmanager
 async def serving(tmp_path, environment=None):
-    app = wiring.wire(load(ENVIRONMENT if environment is None else environment, tmp_path))
+    loaded = load(ENVIRONMENT if environment is None else environment, tmp_path)
+    app = wiring.wire(loaded)
+    declare(app, loaded)
+    read_on(app)
     app.loop = asyncio.get_running_loop()
     app.finalize()
     app.web.init_server()
@@ -86,9 +112,37 @@ ROUTES = [
     "/connectors/posts",
     "/connectors/posts/config",
     "/connectors/posts/status",
+    "/connectors/posts/tasks",
+    "/connectors/posts/tasks/0/status",
+    "/connectors/posts/topics",
     "/connectors/posts/offsets",
+    "/connector-plugins",
+    "/connector-plugins/PostStreamSource/config",
     "/coverage",
+    "/openapi.json",
+    "/admin/loggers",
+    "/admin/loggers/root",
+    "/health",
+    "/page/main.js",
+    "/history",
 ]
+NOT_READ = [
+    "/connectors/{name}/pause",
+    "/connectors/{name}/resume",
+    "/connectors/{name}/stop",
+    "/connectors/{name}/restart",
+    "/connectors/{name}/tasks/{task}/restart",
+    "/connectors/{name}/topics/reset",
+    "/connector-plugins/{plugin}/config/validate",
+    "/events",  # does not end
+]
+PARAMETERS = {
+    "/posts": "/{name}",
+    "/0": "/{task}",
+    "PostStreamSource": "{plugin}",
+    "/root": "/{logger}",
+    "main.js": "{file}",
+}
 
 
 @pytest.mark.parametrize("path", ROUTES)
@@ -105,12 +159,12 @@ async def test_ping(web):
 
 
 async def test_fausts_own_pages_are_off(web):
-    """Faust's pages show tables and routes to whoever asks: nothing is served but our routes, and `OK` on `/`."""
+    """Faust's pages show tables and routes to whoever asks: nothing is served but our routes, `/` among them."""
     paths = {route.resource.canonical.rstrip("/") for route in web.app.web.web_app.router.routes()}
-    ours = {path.replace("/posts", "/{name}") for path in ROUTES} | {"/ready"}
+    ours = {reduce(lambda path, part: path.replace(*part), PARAMETERS.items(), path) for path in ROUTES}
 
-    assert {""} | ours == paths
-    assert {"status": "OK"} == await web.json("/")
+    assert {"", "/ready", *ours, *NOT_READ} == paths
+    assert {"version", "commit", "kafka_cluster_id"} == set(await web.json("/"))
 
 
 async def test_list(web):
@@ -140,9 +194,15 @@ async def test_status(web):
     web.statuses.publish(TASK, TaskStatus(state=State.RUNNING, detail="ConnectionLost: reset"))
     status = await web.json("/connectors/posts/status")
     assert ("posts", "source", "RUNNING") == (status["name"], status["type"], status["connector"]["state"])
-    assert [{"id": 0, "state": "RUNNING", "worker_id": "127.0.0.1:8083", "detail": "ConnectionLost: reset"}] == status[
-        "tasks"
-    ]
+    assert [
+        {
+            "id": 0,
+            "state": "RUNNING",
+            "worker_id": "127.0.0.1:8083",
+            "version": __version__,
+            "detail": "ConnectionLost: reset",
+        }
+    ] == status["tasks"]
 
 
 async def test_failed_task(web):
@@ -192,14 +252,91 @@ async def test_what_is_not_there(web, path, message):
     assert (404, {"error_code": 404, "message": message}) == (await web.get(path))[::2]
 
 
-@pytest.mark.parametrize("method", ["post", "put", "delete", "patch"])
-@pytest.mark.parametrize("path", ["/connectors", "/connectors/posts", "/metrics"])
-async def test_what_may_not_be_done(web, method, path):
-    """This version only shows: another method is a 405, in JSON like all errors."""
-    async with web.client.request(method, path) as response:
+async def test_declared_connector(web):
+    """A connector that the environment declares is changed there: 409, and the answer says where."""
+    async with web.client.put("/connectors/posts/config", json={"connector.class": "PostStreamSource"}) as response:
         body = await response.json()
 
-        assert (405, {"error_code": 405, "message": "HTTP 405 Method Not Allowed"}) == (response.status, body)
+    assert 400 == response.status, body  # wrong before it is refused
+    for method, path, sent in (
+        ("PUT", "/connectors/posts/config", (await web.json("/connectors/posts/config"))),
+        ("PATCH", "/connectors/posts/config", {"topic": "other"}),
+        ("DELETE", "/connectors/posts", None),
+    ):
+        kwargs = {"skip_auto_headers": ("Content-Type",)} if sent is None else {"json": sent}
+        async with web.client.request(method, path, **kwargs) as response:
+            body = await response.json()
+            assert (method, 409) == (method, response.status)
+            assert "is declared by the environment of the worker here:8083" in body["message"]
+
+
+async def test_validation(web):
+    """Our own class is judged as it would be created, its secrets too, and nothing shows a secret."""
+    config = {"connector.class": "PostStreamSource", "name": "n", "topic": "t", "hashtags": "a", "settle.secs": "x"}
+    path = "/connector-plugins/PostStreamSource/config/validate"
+    async with web.client.put(path, json=config | {"x.bearer.token": BEARER}) as response:
+        text, body = await response.text(), await response.json()
+
+    errors = {each["value"]["name"]: each["value"]["errors"] for each in body["configs"] if each["value"]["errors"]}
+    assert {"settle.secs", "x.bearer.token"} == set(errors)
+    assert "would lie readable in Kafka" in errors["x.bearer.token"][0]
+    assert BEARER not in text
+    assert 2 == body["error_count"]
+
+
+async def test_transforms_are_validated(web):
+    """Each has a group of its own with its options; what is wrong stands at its option."""
+    config = {
+        "connector.class": "PostStreamSource",
+        "name": "n",
+        "topic": "t",
+        "hashtags": "a",
+        "x.bearer.token": "${env:CONNECTOR_X_BEARER_TOKEN}",
+        "transforms": "hide",
+        "transforms.hide.type": "org.apache.kafka.connect.transforms.MaskField$Value",
+        "transforms.hide.predicate": "absent",
+    }
+    path = "/connector-plugins/PostStreamSource/config/validate"
+    async with web.client.put(path, json=config) as response:
+        body = await response.json()
+
+    errors = {each["value"]["name"]: each["value"]["errors"] for each in body["configs"] if each["value"]["errors"]}
+    assert {
+        "transforms.hide.fields": ["transforms.hide.fields is required: Fields to hide."],
+        "transforms.hide.predicate": [
+            "transforms.hide.predicate is 'absent', which predicates does not name: add it there."
+        ],
+    } == errors
+    assert "Transforms: hide" in body["groups"]
+    (kind,) = [each["definition"] for each in body["configs"] if each["definition"]["name"] == "transforms.hide.type"]
+    assert ("CLASS", True, "Transforms: hide") == (kind["type"], kind["required"], kind["group"])
+
+
+async def test_transforms_are_plugins(web):
+    """They are listed as Connect lists them, and each tells its options."""
+    listed = await web.json("/connector-plugins?connectorsOnly=false")
+    names = {each["class"]: each["type"] for each in listed}
+    options = await web.json("/connector-plugins/org.apache.kafka.connect.transforms.RegexRouter/config")
+
+    assert "transformation" == names["org.apache.kafka.connect.transforms.RegexRouter"]
+    assert "predicate" == names["org.apache.kafka.connect.transforms.predicates.HasHeaderKey"]
+    assert ["regex", "replacement"] == [each["name"] for each in options]
+
+
+async def test_starting(tmp_path):
+    """A worker that has not read its group's topics says so on every route of a connector, and of /health."""
+    loaded = load(ENVIRONMENT, tmp_path)
+    app = wiring.wire(loaded)
+    app.loop = asyncio.get_running_loop()
+    app.web.init_server()
+    async with TestClient(TestServer(app.web.web_app)) as client:
+        for path in ("/connectors", "/connectors/posts/status", "/health"):
+            async with client.get(path) as response:
+                body = await response.json()
+                assert (503, path) == (response.status, path)
+                assert body["message"].startswith("Worker is still starting up. It has not read connector-statuses")
+        async with client.get("/ping") as response:
+            assert 200 == response.status
 
 
 # -- what is missing
@@ -341,7 +478,7 @@ async def test_coverage_in_an_outage(web):
 async def test_coverage_of_a_task_that_is_silent(web, monkeypatch):
     """Nobody has told of an outage, but nothing moves: that is one, too, whoever should have told."""
     web.tell_offset(FILTERED, Coverage(covered_from_ms=T0, covered_to_ms=T0 + 60_000, gaps=(LOST,)).encode())
-    offsets = web.herder._build._offsets
+    offsets = web.herder._factory.changes.offsets
     began = offsets._clock()
     monkeypatch.setattr(offsets, "_clock", lambda: began + 59.0)
     assert [SHOWN_LOST] == (await missing(web))["gaps"]
@@ -373,7 +510,7 @@ async def asking(web, monkeypatch):
     async def send(request):
         web.asked.append(request)
 
-    monkeypatch.setattr(web.herder._build._requests, "send", send)
+    monkeypatch.setattr(web.herder._factory._requests, "send", send)
     web.tell_offset(FILTERED, COVERED.encode())
     return web
 
@@ -454,7 +591,7 @@ async def test_request_without_kafka(asking, monkeypatch):
     async def send(_):
         raise BrokerAway("KafkaConnectionError: no broker")
 
-    monkeypatch.setattr(asking.herder._build._requests, "send", send)
+    monkeypatch.setattr(asking.herder._factory._requests, "send", send)
     answer = await asking.post("/coverage", json={"connector": "posts", "action": "retry", "from": "all"})
 
     message = "Kafka has not confirmed: KafkaConnectionError: no broker"

@@ -1,6 +1,7 @@
 """From whom a worker's web interface takes requests: by the names it is asked under, and by the pages that ask."""
 
 import asyncio
+import io
 import json
 
 import pytest
@@ -25,7 +26,7 @@ async def asking(request, tmp_path, monkeypatch):
         async def send(each):
             web.asked.append(each)
 
-        monkeypatch.setattr(web.herder._build._requests, "send", send)
+        monkeypatch.setattr(web.herder._factory._requests, "send", send)
         web.tell_offset(FILTERED, COVERED.encode())
         yield web
 
@@ -239,7 +240,7 @@ async def test_body_is_bounded(asking):
         for _ in range(MAX_BODY_BYTES // 1024 + 2):
             yield b" " * 1024
 
-    assert 413 == await write(asking, {}, b" " * (MAX_BODY_BYTES + 1))
+    assert 413 == await write(asking, {}, io.BytesIO(b" " * (MAX_BODY_BYTES + 1)))
     assert 413 == await write(asking, {}, chunks())
     assert [] == asking.asked
 

@@ -3,6 +3,7 @@ import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -343,17 +344,6 @@ def test_wrong_configuration_exits_with_78(problems, text, capsys):
     assert ("", text) == tuple(capsys.readouterr())
 
 
-def test_worker_without_a_connector_exits_with_78(tmp_path, capsys):
-    """Other commands work without a topic, a worker does not."""
-    app = wiring.wire(load({}, tmp_path))
-    app.unconfigured = ("CONNECTOR_TOPIC is required: Kafka topic that receives the posts.",)
-    with pytest.raises(SystemExit) as caught:
-        ConnectorWorker(app)
-
-    assert 78 == caught.value.code
-    assert "CONNECTOR_TOPIC is required" in capsys.readouterr().err
-
-
 def test_web_without_users_stays_on_this_host(tmp_path, capsys):
     """Nor does a command line option open the web to others without a login."""
     app = wiring.wire(load(ENVIRONMENT, tmp_path))
@@ -390,3 +380,20 @@ async def test_memory_is_given_back_again_and_again(running, monkeypatch):
     timer = asyncio.create_task(running._give_back_memory(running))
     await asyncio.wait_for(often.wait(), 5)
     timer.cancel()
+
+
+async def test_the_group_is_joined_without_a_sleep(tmp_path):
+    """Faust waits a second for tables; there are none, and nothing of ours does."""
+    tables = wiring.wire(load(ENVIRONMENT, tmp_path)).tables
+    done = []
+
+    async def step(name):
+        done.append(name)
+
+    tables._update_channels = lambda: step("channels")
+    tables._recovery = SimpleNamespace(start=lambda: step("recovery"))
+    tables.sleep = lambda secs: step(f"slept {secs} s")
+    await tables.on_start()
+
+    assert ["channels", "recovery"] == done
+    assert "debug" == tables.mundane_level

@@ -7,6 +7,7 @@ import re
 import time
 import zlib
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -594,6 +595,15 @@ def test_a_recovery_gets_nothing_live(start):
     assert [*stored, live] == sim.emissions.missed_ids()
     assert (60 < recovery.interval[1] - recovery.interval[0] < 70, recovery.backfill_s) == (True, 0)
     assert (None, 120) == (backfill.interval, backfill.backfill_s)
+
+
+def test_a_backfill_has_the_posts_of_the_millisecond_of_its_connection(start):
+    """They were made before it, and are not live."""
+    sim = start(clock=SimpleNamespace(now=lambda: 1_793_536_496.0), rules=RULE, plan="enterprise")
+    stored = sim.emit(3)
+    with Socket(sim, backfill_minutes=1) as stream:
+        stream.read_head()
+        eventually(lambda: stream.wait_for(f'"id":"{stored[-1]}"'.encode()) or True)
 
 
 def test_a_replay_waits_for_its_reader(start):

@@ -1,0 +1,1 @@
+"""Readers of topics with values that have a schema, in other languages."""
