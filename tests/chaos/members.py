@@ -71,7 +71,7 @@ PARTS = (
         sometimes=frozenset({"starlings", "author"}),
     ),
     Part(
-        name="authors",
+        name="writers",
         always=frozenset({"authors", "lanterns"}),
         sometimes=frozenset({"english", "murmurations"}),
         settings={"errors.tolerance": "all", "dead.letter.topic": "{topic}-dead"},

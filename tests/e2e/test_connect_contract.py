@@ -122,6 +122,8 @@ def deliver(worker: Worker, simulator: SimulatorThread) -> None:
     wait_for(simulator.simulator.streams.live, "a connection")
     simulator.emit(5)
     wait_for(lambda: worker.delivered("c1") >= 5, "5 posts of c1")  # the offsets are in Kafka, whoever runs the task
+    # whoever runs the task tells the group within a second where it has written
+    wait_for(lambda: worker.get("/connectors/c1/topics")[1]["c1"]["topics"], "the topic of c1")
 
 
 @pytest.mark.alone
