@@ -21,12 +21,14 @@ from connector.cli.doctor.command import command_of
 from connector.config.load import examine as load_examined
 from connector.config.load import load
 from connector.config.rules import label_of
+from connector.formats.schemas.form import writer_of
 from connector.kafka.gate.preparation import needs_of, topics_of
 from connector.kafka.rights import DESCRIBE_CONFIGS, READ, TOPIC, TRANSACTIONAL_ID, WRITE, Right
 from connector.simulator import ManualClock, SimulatorSettings, SimulatorThread
 from connector.transforms.catalogue import CATALOGUE
 from tests import brokers
 from tests.brokers import Broker, KafkaBroker, free_port
+from tests.registries import Registry
 from tests.rights import PASSWORD, GuardedBroker, rights_of
 from tests.workers import SOURCE, TOKEN, Workers, environment, wait_for
 
@@ -427,6 +429,54 @@ def test_a_topic_that_nobody_may_make(broker: Broker, x: SimulatorThread, fresh:
     assert {"topics": WRONG} == of_kafka.bad()
     assert "Change CONNECTOR_TOPIC_CREATION_DEFAULT_" in of_kafka.words("topics")
     assert not {name for name in topics_at(broker) if name.startswith(fresh)}
+
+
+# -- the schema registry
+
+
+def test_a_schema_registry(broker: Broker, x: SimulatorThread, registry: Registry, fresh: str, tmp_path: Path) -> None:
+    """A real one: with our schema, with none, with somebody else's; and nobody there.  Nothing is registered."""
+    registry.set_compatibility("BACKWARD")
+    settings = environment(broker, x.url, fresh, value_format="avro", schema_registry_url=registry.url)
+    gone = f"http://127.0.0.1:{free_port()}"
+    subject = f"{fresh}-value"
+    only = ("--check", "registry")
+
+    found = examine(settings, tmp_path, *only)
+    unregistered = examine(settings | {"CONNECTOR_AUTO_REGISTER_SCHEMAS": "false"}, tmp_path, *only)
+    one_gone = examine(settings | {"CONNECTOR_SCHEMA_REGISTRY_URL": f"{gone},{registry.url}"}, tmp_path, *only)
+    all_gone = examine(settings | {"CONNECTOR_SCHEMA_REGISTRY_URL": gone}, tmp_path, *only)
+    other_path = examine(settings | {"CONNECTOR_SCHEMA_REGISTRY_URL": f"{registry.url}/nope"}, tmp_path, *only)
+    untouched = subject not in registry.ask("/subjects")  # type: ignore[operator]  # a list
+
+    assert (0, {}) == (found.exit_code, found.bad())
+    assert f"has no schema under {subject} yet: a worker of posts registers it" in found.words("registry", OK)
+    assert (1, {"registry": WRONG}) == (unregistered.exit_code, unregistered.bad())
+    assert "set auto.register.schemas=true" in unregistered.words("registry")
+    assert (0, {"registry": WARNING}) == (one_gone.exit_code, one_gone.bad())
+    assert f"registry at {gone} " in one_gone.words("registry", WARNING)
+    assert {"registry": WRONG} == all_gone.bad() == other_path.bad()
+    assert "Start the registry" in all_gone.words("registry")
+    assert "Check schema.registry.url" in other_path.words("registry")
+    assert untouched
+
+    schema = {"schema": '{"type": "record", "name": "Bird", "fields": [{"name": "wings", "type": "long"}]}'}
+    registry.ask(f"/subjects/{subject}/versions", schema)
+    theirs = examine(settings, tmp_path, *only)
+    latest = {"CONNECTOR_AUTO_REGISTER_SCHEMAS": "false", "CONNECTOR_USE_LATEST_VERSION": "true"}
+    by_theirs = examine(settings | latest, tmp_path, *only)
+
+    assert {"registry": WRONG} == theirs.bad() == by_theirs.bad()
+    assert f"by the level BACKWARD it cannot follow what {subject} has" in theirs.words("registry")
+    assert f"No post of posts can be written by the latest version of {subject}" in by_theirs.words("registry")
+
+    ours = writer_of("avro")
+    assert ours is not None
+    registry.ask(f"/subjects/{subject}-2-value/versions", {"schema": ours.schema.text})
+    known = examine(settings | {"CONNECTOR_TOPIC": f"{subject}-2"}, tmp_path, *only)
+
+    assert (0, {}) == (known.exit_code, known.bad())
+    assert "has the schema of posts" in known.words("registry", OK)
 
 
 # -- this machine

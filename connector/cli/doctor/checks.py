@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from connector.cli.doctor import account, brokers, machine, rules, topics
+from connector.cli.doctor import account, brokers, machine, registry, rules, topics
 from connector.cli.doctor.case import Case
 from connector.cli.doctor.finding import Blocked, Finding, unknown
 from connector.kafka.login.refusals import words_of
@@ -44,6 +44,7 @@ CHECKS = (
     Check(name="rights", run=brokers.rights),
     Check(name="internal-topics", run=topics.internal_topics),
     Check(name="topics", run=topics.topics),
+    Check(name="registry", run=registry.registry),
     Check(name="connections", run=account.connections),
 )
 """All checks, in the order in which they are run: what others need comes first."""

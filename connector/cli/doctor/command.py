@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 HELP = """Look for what would keep a worker from its work, and name the cure.
 
-It asks X and Kafka as a worker would, with the settings of this environment and the connector that they declare; each
-FILE (.json, .properties, .toml, or a folder of them) is one more connector. It changes nothing: no topic, no rule, no
-connection to a stream, so it may run beside workers.
+It asks X, Kafka and a schema registry as a worker would, with the settings of this environment and the connector that
+they declare; each FILE (.json, .properties, .toml, or a folder of them) is one more connector. It changes nothing: no
+topic, no rule, no schema, no connection to a stream, so it may run beside workers.
 
 X charges $0.005 for each request of counts, with which the check cost finds out what the rules will cost. Without --yes
 it asks before it spends that, and without a terminal it spends nothing.

@@ -8,8 +8,10 @@ Each answer is bounded in bytes and in time.  Nothing is repeated here: `ids` sa
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import httpx2
@@ -20,7 +22,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from connector.config.connector import Compatibility
 from connector.errors import ConfigError, RegistryAway, SchemaRefused
 from connector.formats.schemas.internals import session_of
-from connector.formats.schemas.registry import ANSWER_SECS, Registered, RegistrySettings
+from connector.formats.schemas.registry import ANSWER_SECS, Registered, RegistrySettings, Standing
 from connector.formats.schemas.writer import Schema
 
 T = TypeVar("T")
@@ -32,6 +34,14 @@ WORDS_MAX = 500
 """The most characters of a registry's own words in a message."""
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_ABSENT = frozenset({40401, 40402, 40403, 40408})
+"""Error codes of a registry that does not have the subject, its version, its schema, or its level of compatibility."""
+
+_UNKNOWN_ROUTE = frozenset({404, 405})
+
+
+class _Absent(SchemaRefused):
+    """The registry answers, and does not have what it was asked for."""
 
 
 class ConfluentRegistry:
@@ -60,6 +70,49 @@ class ConfluentRegistry:
             await self._set_compatibility(client, subject, self._settings.compatibility)
         registered = client.register_schema_full_response(subject, theirs, normalize_schemas=normalize)
         return Registered(_id_in(await self._asked(registered, f"to register the schema of {subject}")))
+
+    async def look(self, subject: str, schema: Schema) -> Standing:
+        """
+        Return what the registry has of *subject*, and whether it would take *schema*.  Nothing is changed there.
+
+        Raises:
+            RegistryAway, SchemaRefused: as `find`; it is no error that the registry does not have the subject.
+        """
+        theirs = TheirSchema(schema.text, schema.type)
+        client, normalize = await self._opened(), self._settings.normalize
+        try:
+            latest = await self._asked(client.get_latest_version(subject), f"for the latest version of {subject}")
+        except _Absent:
+            return Standing(level=await self._level(client, subject))
+        text = getattr(latest.schema, "schema_str", None)
+        type_ = getattr(latest.schema, "schema_type", None) or "AVRO"
+        has = Standing(level=await self._level(client, subject), latest=Registered(_id_in(latest), text), type=type_)
+        known = client.lookup_schema(subject, theirs, normalize_schemas=normalize)
+        try:
+            return replace(has, own=_id_in(await self._asked(known, f"for the schema of {subject}")))
+        except _Absent:
+            takes = await self._takes(client, subject, theirs)
+        # a registry may call it NONE where a subject has no level of its own, and hold the subject to the one of all
+        level = await self._level(client, None) if not takes and has.level == "NONE" else has.level
+        return replace(has, takes=takes, level=level)
+
+    async def _takes(self, client: AsyncSchemaRegistryClient, subject: str, theirs: TheirSchema) -> bool:
+        normalize, what = self._settings.normalize, f"whether {subject} takes the schema"
+        try:
+            judged = client.test_compatibility_all_versions(subject, theirs, normalize=normalize)
+            return bool(await self._asked(judged, what))
+        except SchemaRefused as refused:
+            if refused.status not in _UNKNOWN_ROUTE:
+                raise
+        # an older registry compares with one version only
+        return bool(await self._asked(client.test_compatibility(subject, theirs, normalize=normalize), what))
+
+    async def _level(self, client: AsyncSchemaRegistryClient, subject: str | None) -> str | None:
+        for asked in dict.fromkeys((subject, None)):  # a subject without a level of its own has the one of all
+            with contextlib.suppress(SchemaRefused):  # who may register need not have the right to read it
+                what = f"for the compatibility of {subject}" if subject else "for its compatibility"
+                return str(await self._asked(client.get_compatibility(asked), what))
+        return None
 
     async def close(self) -> None:
         """As `Registry.close`."""
@@ -117,6 +170,8 @@ def _sorted(error: SchemaRegistryError, asked: str, where: str) -> RegistryAway 
     told = f"{asked}, and {where} answers {status}: {words}"
     if status in _PASSING or not isinstance(status, int):
         return RegistryAway(told)
+    if error.error_code in _ABSENT:
+        return _Absent(f"{told}; check schema.registry.url, and whether the schema is registered there", status=status)
     cure = {
         401: "; check the login for the registry",
         403: "; check the rights of that login",

@@ -73,6 +73,23 @@ class Registered:
     text: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """
+    What a registry has of a subject: the *latest* version with its *type*, if any, and its *level* of compatibility,
+    None if this login may not read it.
+
+    *own* is the id of the schema that was asked about, if the subject has it; if not, *takes* says whether the registry
+    would take it as the next version.
+    """
+
+    level: str | None
+    latest: Registered | None = None
+    type: str = ""
+    own: int | None = None
+    takes: bool = True
+
+
 class Registry(Protocol):
     """A schema registry, as `SchemaIds` needs it."""
 
