@@ -1,11 +1,13 @@
 """
 `faust -A connector coverage`: shows covered time and gaps, and asks for a gap to be retried or accepted.
 
+    <group>-configs ──▶ which connectors ──▶ their offsets ──▶ shown, or: cost ──▶ yes? ──▶ a request for each gap
+
 The command reads the topics in which the workers keep their state, so it needs Kafka but no running worker.  `--retry`
 and `--accept` write a request to Kafka; the worker that runs the task carries it out.
 
-Exit codes: 0 coverage is shown or the request written; 2 wrong arguments; 69 Kafka did not answer or refused; 78 wrong
-configuration.
+Exit codes: 0 coverage is shown or the request written; 2 wrong arguments, or not confirmed; 69 Kafka did not answer or
+refused; 78 wrong configuration; 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import json
 import logging
 import sys
 import time
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -29,12 +32,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from connector.cli.exits import EX_OK, EX_UNAVAILABLE, EX_USAGE
-from connector.cli.placed import slots_of
+from connector.cli.connectors.setup import confirm, say
+from connector.cli.exits import EX_INTERRUPTED, EX_OK, EX_UNAVAILABLE, EX_USAGE
+from connector.cli.placed import Member, configs_of, member_of, slots_in, stored_member
 from connector.cluster import requests
-from connector.cluster.coverage import coverage_of, known_gaps
+from connector.cluster.configs import Configs, TargetState
+from connector.cluster.coverage import coverage_or_error, known_gaps
 from connector.cluster.statuses import decode_status
-from connector.errors import ConfigError, ConnectorError
+from connector.coverage.offset import Coverage
+from connector.coverage.spend import MILLS
+from connector.errors import ConnectorError
 from connector.kafka.brokers import KafkaCluster, cluster_of
 from connector.kafka.gate.gate import REQUEST_TIMEOUT_MS, probe
 from connector.kafka.login.refusals import ConnectionRefused, words_of
@@ -43,7 +50,6 @@ from connector.kafka.state import read_partition as partitions
 from connector.kafka.state.offsets import OffsetTable
 from connector.records.record import TaskId
 from connector.records.snowflake import from_iso, to_iso
-from connector.worker.process import exit_misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -57,6 +63,9 @@ BAR_CELLS = (96, 72, 48, 24)
 """Possible numbers of cells for the bar of a day; the widest that fits the terminal is used."""
 
 BAR_MS = 24 * 3_600_000
+PACE_MS = 60_000
+"""Over less covered time than this (ms) no rate is told."""
+
 TABLE_COLUMNS = 120
 """On a narrower terminal each gap is shown in lines instead of a table, so that nothing is cut off."""
 
@@ -90,18 +99,32 @@ class Outages:
         return {partition: reason for outages in self._by_task.values() for partition, reason in outages.items()}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """
+    A connector, with its *coverage* in the form of the REST API's `/coverage`.
+
+    *paces* is the mean number of posts a millisecond of covered time, by the field `partition` of source partitions.
+    """
+
+    member: Member
+    coverage: Shown
+    paces: Mapping[str | None, float]
+
+
 class Group:
-    """The coverage of the group, as stored in Kafka."""
+    """The coverage of the group, as stored in Kafka; *declared* is the connector of the environment, if it has one."""
 
-    def __init__(self, settings: WorkerSettings, config: ConnectorConfig) -> None:
+    def __init__(self, settings: WorkerSettings, declared: ConnectorConfig | None) -> None:
         self._cluster: KafkaCluster = cluster_of(settings)
-        self._group, self._names, self._config = settings.group_id, settings.names, config
+        self._group, self._names, self._declared = settings.group_id, settings.names, declared
 
-    async def read(self) -> Shown:
+    async def read(self, wanted: str | None = None) -> list[Seen]:
         """
-        Return the coverage of the connector, in the form of the REST API's `/coverage`.
+        Return the connector *wanted*; without one that of the environment, or all if the environment declares none.
 
         Raises:
+            Wrong: the group has no such connector.
             KafkaError, OSError, TimeoutError: Kafka does not answer, or refuses.
         """
         admin = AIOKafkaAdminClient(**self._cluster.options(), request_timeout_ms=REQUEST_TIMEOUT_MS)
@@ -116,13 +139,26 @@ class Group:
             known = set(await admin.list_topics())
         finally:
             await admin.close()
-        offsets, outages = OffsetTable(), Outages(self._config.name, self._config.tasks)
-        name, tasks_max = self._config.name, self._config.tasks
-        for slot in await slots_of(self._cluster, self._names, name, tasks=tasks_max, present=known, trusted=trusted):
+        configs = await configs_of(self._cluster, self._names, present=known, trusted=trusted)
+        members = chosen_members(configs, wanted, self._declared, self._group)
+        outages = {member.name: Outages(member.name, member.tasks) for member in members}
+
+        def note(key: bytes, value: bytes | None) -> None:
+            for each in outages.values():
+                each.apply(key, value)
+
+        tables = [await self._offsets(configs, member, known=known, trusted=trusted) for member in members]
+        await self._read(self._names.statuses, 0, note, known=known, trusted=trusted)
+        return [
+            _seen(member, offsets, outages[member.name].now) for member, offsets in zip(members, tables, strict=True)
+        ]
+
+    async def _offsets(self, configs: Configs, member: Member, *, known: set[str], trusted: bool) -> OffsetTable:
+        offsets = OffsetTable()
+        for slot in slots_in(configs, member.name, tasks=member.tasks):
             apply = partial(offsets.apply, slot=slot)
             await self._read(self._names.offsets, slot, apply, known=known, trusted=trusted)
-        await self._read(self._names.statuses, 0, outages.apply, known=known, trusted=trusted)
-        return coverage_of(self._config.name, offsets, outages.now, settle_ms=int(self._config.settle_secs * 1000))
+        return offsets
 
     async def _read(
         self,
@@ -142,9 +178,9 @@ class Group:
                     if record.key is not None:
                         apply(record.key, record.value)
 
-    async def ask(self, gaps: Sequence[Shown], action: requests.Action) -> None:
+    async def ask(self, connector: str, gaps: Sequence[Shown], action: requests.Action) -> None:
         """
-        Write a request for *action* on each of *gaps*.
+        Write a request for *action* on each of *gaps* of *connector*.
 
         Raises:
             KafkaError, OSError: Kafka has not confirmed the requests.
@@ -155,7 +191,7 @@ class Group:
             async with AIOKafkaProducer(**self._cluster.options(), acks="all") as producer:
                 for gap in gaps:
                     request = requests.GapRequest(
-                        connector=self._config.name,
+                        connector=connector,
                         partition=gap.get("partition"),
                         from_ms=from_iso(gap["from"]),
                         action=action,
@@ -163,6 +199,62 @@ class Group:
                     )
                     key, value = requests.encode(request)
                     await producer.send_and_wait(topic, value, key=key)
+
+
+def chosen_members(
+    configs: Configs, wanted: str | None, declared: ConnectorConfig | None, group: str
+) -> Sequence[Member]:
+    """
+    Return the connector *wanted* of *configs*; without one that which is *declared*, or all if none is.
+
+    Raises:
+        Wrong: there is no such connector.
+    """
+    stored = {name: found for name in configs.names() if (found := configs.get(name)) is not None}
+    name = wanted or (declared.name if declared is not None else None)
+    if declared is not None and name == declared.name:  # perhaps no worker has brought it into the group yet
+        return [member_of(declared, stored[name].target if name in stored else TargetState.RUNNING)]
+    if name is None and stored:
+        return [stored_member(each) for each in stored.values()]
+    if name in stored:
+        return [stored_member(stored[name])]
+    if not stored:
+        raise Wrong(
+            f"The group {group} has no connector: set CONNECTOR_GROUP_ID to that of the workers, or create one"
+            " (connectors create)."
+        )
+    raise Wrong(f"The group {group} has no connector {name}: it has {', '.join(stored)}.")
+
+
+def _seen(member: Member, offsets: OffsetTable, outages: Mapping[str, str]) -> Seen:
+    coverage = coverage_or_error(member.name, offsets, outages, settle_ms=member.settle_ms)
+    return Seen(member=member, coverage=coverage, paces={} if "error" in coverage else paces_of(offsets, member.name))
+
+
+def paces_of(offsets: OffsetTable, connector: str) -> Mapping[str | None, float]:
+    """Return how many posts *connector* has delivered for each millisecond of covered time, by source partition."""
+    paces: dict[str | None, float] = {}
+    for partition, value, _ in offsets.coverage(connector):
+        coverage = Coverage.decode(value)
+        if coverage.covered_from_ms is None or coverage.covered_to_ms is None:
+            continue
+        missing_ms = sum(gap.to_ms - gap.from_ms for gap in coverage.gaps)
+        covered_ms = coverage.covered_to_ms - coverage.covered_from_ms - missing_ms
+        if covered_ms >= PACE_MS:
+            paces[partition.get("partition")] = coverage.posts / covered_ms
+    return paces
+
+
+def cost_of(gaps: Sequence[Shown], seen: Seen) -> str:
+    """Return in a sentence what it may cost to load the posts of *gaps*."""
+    unknown = [gap for gap in gaps if gap.get("partition") not in seen.paces]
+    if unknown:
+        return "What it will cost is not known, as too little time is covered to tell how many posts come."
+    posts = sum(round(seen.paces[gap.get("partition")] * (from_iso(gap["to"]) - from_iso(gap["from"]))) for gap in gaps)
+    if not seen.member.mills_each:
+        return f"By the mean rate until now it may bring {posts:,} posts, at the price of your contract with X."
+    usd = posts * seen.member.mills_each / MILLS
+    return f"By the mean rate until now it may bring {posts:,} posts and cost ${usd:,.2f}; the budget counts it, too."
 
 
 def chosen(coverage: Shown, wanted: str) -> list[Shown]:
@@ -212,6 +304,9 @@ def bar(coverage: Shown, now_ms: int, size: int = BAR_CELLS[0]) -> str:
 
 def show(coverage: Shown, console: Console, now_ms: int) -> None:
     """Print *coverage* as text for people; *now_ms* is UNIX ms."""
+    if "error" in coverage:
+        console.print(f"{coverage['name']}: {coverage['error']}.", style="red", markup=False)
+        return
     if coverage["covered_from"] is None:
         console.print(f"{coverage['name']}: nothing is covered yet; a worker has to connect first.")
         return
@@ -275,36 +370,60 @@ def _length(ms: int) -> str:
 
 
 async def _run(group: Group, values: Mapping[str, Any]) -> int:
-    coverage = await group.read()
     asked = [(action, values[action.value]) for action in requests.Action if values[action.value] is not None]
     if len(asked) > 1:
         raise Wrong("--retry and --accept contradict each other: use one of them.")
+    seen = await group.read(values["connector"])
     for action, wanted in asked:
-        gaps = chosen(coverage, wanted)
-        await group.ask(gaps, action)
-        sys.stdout.write(
-            f"Asked for {len(gaps)} gap{'' if len(gaps) == 1 else 's'} ({action.value}): the worker that runs the task"
-            " does it within seconds, or once there is one.\n"
-        )
-        return EX_OK
+        if len(seen) > 1:
+            names = ", ".join(each.member.name for each in seen)
+            raise Wrong(f"--connector is required, as the group has several connectors: {names}.")
+        return await _ask(group, seen[0], action, wanted, values)
     if values["json_"]:
-        sys.stdout.write(json.dumps({"connectors": [coverage]}) + "\n")
-    else:
-        show(coverage, Console(highlight=False), int(time.time() * 1000))
+        sys.stdout.write(json.dumps({"connectors": [each.coverage for each in seen]}) + "\n")
+        return EX_OK
+    console = Console(highlight=False)
+    for place, each in enumerate(seen):
+        if place:
+            console.print()
+        show(each.coverage, console, int(time.time() * 1000))
     return EX_OK
 
 
-def run(values: Mapping[str, Any], loaded: Loaded, unconfigured: Sequence[str] = ()) -> int:
+async def _ask(group: Group, seen: Seen, action: requests.Action, wanted: str, values: Mapping[str, Any]) -> int:
+    if "error" in seen.coverage:
+        raise ValueError(seen.coverage["error"])
+    gaps, name = chosen(seen.coverage, wanted), seen.member.name
+    count = f"{len(gaps)} gap{'' if len(gaps) == 1 else 's'} of {name}"
+    if not gaps:
+        sys.stdout.write(f"{name} has no gap: nothing to {action.value}.\n")
+        return EX_OK
+    if action is requests.Action.RETRY:
+        say(f"X is asked for the posts of {count} again. {cost_of(gaps, seen)}")
+        question = f"Retry {count}?"
+    else:
+        say(f"The posts of {count} stay out of the topic, and are shown as missing no more. This cannot be undone.")
+        question = f"Accept {count}?"
+    confirm(question, yes=values["yes"])
+    await group.ask(name, gaps, action)
+    when = "the worker that runs the task does it within seconds, or once there is one"
+    if seen.member.state is not TargetState.RUNNING:
+        when = f"{name} is {seen.member.state}, so a worker does it once it is resumed (connectors resume {name})"
+    sys.stdout.write(f"Asked for {count} ({action.value}): {when}.\n")
+    return EX_OK
+
+
+def run(values: Mapping[str, Any], loaded: Loaded) -> int:
     """Run the command with the options *values*; return the exit code."""
-    config = loaded.connector
-    if config is None:
-        exit_misconfigured(ConfigError(unconfigured))
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # errors are told in one sentence below
     try:
-        return asyncio.run(_run(Group(loaded.worker, config), values))
-    except Wrong as wrong:
-        sys.stderr.write(f"{wrong}\n")
+        return asyncio.run(_run(Group(loaded.worker, loaded.connector), values))
+    except (Wrong, click.UsageError) as wrong:
+        say(str(wrong))
         return EX_USAGE
+    except (KeyboardInterrupt, click.Abort):
+        say("Cut short.")
+        return EX_INTERRUPTED
     except (KafkaError, OSError, TimeoutError, ConnectorError, ValueError) as error:
         whose = "" if isinstance(error, ConnectionRefused) else f"Kafka at {loaded.worker.broker_url_redacted}: "
         sys.stderr.write(f"{whose}{words_of(error)}\n")
@@ -321,11 +440,17 @@ def register(app: ConnectorApp, loaded: Loaded) -> None:
 
         def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
             values = {**self.kwargs, "json_": self.kwargs["json_"] or self.json}
-            raise SystemExit(run(values, loaded, app.unconfigured))
+            raise SystemExit(run(values, loaded))
 
     @app.command(
+        click.option(
+            "--connector",
+            metavar="NAME",
+            help="A connector of the group. [default: the one of this environment, else all]",
+        ),
         click.option("--retry", metavar="GAP", help="Try to repair a gap again: its begin, or all."),
         click.option("--accept", metavar="GAP", help="Let a gap be as it is, and show it no more: its begin, or all."),
+        click.option("--yes", is_flag=True, help="Do not ask whether a gap shall be retried or accepted."),
         click.option("--json", "json_", is_flag=True, help="Print what /coverage says."),
         base=OwnLoop,
     )
@@ -333,8 +458,10 @@ def register(app: ConnectorApp, loaded: Loaded) -> None:
         """
         Show what is delivered and what is missing.
 
-        It reads Kafka and needs no worker. --retry and --accept ask for something; the worker that runs the task does
-        it, within seconds or once there is one.
+        It reads Kafka and needs no worker, for each connector of the group. --retry and --accept ask for something; the
+        worker that runs the task does it, within seconds or once there is one. --retry says before what it may cost:
+        X charges for each post.
 
-        Exit codes: 0 shown, or asked for; 2 wrong arguments; 69 Kafka does not answer; 78 wrong settings.
+        Exit codes: 0 shown, or asked for; 2 wrong arguments, or not confirmed; 69 Kafka does not answer; 78 wrong
+        settings.
         """

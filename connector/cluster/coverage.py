@@ -63,6 +63,23 @@ def coverage_of(connector: str, offsets: OffsetTable, outages: Mapping[str, str]
     }
 
 
+def coverage_or_error(
+    connector: str, offsets: OffsetTable, outages: Mapping[str, str], *, settle_ms: int
+) -> dict[str, Any]:
+    """Return what `coverage_of` returns, or an `error` if the records of *connector* cannot be read."""
+    try:
+        return coverage_of(connector, offsets, outages, settle_ms=settle_ms)
+    except ValueError as exc:  # its task FAILS, and its status names the cure
+        return {
+            "name": connector,
+            "covered_from": None,
+            "covered_to": None,
+            "gaps": [],
+            "repaired": [],
+            "error": str(exc),
+        }
+
+
 def known_gaps(shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return those of the *shown* gaps that can be retried or accepted: all but outages that go on."""
     return [gap for gap in shown if gap["detail"] != GOES_ON]

@@ -6,7 +6,7 @@ from typing import Any
 
 from connector import __version__
 from connector.cluster.configs import Configs, Connector, TargetState
-from connector.cluster.coverage import coverage_of
+from connector.cluster.coverage import coverage_or_error
 from connector.cluster.herder import Herder
 from connector.cluster.requests import GapRequests
 from connector.cluster.statuses import Statuses
@@ -149,18 +149,8 @@ class Overview:
 
     def coverage_of(self, name: str) -> dict[str, Any]:
         """Return the covered time and the gaps of one connector; an `error` if they cannot be read."""
-        outages = self.outages_of(name)
-        try:
-            return coverage_of(name, self.offsets, outages, settle_ms=_settle_ms(self.configs.get(name)))
-        except ValueError as exc:  # an offset cannot be read: its task FAILS, and its status names the cure
-            return {
-                "name": name,
-                "covered_from": None,
-                "covered_to": None,
-                "gaps": [],
-                "repaired": [],
-                "error": str(exc),
-            }
+        outages, settle_ms = self.outages_of(name), _settle_ms(self.configs.get(name))
+        return coverage_or_error(name, self.offsets, outages, settle_ms=settle_ms)
 
     def unready(self) -> list[str]:
         """Return the reasons why this worker is not ready; empty if it is ready."""

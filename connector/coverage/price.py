@@ -1,5 +1,7 @@
 """What does a post cost?  X's prices for what a connector asks for.  (Pure.)"""
 
+from collections.abc import Collection
+
 from connector.config.connector import ConnectorConfig
 from connector.config.fields import POST_EXPANSIONS, USER_EXPANSIONS
 from connector.coverage.spend import POST_MILLS, USER_MILLS
@@ -11,7 +13,12 @@ def mills_each(config: ConnectorConfig) -> int:
 
     0 for an enterprise account, whose prices X does not publish.
     """
-    if config.plan != "pay_per_use":
+    return mills_of(config.plan, config.expansions)
+
+
+def mills_of(plan: str, expansions: Collection[str]) -> int:
+    """Return the price as `mills_each`, for a *plan* and what each post brings along."""
+    if plan != "pay_per_use":
         return 0
-    chosen = set(config.expansions)
+    chosen = set(expansions)
     return POST_MILLS + USER_MILLS * bool(chosen & USER_EXPANSIONS) + POST_MILLS * bool(chosen & POST_EXPANSIONS)

@@ -259,9 +259,8 @@ async def test_refused(house, visit, sentence, monkeypatch, caplog, capsys):
         assert sentence == said.reason
         assert sentence == gate.waiting.sentence
     monkeypatch.setattr(connection, "REFUSALS", Refusals())
-    code = await asyncio.to_thread(
-        coverage.run, {"retry": None, "accept": None, "json_": False}, load(environ | DECLARED, house.folder)
-    )
+    values = {"connector": None, "retry": None, "accept": None, "yes": False, "json_": False}
+    code = await asyncio.to_thread(coverage.run, values, load(environ | DECLARED, house.folder))
 
     assert (69, f"{sentence}\n") == (code, capsys.readouterr().err)
     shown = caplog.text + str(events)

@@ -215,7 +215,7 @@ def test_coverage_command(guarded: GuardedBroker, fresh: str, capsys: pytest.Cap
     """`coverage` names the right that it lacks, instead of showing that nothing is covered; it needs three."""
     case = Case(guarded, fresh)
     guarded.create(case.topics)
-    values = {"retry": None, "accept": None, "json_": True}
+    values = {"connector": None, "retry": None, "accept": None, "yes": False, "json_": True}
     codes = [coverage.run(values, case.loaded)]
     said = capsys.readouterr().err
     guarded.allow([Right(READ, TOPIC, f"{fresh}-offsets")])
@@ -237,10 +237,10 @@ async def test_request_of_a_gap(guarded: GuardedBroker, fresh: str) -> None:
     group = coverage.Group(case.loaded.worker, case.loaded.connector)
     gap = {"from": "2026-11-01T12:34:56.789Z", "partition": None}
     with pytest.raises(RightMissing, match=rf"lacks a right in Kafka: allow WRITE on topic {fresh}-configs\.$"):
-        await group.ask([gap], Action.RETRY)
+        await group.ask("posts", [gap], Action.RETRY)
     guarded.allow([Right(WRITE, TOPIC, f"{fresh}-configs")])
 
-    await group.ask([gap], Action.RETRY)
+    await group.ask("posts", [gap], Action.RETRY)
 
 
 async def test_audit_names_its_rights(guarded: GuardedBroker, fresh: str) -> None:

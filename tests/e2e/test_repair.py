@@ -105,9 +105,10 @@ def test_lost_gap_is_shown_retried_and_accepted(
     (lost,) = gaps(second)
     shown = command(second, settings, "coverage")
     wrong = command(second, settings, "coverage", "--accept", "2026-01-01T00:00:00Z")
-    asked = command(second, settings, "coverage", "--retry", lost["from"])
+    unconfirmed = command(second, settings, "coverage", "--retry", lost["from"])
+    asked = command(second, settings, "coverage", "--retry", lost["from"], "--yes")
     second.wait_event("gap.lost", count=2, secs=REPAIR_SECS)
-    again = command(second, settings, "coverage", "--retry", "all")
+    again = command(second, settings, "coverage", "--retry", "all", "--yes")
     wait_for(lambda: not gaps(second), "the gap is repaired", REPAIR_SECS)
     whole = command(second, settings, "coverage", "--json")
     assert 0 == second.stop()
@@ -116,7 +117,9 @@ def test_lost_gap_is_shown_retried_and_accepted(
     assert lost["from"] in shown.stdout
     assert "lost" in shown.stdout
     assert lost["from"] in wrong.stderr
-    assert [0, 2, 0, 0, 0] == [done.returncode for done in (shown, wrong, asked, again, whole)]
+    assert [0, 2, 2, 0, 0, 0] == [done.returncode for done in (shown, wrong, unconfirmed, asked, again, whole)]
+    assert "Retry 1 gap of posts? Without a terminal, --yes says so." in unconfirmed.stderr
+    assert "What it will cost is not known" in asked.stderr  # it has run for less than a minute
     (connector,) = orjson.loads(whole.stdout)["connectors"]
     assert [("repaired", 20)] == [(gap["state"], gap["posts"]) for gap in connector["repaired"]]
     assert sorted(sent) == sorted(topics.ids(topics.read(broker, fresh)))

@@ -4,7 +4,22 @@ import json
 import pytest
 from rich.console import Console
 
-from connector.cli.coverage import BAR_CELLS, MISSING, Outages, bar, show
+from connector.cli.coverage import (
+    BAR_CELLS,
+    MISSING,
+    Outages,
+    Seen,
+    Wrong,
+    bar,
+    chosen_members,
+    cost_of,
+    paces_of,
+    show,
+)
+from connector.cli.placed import Member, stored_member
+from connector.cluster.configs import Configs, Connector, Placement, TargetState, created
+from connector.config.load import load
+from connector.kafka.state.offsets import OffsetTable, encode_key
 from connector.records.snowflake import from_iso
 
 NOW = "2026-11-24T16:34:49.000Z"
@@ -78,3 +93,83 @@ def test_an_outage_that_is_over_is_not_shown():
 
     outages.apply(b"status-task-posts-1", None)
     assert {} == outages.now
+
+
+# -- which connectors, and what a repair costs
+
+DECLARED = {"CONNECTOR_TOPIC": "t", "CONNECTOR_HASHTAGS": "a", "CONNECTOR_X_BEARER_TOKEN": "x"}
+
+
+def group_of(*connectors):
+    configs = Configs()
+    for each in connectors:
+        for key, value in created(each):
+            configs.apply(key.encode(), value)
+    return configs
+
+
+BIRDS = Connector(name="birds", config={"settle.secs": "3", "plan": "enterprise"}, placement=Placement((2, 3), "birds"))
+OWLS = Connector(name="owls", config={"settle.secs": "soon", "plan": "?"}, target=TargetState.STOPPED)
+
+
+def test_which_connectors_are_meant(tmp_path):
+    """The one that is named, else that of the environment, else all; a declared one need not be in the group yet."""
+    configs, declared = group_of(BIRDS, OWLS), load(DECLARED, tmp_path).connector
+
+    def names(wanted, declared, configs=configs):
+        return [each.name for each in chosen_members(configs, wanted, declared, "flock")]
+
+    assert ["birds", "owls"] == names(None, None)
+    assert ["posts"] == names(None, declared) == names("posts", declared) == names(None, declared, Configs())
+    assert ["owls"] == names("owls", declared)
+    with pytest.raises(Wrong, match="The group flock has no connector emus: it has birds, owls"):
+        names("emus", declared)
+    with pytest.raises(Wrong, match="The group flock has no connector: set CONNECTOR_GROUP_ID"):
+        names(None, None, Configs())
+
+
+def test_a_stored_configuration_is_read_without_its_secrets():
+    """What is wrong there has its default, as with a worker."""
+    birds, owls = map(stored_member, (BIRDS, OWLS))
+
+    assert (2, 3000, 0, TargetState.RUNNING) == (birds.tasks, birds.settle_ms, birds.mills_each, birds.state)
+    assert (1, 15000, TargetState.STOPPED) == (owls.tasks, owls.settle_ms, owls.state)
+    assert owls.mills_each > 0
+
+
+def table_of(*offsets, partition=None):
+    table = OffsetTable()
+    for covered_to, posts, gaps in offsets:
+        fields = {"covered_from": "2026-11-24T12:00:00.000Z", "covered_to": covered_to, "posts": posts, "gaps": gaps}
+        key = encode_key("posts", {"stream": "filtered"} | ({} if partition is None else {"partition": partition}))
+        table.apply(key, json.dumps(fields).encode())
+    return table
+
+
+HOLE = {"from": "2026-11-24T12:10:00.000Z", "to": "2026-11-24T12:20:00.000Z", "reason": "budget", "state": "lost"}
+
+
+def test_how_many_posts_come():
+    """In the time that is covered: what is missing is none of it; nothing is told of less than a minute."""
+    paces = paces_of(table_of(("2026-11-24T12:30:00.000Z", 240, [HOLE])), "posts")
+
+    assert {None: 240 / 1_200_000} == paces
+    assert {"3": 240 / 1_800_000} == paces_of(table_of(("2026-11-24T12:30:00.000Z", 240, []), partition="3"), "posts")
+    assert {} == paces_of(table_of(("2026-11-24T12:00:59.000Z", 240, [])), "posts")
+    assert {} == paces_of(table_of((None, 0, [])), "posts")
+
+
+@pytest.mark.parametrize(
+    ("mills", "paces", "words"),
+    [
+        (15, {None: 0.0002}, "may bring 120 posts and cost $1.80; the budget counts it"),
+        (0, {None: 0.0002}, "may bring 120 posts, at the price of your contract"),
+        (15, {"3": 0.0002}, "What it will cost is not known"),
+        (15, {}, "What it will cost is not known"),
+    ],
+)
+def test_what_a_retry_costs(mills, paces, words):
+    """By the rate of the gap's own source partition; what nobody knows is said to be so."""
+    member = Member(name="posts", tasks=1, settle_ms=0, mills_each=mills)
+
+    assert words in cost_of([HOLE], Seen(member=member, coverage=COVERAGE, paces=paces))
