@@ -13,17 +13,16 @@ import asyncio
 import contextlib
 import time
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-import msgspec
+from typing import Literal
 
 from connector.compliance import events
 from connector.compliance.events import ComplianceEvent
 from connector.compliance.memory import Memory
 from connector.errors import BadRecord, ConnectorError, FatalError
+from connector.formats.author import Lack, author_in, id_in
 from connector.records import clock
 from connector.records.post import MAX_DIGITS, MAX_ID
 from connector.records.record import Altered, Arrival, Converted, SourceRecord, TaskId, TopicRecord
@@ -31,7 +30,14 @@ from connector.records.snowflake import created_ms, first_id
 from connector.task.converter import Converter
 from connector.task.ports import Posts
 from connector.telemetry.events.event import Event
-from connector.telemetry.events.task import ComplianceReceived, ComplianceUnknown, PostsNotFollowed, PostsWithdrawn
+from connector.telemetry.events.task import (
+    AuthorMissing,
+    ComplianceReceived,
+    ComplianceUnknown,
+    PostsNotFollowed,
+    PostsWithdrawn,
+    PostsWithoutAuthor,
+)
 
 Action = Literal["tombstone", "event", "none"]
 
@@ -50,6 +56,13 @@ SAY_SECS = 60.0
 
 DUE_MAX = 20_000
 """The topic is not read on while so many late posts wait for their tombstones."""
+
+_REASONS: Mapping[Lack, str] = {
+    "no_author": "the post has none: without author_id in tweet.fields X does not say who wrote a post, and a transform"
+    " may take it out",
+    "no_format": "the value is neither JSON nor a post by a schema that this version knows: take the newest version,"
+    " and see docs/compliance.md for use.latest.version",
+}
 
 HASH_BITS = 22
 RECENT = 65_536
@@ -70,25 +83,6 @@ class WithdrawalSettings:
     posts: Posts = field(compare=False)
 
 
-class _Author(msgspec.Struct, gc=False):
-    id: str | None = None
-
-
-class _Fields(msgspec.Struct, gc=False):
-    author_id: str | None = None
-    author: _Author | None = None
-    geo: Any = None
-    place: Any = None
-    coordinates: Any = None
-
-
-class _Value(_Fields, gc=False):
-    data: _Fields | None = None
-
-
-_decode = msgspec.json.Decoder(_Value).decode
-
-
 class Withdrawals(Converter):
     """Turns the events of one connector into records; the ledger has an id for each event, made of time and text."""
 
@@ -104,6 +98,8 @@ class Withdrawals(Converter):
         self._withdrawn: dict[str, int] = {}
         self._told: list[Event] = []
         self._unknown: set[str] = set()
+        self._authorless: Counter[Lack] = Counter()
+        self._said: set[Lack] = set()
         self._troubled_at: float | None = None
 
     # -- life
@@ -179,18 +175,27 @@ class Withdrawals(Converter):
     def _see(self, memory: Memory, record: TopicRecord) -> bool:
         """Take note of a record of the topic; return whether it is a post that X has withdrawn."""
         partition, offset, key, value = record
-        post = _post_of(key)
-        if not post:
+        post = id_in(key)
+        if not post or key is None:
             memory.passed(partition=partition, offset=offset)
         elif value is None:
             memory.saw_tombstone(post, partition=partition, offset=offset)
         else:
-            author, geo = author_in(value)
+            author, geo, lack = author_in(value, key)
+            if lack is not None:
+                self._note_lack(lack, record)
             if memory.saw(post, author, geo=geo, partition=partition, offset=offset):
                 memory.gone(post)
                 self._due.append((post, clock.now()))
                 return True
         return False
+
+    def _note_lack(self, lack: Lack, record: TopicRecord) -> None:
+        self._authorless[lack] += 1
+        if lack not in self._said:
+            self._said.add(lack)
+            told = AuthorMissing(of=self._task, partition=record.partition, offset=record.offset, reason=_REASONS[lack])
+            self._told.append(told)
 
     # -- events
 
@@ -328,6 +333,9 @@ class Withdrawals(Converter):
             told.append(ComplianceReceived(of=self._task, kinds=tuple(sorted(counts.items()))))
         if withdrawn:
             told.append(PostsWithdrawn(of=self._task, kinds=tuple(sorted(withdrawn.items()))))
+        if self._authorless:
+            authorless, self._authorless = self._authorless, Counter()
+            told.append(PostsWithoutAuthor(of=self._task, lacks=tuple(sorted(authorless.items()))))
         return told
 
 
@@ -356,22 +364,3 @@ def _record_of(event: ComplianceEvent, event_id: int, line: bytes, source: bytes
     key = b"user-%d" % event.user if event.user is not None else b"%d" % (event.post or 0)
     altered = Altered(event_id, headers=((KIND_HEADER, event.kind[:64].encode()),))
     return SourceRecord(key, line, created_ms(event_id), source, altered)
-
-
-def _post_of(key: bytes | None) -> int:
-    """Return the id that *key* is; 0 if it is none."""
-    if not key or len(key) > MAX_DIGITS or not key.isdigit():
-        return 0
-    post = int(key)
-    return post if post <= MAX_ID else 0
-
-
-def author_in(value: bytes) -> tuple[int, bool]:
-    """Return the author of the post in *value* (0: not known), and whether it has a location."""
-    try:
-        found = _decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return 0, False
-    fields = found if found.data is None else found.data
-    text = fields.author_id or (fields.author.id if fields.author is not None else None)
-    return _post_of(text.encode() if text else None), bool(fields.geo or fields.place or fields.coordinates)

@@ -80,6 +80,16 @@ POSTS_WITHDRAWN = Declared(
     meaning="Tombstones for posts that X has withdrawn.",
     labels={**_CONNECTOR, "kind": "kind of the event; `late` for posts that came after it"},
 )
+POSTS_WITHOUT_AUTHOR = Declared(
+    name="connector_posts_without_author_total",
+    kind="counter",
+    group="Posts",
+    meaning="Posts in the topic of a compliance connector whose author is not known: events about users leave them.",
+    labels={
+        **_CONNECTOR,
+        "reason": "`no_author`: the post does not say who wrote it; `no_format`: the value is in no known format",
+    },
+)
 POSTS_NOT_PRINTED = Declared(
     name="connector_posts_not_printed_total",
     kind="counter",

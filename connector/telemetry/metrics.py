@@ -80,6 +80,7 @@ class Metrics:
         self.rule_posts = BoundedCounter(catalogue.RULE_POSTS, RULES_MAX, self.registry)
         self.compliance_events = counter(catalogue.COMPLIANCE_EVENTS)
         self.posts_withdrawn = counter(catalogue.POSTS_WITHDRAWN)
+        self.posts_without_author = counter(catalogue.POSTS_WITHOUT_AUTHOR)
         self.posts_not_printed = counter(catalogue.POSTS_NOT_PRINTED)
         self.delivery_seconds = WeightedHistogram(catalogue.DELIVERY_SECONDS, self.registry)
         self.post_age_seconds = WeightedHistogram(catalogue.POST_AGE_SECONDS, self.registry)

@@ -9,6 +9,7 @@ import pytest
 from connector.simulator import SimulatorThread
 from tests import topics
 from tests.brokers import Broker
+from tests.registries import Registry
 from tests.workers import Worker, Workers, environment, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -169,3 +170,39 @@ def test_events_as_records(
     assert {post, f"user-{user}", "1"} == written().keys()
     assert 3 == len(topics.read(broker, events))
     assert b'"delete"' in written()[post]
+
+
+@pytest.mark.parametrize("value_format", ["avro", "protobuf"])
+def test_a_user_goes_from_a_topic_with_a_schema(
+    broker: Broker,
+    registry: Registry,
+    simulate: Callable[..., SimulatorThread],
+    workers: Workers,
+    fresh: str,
+    value_format: str,
+) -> None:
+    """The author is found in the value; also by the heir, which reads only what its predecessor has written down."""
+    simulator = simulate(plan="enterprise")
+    chosen = {"plan": "enterprise", "value_format": value_format, "schema_registry_url": registry.url}
+    settings = environment(broker, simulator.url, fresh, **chosen)
+    group = [workers.start(settings).wait_ready() for _ in range(2)]
+    set_up(group[0], fresh, simulator.url)
+    wait_for(lambda: reads_all(simulator), "all partitions are read")
+    kept, gone = emit(simulator, 10, "bo"), emit(simulator, 5, "ada")
+    later = emit(simulator, 5, "lena")
+    wait_for(lambda: set(lying(broker, fresh)) == {*kept, *gone, *later}, "all posts are there")
+    assert all(record.value[0] == 0 for record in topics.read(broker, fresh))
+    simulator.call(lambda: simulator.simulator.delete_user("ada", kind="user_suspend"))
+    wait_for(lambda: withdrawn(broker, fresh) == set(gone), "the posts of the user are withdrawn")
+
+    owner = owner_of(group)
+    owner.kill()
+    wait_for(lambda: not reads_all(simulator), "nobody listens")
+    simulator.call(lambda: simulator.simulator.delete_user("lena", kind="user_suspend"))
+    wait_for(lambda: withdrawn(broker, fresh) == {*gone, *later}, "the heir withdraws the others", 120.0)
+    (heir,) = (each for each in group if each is not owner)
+    assert 0 == heir.stop()
+    found = lying(broker, fresh)
+    assert {key: [True] for key in kept} == {key: found[key] for key in kept}
+    assert {key: [True, False] for key in (*gone, *later)} == {key: found[key] for key in (*gone, *later)}
+    assert [] == owner.events("posts.author_missing") + heir.events("posts.author_missing")

@@ -18,10 +18,9 @@ from faust.serializers.codecs import Codec
 
 from connector.formats.post.declaration import POST
 from connector.formats.post.protobuf_messages import message_class
-from connector.formats.schemas.wire import HEAD_BYTES_MAX
+from connector.formats.schemas.wire import BODY_AT, HEAD_BYTES_MAX
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_HEAD_BYTES = 5
 
 
 class SchemaCodec(Codec):
@@ -55,16 +54,16 @@ def _reader_of(value_format: str, client: SchemaRegistryClient | None) -> Callab
         read = AvroDeserializer(client, conf={"subject.name.strategy.type": "RECORD"})
         return lambda value: _fields(read(value))
     if value_format == "json_schema":
-        return lambda value: _fields(orjson.loads(memoryview(value)[_HEAD_BYTES:]))
+        return lambda value: _fields(orjson.loads(memoryview(value)[BODY_AT:]))
     message = message_class(POST)
     return lambda value: _fields(_dict_of(message.FromString(_without_head(value))))
 
 
 def _without_head(value: bytes) -> bytes:
     """Return *value* without its head, whose message indexes are a single 0 as long as `Post` comes first."""
-    if value[_HEAD_BYTES : _HEAD_BYTES + 1] != b"\0":
+    if value[BODY_AT : BODY_AT + 1] != b"\0":
         raise ValueError(f"a value begins with {value[:HEAD_BYTES_MAX]!r}: its message is not the first of its schema")
-    return value[_HEAD_BYTES + 1 :]
+    return value[BODY_AT + 1 :]
 
 
 def _dict_of(post: Any) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from struct import Struct
 _HEAD = Struct(">bI")
 _ID_MAX = 2**31 - 1
 _FIRST = b"\0"
+BODY_AT = _HEAD.size
+"""Where the value begins; with Protobuf, where the place of the message begins."""
 HEAD_BYTES_MAX = _HEAD.size + 8
 """More bytes than a head has: Avro and JSON Schema have 5, Protobuf 6 for the first message of a schema."""
 

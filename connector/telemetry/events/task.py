@@ -329,6 +329,34 @@ class PostsNotFollowed(TaskEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PostsWithoutAuthor(TaskEvent):
+    """
+    Posts were read in the topic whose author is not known: events about users leave them.
+
+    *lacks* are the reasons with how many: `no_author`, the post has none; `no_format`, the value cannot be read.
+    """
+
+    name = "posts.without_author"
+    level = logging.DEBUG
+    lacks: tuple[tuple[str, int], ...]
+
+    def count(self, metrics: Metrics) -> None:
+        for lack, posts in self.lacks:
+            metrics.posts_without_author.labels(connector=self.of.connector, reason=lack).inc(posts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorMissing(TaskEvent):
+    """The first post in the topic whose author is not known for this *reason*; `posts.without_author` counts all."""
+
+    name = "posts.author_missing"
+    level = logging.WARNING
+    partition: int
+    offset: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PostsUnmatched(TaskEvent):
     """Posts of a shared stream were dropped: they matched no rule of a connector that reads it."""
 

@@ -13,6 +13,8 @@ from connector.compliance.memory import Memory
 from connector.coverage.offset import Coverage
 from connector.coverage.progress import Progress
 from connector.errors import BrokerAway, FatalError
+from connector.formats.schemas.form import SchemaForm, writer_of
+from connector.formats.schemas.wire import head
 from connector.records.record import Arrival, Limits, TopicRecord, held_bytes
 from connector.records.snowflake import first_id, to_iso
 from connector.task import batcher
@@ -21,8 +23,15 @@ from connector.task.buffer import Buffer
 from connector.task.partition import Partition, progress_settings
 from connector.task.settings import Subscription
 from connector.task.subscriber import Subscriber
-from connector.task.withdrawals import Withdrawals, WithdrawalSettings, author_in
-from connector.telemetry.events.task import ComplianceReceived, ComplianceUnknown, PostsNotFollowed, PostsWithdrawn
+from connector.task.withdrawals import Withdrawals, WithdrawalSettings
+from connector.telemetry.events.task import (
+    AuthorMissing,
+    ComplianceReceived,
+    ComplianceUnknown,
+    PostsNotFollowed,
+    PostsWithdrawn,
+    PostsWithoutAuthor,
+)
 from tests.unit.fakes import TASK, WISHES, Destination, MemoryKafka, MemorySink
 
 HOUR_MS = 3_600_000
@@ -256,23 +265,38 @@ async def test_records_of_authors_that_cannot_be_read(make):
         await make(MemoryPosts(kept=[b"nonsense"]))
 
 
-@pytest.mark.parametrize(
-    ("value", "author", "geo"),
-    [
-        (b'{"data":{"author_id":"5","geo":{"place_id":"1"}}}', 5, True),
-        (b'{"data":{"author_id":"5","geo":{}}}', 5, False),
-        (b'{"id":"1","author":{"id":"5"},"place":{"id":"1"}}', 5, True),
-        (b'{"id":"1","author_id":"5","place":null}', 5, False),
-        (b'{"data":{}}', 0, False),
-        (b'{"data":{"author_id":"x"}}', 0, False),
-        (b'{"data":{"author_id":"99999999999999999999"}}', 0, False),
-        (b"\x00\x00\x00\x00\x01binary", 0, False),
-        (b"[]", 0, False),
-    ],
-)
-def test_the_author_in_a_value(value, author, geo):
-    """Of X's line, and of a post by itself; any other value has none."""
-    assert (author, geo) == author_in(value)
+async def test_posts_without_an_author_are_counted_and_told_once(make):
+    """By the reason, with the place of the first one; a deletion of the post itself is followed all the same."""
+    values = [b'{"data":{"id":"1"}}', b"\0\0\0\0\1binary", b"text", b'{"id":"1"}']
+    read = [TopicRecord(3, 7 + at, b"%d" % (POST + at), value) for at, value in enumerate(values)]
+    withdrawals = await make(MemoryPosts([*read, record(POST + 9)]))
+
+    events = withdrawals.take_events()
+    assert [(3, 7), (3, 8)] == [(each.partition, each.offset) for each in events if isinstance(each, AuthorMissing)]
+    (counted,) = (each for each in events if isinstance(each, PostsWithoutAuthor))
+    assert (("no_author", 2), ("no_format", 2)) == counted.lacks
+    assert [] == withdrawals.take_events()
+    assert 1 == len(withdrawals.convert([arrival(line("delete", post=POST + 1))]).records)
+
+
+@pytest.mark.parametrize("value_format", ["avro", "json_schema", "protobuf"])
+async def test_events_of_users_find_posts_with_a_schema(make, value_format):
+    """Whichever format the topic has; the posts of others stay."""
+    values = [with_schema(value_format, post, author) for post, author in ((POST, 5), (POST + 1, 6), (POST + 2, 5))]
+    read = [TopicRecord(0, at, b"%d" % (POST + at), value) for at, value in enumerate(values)]
+    withdrawals = await make(MemoryPosts(read))
+
+    records = withdrawals.convert([arrival(line("user_suspend", user=5))]).records
+    assert [str(POST).encode(), str(POST + 2).encode()] == records.keys
+    assert [] == told(withdrawals, PostsWithoutAuthor | AuthorMissing)
+
+
+def with_schema(value_format, post, author):
+    """The value of a post of *author* as a connector writes it."""
+    form = SchemaForm(writer := writer_of(value_format), lambda value: value)
+    data = {"id": str(post), "author_id": str(author), "text": "a starling", "created_at": "2026-01-02T03:04:05Z"}
+    body = form.write(form.shape(json.dumps({"data": data}).encode()))
+    return head(7, writer.after_id) + body
 
 
 def test_who_withdraws_nothing_does_not_load_it():

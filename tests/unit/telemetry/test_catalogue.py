@@ -53,6 +53,7 @@ async def rendered():
         metrics.posts_dropped,
         metrics.compliance_events,
         metrics.posts_withdrawn,
+        metrics.posts_without_author,
         metrics.deliveries_failed,
         metrics.fallbacks,
         metrics.gaps,

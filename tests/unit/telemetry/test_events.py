@@ -23,6 +23,7 @@ from connector.telemetry.events.task import (
     PostsFiltered,
     PostsUnmatched,
     PostsWithdrawn,
+    PostsWithoutAuthor,
     PrintSkipped,
     RecordDropped,
     RulesMatched,
@@ -215,6 +216,10 @@ COUNTS = [
     (
         PostsWithdrawn(of=TASK, kinds=(("late", 2),)),
         {("connector_posts_withdrawn_total", ("connector", "posts"), ("kind", "late")): 2},
+    ),
+    (
+        PostsWithoutAuthor(of=TASK, lacks=(("no_format", 4),)),
+        {("connector_posts_without_author_total", ("connector", "posts"), ("reason", "no_format")): 4},
     ),
     (GapRepaired(**GAP, way="search", posts=7, cost_usd=0.035), outcome("repaired")),
     (GapAccepted(**GAP), outcome("accepted")),
