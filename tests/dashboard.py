@@ -14,6 +14,7 @@ EMPTY = (
     'sum by (reason) (rate(connector_fallbacks_total{job="murmuration"}[5m]))',
     'sum by (kind) (rate(connector_compliance_events_total{job="murmuration"}[5m]))',
     'sum by (kind) (rate(connector_posts_withdrawn_total{job="murmuration"}[5m]))',
+    'sum by (reason) (rate(connector_posts_without_author_total{job="murmuration"}[5m]))',
 )
 """
 Queries that bring nothing while a group is well and reads posts only.
