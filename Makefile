@@ -10,7 +10,7 @@ PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-oldest test-pythons sanitize chaos schemathesis rest-states late clients lint bench bench-quick bench-cluster bench-shared bench-formats bench-versions docs site picture pictures clean
+.PHONY: help demo test test-unit test-oldest test-pythons sanitize chaos schemathesis rest-states late clients lint bench bench-quick bench-cluster bench-shared bench-formats bench-page bench-versions docs site picture pictures clean
 
 help:
 	@echo "make demo       a broker, a simulated X API and a worker; Ctrl-C ends it"
@@ -38,6 +38,8 @@ help:
 	@echo "                about 7 minutes, written to docs/benchmarks.md"
 	@echo "make bench-shared  1, 3 and 10 connectors on one stream; about 8 minutes, written to docs/benchmarks.md"
 	@echo "make bench-formats  each value format; about 3 minutes, written to docs/benchmarks.md"
+	@echo "make bench-page a worker with five open pages, and one without history; about 6 minutes, written to"
+	@echo "                docs/benchmarks.md"
 	@echo "make bench-versions BEFORE=REV  this tree beside the git revision REV, in one run of about 12 minutes,"
 	@echo "                written to docs/benchmarks.md (ARGS='--rounds 2 --print' and others)"
 	@echo "make docs       the pages of docs/ that are made of declarations, the dashboard, and the site"
@@ -143,6 +145,9 @@ bench-shared: $(VENV)/.bench
 
 bench-formats: $(VENV)/.bench
 	@$(BIN)/python -m benchmarks --only formats $(ARGS)
+
+bench-page: $(VENV)/.bench
+	@$(BIN)/python -m benchmarks --only page $(ARGS)
 
 bench-versions: $(VENV)/.bench
 	@$(if $(BEFORE),,$(error Say which revision to compare with: make bench-versions BEFORE=REV))\

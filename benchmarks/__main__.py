@@ -16,15 +16,27 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import cluster, endurance, formats, growth, latency, report, revisions, shared, throughput, versions
+from benchmarks import (
+    cluster,
+    endurance,
+    formats,
+    growth,
+    latency,
+    page,
+    report,
+    revisions,
+    shared,
+    throughput,
+    versions,
+)
 from benchmarks.contenders import CONTENDERS
 from benchmarks.revisions import BEFORE, NEW, Unavailable, Version
 from benchmarks.rig import ROOT, Failure, rig
 from benchmarks.scenario import Effort, Scenario
 from tests.brokers import JARS, JarsMissing, fetch_jars, why_not
 
-VERSIONS, CLUSTER, SHARED, FORMATS = "versions", "cluster", "shared", "formats"
-ASKED_FOR = (VERSIONS, CLUSTER, SHARED, FORMATS)
+VERSIONS, CLUSTER, SHARED, FORMATS, OPEN_PAGES = "versions", "cluster", "shared", "formats", "page"
+ASKED_FOR = (VERSIONS, CLUSTER, SHARED, FORMATS, OPEN_PAGES)
 """Scenarios that run only if they are named."""
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -82,6 +94,13 @@ SCENARIOS: Mapping[str, Scenario] = {
             about="json, avro, json_schema and protobuf, in a worker and alone; only if it is asked for",
         ),
         Scenario(
+            name=OPEN_PAGES,
+            title="The page and the history",
+            run=page.page,
+            effort=Effort(rounds=2, seconds=3, warmup=2),
+            about="a worker with five open pages, and one without history, in turn; only if it is asked for",
+        ),
+        Scenario(
             name=VERSIONS,
             title="Beside an earlier revision",
             run=versions.versions,
@@ -91,7 +110,15 @@ SCENARIOS: Mapping[str, Scenario] = {
     )
 }
 
-_OF_OTHERS = (*latency.PARTS, *growth.PARTS, *endurance.PARTS, *cluster.PARTS, *shared.PARTS, *versions.PARTS)
+_OF_OTHERS = (
+    *latency.PARTS,
+    *growth.PARTS,
+    *endurance.PARTS,
+    *cluster.PARTS,
+    *shared.PARTS,
+    *page.PARTS,
+    *versions.PARTS,
+)
 PARTS = [*dict.fromkeys([*(contender.name for contender in CONTENDERS), *_OF_OTHERS])]
 
 QUICK = Effort(rounds=2, seconds=2, warmup=1, connect_rounds=1)

@@ -305,14 +305,18 @@ class Rig:
             "retention.bytes": str(keep_bytes),
             "segment.bytes": str(min(keep_bytes, 256 * 1024**2)),
         }
-        self._admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=settings)])
-        while len(self._offsets.partitions_for_topic(topic) or ()) < partitions:
-            time.sleep(POLL_SECS)
+        self.create(topic, partitions, settings)
         try:
             yield topic
         finally:
             every = self._admin.list_topics()
             self._admin.delete_topics([name for name in every if name == topic or name.startswith(f"{topic}-")])
+
+    def create(self, topic: str, partitions: int, settings: Mapping[str, str]) -> None:
+        """Make a topic; within `topic` one whose name begins with that topic's name is deleted with it."""
+        self._admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=dict(settings))])
+        while len(self._offsets.partitions_for_topic(topic) or ()) < partitions:
+            time.sleep(POLL_SECS)
 
     def log(self, topic: str, number: int = 1) -> Path:
         """Return the log file, in a folder of its own, of the process *number* that fills *topic*."""
