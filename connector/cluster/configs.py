@@ -9,6 +9,7 @@ The records are Kafka Connect's, so that its tools can read them, with two field
     commit-<name>         {"tasks": 1}: how many tasks there are; none after a stop until the connector runs again
     task-<name>-<n>, restart-connector-<name>: as Connect writes them
     restart-task-<name>-<n>: ours, as Connect asks the worker itself
+    look-rules-<name>: ours, the owner of the task is to look at once whether X holds the connector's rules
     retired-<name>        ours: the configuration of a deleted connector, until its rules at X are deleted
 
 `Configs` is pure: it applies records, in their order, and holds what they mean.
@@ -28,6 +29,7 @@ from connector.records.record import TaskId
 CONNECTOR, TARGET, PLACEMENT, RETIRED = "connector-", "target-state-", "placement-", "retired-"
 TASK, COMMIT = "task-", "commit-"
 RESTART_CONNECTOR, RESTART_TASK = "restart-connector-", "restart-task-"
+LOOK_RULES = "look-rules-"
 OTHERS = ("gap-", "writer", "tasks-fencing-", "logger-cluster-", "session-key")
 """Keys of records that are for others: requests about gaps, the writer's own mark, and what Connect's workers write."""
 
@@ -121,6 +123,7 @@ class Configs:
         self._retired: dict[str, Connector] = {}
         self._by_slot: dict[int, tuple[Connector, ...]] = {}
         self._restarts: list[Callable[[Restart], None]] = []
+        self._looks: list[Callable[[str], None]] = []
         self._changes: list[Callable[[], None]] = []
         self._strange: set[bytes] = set()
 
@@ -131,6 +134,10 @@ class Configs:
     def on_restart(self, tell: Callable[[Restart], None]) -> None:
         """Call *tell* with each request to restart, also with those that were made before this worker started."""
         self._restarts.append(tell)
+
+    def on_look(self, tell: Callable[[str], None]) -> None:
+        """Call *tell* with the connector of each request to look at its rules, also of those made before this start."""
+        self._looks.append(tell)
 
     def apply(self, key: bytes, value: bytes | None) -> None:
         """Apply a record of the topic; what is no record of ours or Connect's is logged and left out."""
@@ -149,11 +156,10 @@ class Configs:
                 tell()
 
     def _take(self, key: str, fields: Mapping[str, Any] | None) -> bool:
-        for prefix in (RESTART_CONNECTOR, RESTART_TASK):
-            if key.startswith(prefix):
-                if fields is not None:
-                    self._tell_restart(_restart(prefix, key, fields))
-                return False
+        if key.startswith((RESTART_CONNECTOR, RESTART_TASK, LOOK_RULES)):
+            if fields is not None:
+                self._tell(key, fields)
+            return False
         for prefix in (CONNECTOR, TARGET, PLACEMENT, COMMIT, RETIRED):
             if key.startswith(prefix):
                 _check(prefix, fields)
@@ -165,7 +171,14 @@ class Configs:
             raise ValueError("no key of this version")
         return False
 
-    def _tell_restart(self, restart: Restart) -> None:
+    def _tell(self, key: str, fields: Mapping[str, Any]) -> None:
+        """Tell of a request, which is no state."""
+        if key.startswith(LOOK_RULES):
+            for look in self._looks:
+                look(key.removeprefix(LOOK_RULES))
+            return
+        prefix = RESTART_CONNECTOR if key.startswith(RESTART_CONNECTOR) else RESTART_TASK
+        restart = _restart(prefix, key, fields)
         for tell in self._restarts:
             tell(restart)
 
@@ -310,6 +323,7 @@ def deleted(connector: Connector) -> list[Record]:
         *((f"{TASK}{connector.name}-{number}", None) for number in range(len(connector.slots))),
         (COMMIT + connector.name, None),
         (RESTART_CONNECTOR + connector.name, None),
+        (LOOK_RULES + connector.name, None),
     ]
 
 
@@ -332,6 +346,11 @@ def restarted(restart: Restart) -> Record:
         return f"{RESTART_TASK}{restart.connector}-{restart.task}", orjson.dumps({"word": restart.word})
     fields = {"include-tasks": restart.include_tasks, "only-failed": restart.only_failed, "word": restart.word}
     return RESTART_CONNECTOR + restart.connector, orjson.dumps(fields)
+
+
+def looked(connector: str, word: str) -> Record:
+    """Return the record of a request to look at the rules of *connector*; *word* is another each time."""
+    return LOOK_RULES + connector, orjson.dumps({"word": word})
 
 
 def moved(connector: Connector, target: TargetState, now_ms: int) -> Connector:

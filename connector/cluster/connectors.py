@@ -41,6 +41,7 @@ from connector.telemetry.events.cluster import (
     ConnectorResumed,
     ConnectorStopped,
     OffsetsChanged,
+    RulesLookAsked,
 )
 from connector.telemetry.events.event import Event
 
@@ -424,6 +425,18 @@ class Connectors:
 
         await self._writer.write(decide)
         self._emit(ConnectorRestarted(connector=restart.connector, part=part, by=asker()))
+
+    async def look_at_rules(self, name: str) -> None:
+        """Let the worker that runs the task of *name* see at once whether X holds the rules."""
+
+        def decide() -> Sequence[Record]:
+            if self._configs.get(name) is None:
+                raise sentences.no_connector(name)
+            return [records.looked(name, token_hex(8))]
+
+        await self._writer.fresh()
+        await self._writer.write(decide)
+        self._emit(RulesLookAsked(connector=name, by=asker()))
 
     # -- offsets
 

@@ -78,6 +78,7 @@ class Herder(Service):
         self._looking = False
         configs.on_change(self._look_soon)
         configs.on_restart(self._on_restart)
+        configs.on_look(self._on_look)
 
     # -- what others ask
 
@@ -238,6 +239,12 @@ class Herder(Service):
                 runner.restart(connector.name, only_failed=restart.only_failed, tasks=restart.include_tasks)
             elif _name(connector, runner.slot).number == restart.task:
                 runner.restart(connector.name, only_failed=False, tasks=True)
+
+    def _on_look(self, name: str) -> None:
+        """Let the task of the connector *name* look at its rules, if it runs here."""
+        if self._live:
+            for runner in list(self._runners.values()):
+                runner.look_at_rules(name)
 
     @Service.timer(LOOK_SECS)
     async def _look_around(self) -> None:

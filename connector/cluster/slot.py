@@ -199,6 +199,12 @@ class SlotRunner:
             self._statuses.publish(self._of(connector), TaskStatus(state=State.RESTARTING))
             self._news.set()
 
+    def look_at_rules(self, name: str) -> None:
+        """See at once whether X holds the rules, if the task here reads for the connector *name*."""
+        task = self.task
+        if task is not None and not task.ended.is_set() and any(of.connector == name for of in task.statuses):
+            task.look_at_rules()
+
     @property
     def unready(self) -> dict[TaskId, str]:
         """The tasks of the slot that do not do their work although they should, with the reason."""

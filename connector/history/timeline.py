@@ -29,6 +29,7 @@ SENTENCES: Mapping[str, str] = {
     "gap.repaired": "The gap from {gap_from} to {gap_to} is repaired by {way}: {posts} posts were missing.",
     "gap.lost": "The gap from {gap_from} to {gap_to} is lost: {detail}.",
     "gap.accepted": "The gap from {gap_from} to {gap_to} was accepted: it is not repaired.",
+    "rules.look_asked": "It was asked to look at once whether X holds its rules.",
     "gap.retry_asked": "It was asked to repair the gap from {gap_from} again.",
     "gap.accept_asked": "It was asked to accept the gap from {gap_from}.",
     "rules.changed": "The rules at X changed: {added} added, {deleted} deleted.",

@@ -69,7 +69,7 @@ class RuleKeeper:
         self.source, self._executor, self._wishes, self._task = source, executor, wishes, task
         self._connected, self._emit = connected, emit
         self._loop = asyncio.get_running_loop()
-        self._asked, self._stop_asked = asyncio.Event(), asyncio.Event()
+        self._asked, self._stop_asked, self._at_once = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._lock = asyncio.Lock()
         self._backoff = Backoff()
 
@@ -78,9 +78,15 @@ class RuleKeeper:
         self.stale = True
         self._asked.set()
 
+    def look(self) -> None:
+        """Apply the rules at once, also if X has refused them a moment ago: somebody may have changed those at X."""
+        self.ask()
+        self._at_once.set()
+
     def stop(self) -> None:
         """End `run`."""
         self._stop_asked.set()
+        self._at_once.set()
         self._asked.set()
 
     async def run(self) -> None:
@@ -109,8 +115,9 @@ class RuleKeeper:
             if self._stop_asked.is_set() or self._task is None:
                 return
             self._emit(RulesDelayed(of=self._task, error=error.name, reason=str(error), retry_in_secs=round(wait, 1)))
+            self._at_once.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop_asked.wait(), wait)
+                await asyncio.wait_for(self._at_once.wait(), wait)
             self._asked.set()
         else:
             self._backoff.reset()

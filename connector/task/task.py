@@ -326,6 +326,11 @@ class SourceTask(Service):
         for subscriber in self.subscribers:
             subscriber.stop()
 
+    def look_at_rules(self) -> None:
+        """See at once whether X holds the rules, and add what is missing there."""
+        for keeper in self._keepers:
+            keeper.look()
+
     def take_written(self) -> set[tuple[TaskId, str]]:
         """Return the tasks and topics to which posts were delivered since this was last asked."""
         written, self._written = self._written, set()

@@ -45,7 +45,7 @@ def page() -> str:
 def described() -> Mapping[str, Any]:
     """Return the description of all routes; nothing stands behind them."""
     nothing: Any = None  # a route looks at what it serves only when somebody asks
-    routes = routes_of(nothing, Metrics(), connectors=nothing, plugins=nothing, live=nothing)
+    routes = routes_of(nothing, Metrics(), connectors=nothing, plugins=nothing, live=nothing, rules=nothing)
     return document([*routes, *routes_in(OpenAPIRoutes(routes, login=False))], login=False)
 
 

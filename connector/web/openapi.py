@@ -106,7 +106,8 @@ def _path_parameters(path: str) -> Iterator[dict[str, Any]]:
 
 def _query_parameters(route: Route) -> Iterator[dict[str, Any]]:
     for each in route.query:
-        yield {"name": each.name, "in": "query", "description": each.doc, "schema": each.schema}
+        required = {"required": True} if each.required else {}
+        yield {"name": each.name, "in": "query", "description": each.doc, "schema": each.schema, **required}
 
 
 def _response(status: int, of: Any, route: Route, schemas: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Query:
     name: str
     doc: str
     schema: Mapping[str, Any]
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

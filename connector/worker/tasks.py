@@ -41,7 +41,9 @@ from connector.records.record import Destination, NewTopics, SourcePartition, Ta
 from connector.sources.archive.finder import PostFinder
 from connector.sources.archive.queries import QUERY_CHARACTERS
 from connector.sources.handles import Handle
+from connector.sources.rest.api import Api
 from connector.sources.rest.credentials import BearerToken, Credentials, KeyPair
+from connector.sources.rest.rules import Rule, held_rules
 from connector.sources.source import StreamSource
 from connector.sources.stream.connection import Limits
 from connector.sources.stream.streams import STREAMS, at_x, spread
@@ -71,6 +73,9 @@ A commit takes a millisecond of CPU, however many posts are in the batch.  A pos
 These are the longest times with which the median from arrival to commit stays below 30 ms (exactly once) and 10 ms (at
 least once), measured on two shared cores.
 """
+
+X_ANSWER_SECS = 10.0
+"""The longest time for one answer of X about rules that somebody looks at, in seconds."""
 
 OFFSET_INTERVAL_SECS = 0.1
 """
@@ -229,6 +234,22 @@ class TaskBuilder:
             others = [self.parts_of(each).config for each in beside]
             source.want({connector.name: {}, **{each.name: _rules_of(each) for each in others}})
             await asyncio.get_running_loop().run_in_executor(self._executor, source.prepare)
+
+    async def held_rules(self, connector: Connector) -> Sequence[Rule]:
+        """
+        Return all rules that X holds for the app of *connector*; no task need run here.
+
+        Raises:
+            ConfigError: the configuration cannot be used on this worker.
+            ConnectorError: X cannot be reached, or refuses.
+        """
+        parts = self.parts_of(connector)
+
+        def ask() -> Sequence[Rule]:
+            with Api(parts.config.x_api_url, parts.credentials, answer_secs=X_ANSWER_SECS) as api:
+                return held_rules(api)
+
+        return await asyncio.get_running_loop().run_in_executor(self._executor, ask)
 
     def build(
         self,

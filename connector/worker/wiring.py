@@ -20,6 +20,7 @@ from connector.cluster.offset_changes import OffsetChanges
 from connector.cluster.overview import Overview
 from connector.cluster.plugins import CONVERTERS, Plugins
 from connector.cluster.requests import GAP_KEY, GapRequests
+from connector.cluster.rules import ConnectorRules
 from connector.cluster.statuses import Statuses
 from connector.cluster.view.live import Live
 from connector.cluster.view.view import View
@@ -247,7 +248,16 @@ def wire(loaded: Loaded) -> ConnectorApp:
 
     metrics.watch(lambda: gauges_of(herder, lambda: not overview.unready()))
     web.register(
-        app, overview, metrics, connectors=connectors, plugins=plugins, live=live, login=bool(settings.web_users)
+        app,
+        overview,
+        metrics,
+        connectors=connectors,
+        plugins=plugins,
+        live=live,
+        rules=ConnectorRules(
+            configs, statuses, held=builder.held_rules, terms=builder.terms_of, look=connectors.look_at_rules
+        ),
+        login=bool(settings.web_users),
     )
 
     def announce() -> None:

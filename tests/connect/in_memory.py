@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from connector.cluster import sentences
 from connector.cluster.plugins import Plugins
-from connector.cluster.refused import Refused
+from connector.cluster.refused import Conflicting, Refused
 from connector.cluster.validation import accept, judge, plugin_of
 from connector.web.connect.ports import TargetState
 from tests.connect.file_source import CAST, PLUGIN
@@ -69,6 +69,30 @@ class InMemoryOverview:
 
     def unready(self):
         return []
+
+
+class InMemoryRules:
+    """What /rules is asked of: X has one rule too many for `posts` and lacks one, until somebody asks to apply them."""
+
+    def __init__(self):
+        self.applied, self.objection = [], None
+
+    async def plan(self, name):
+        if name != "posts":
+            raise sentences.no_connector(name)
+        right = bool(self.applied)
+        add = [] if right else [{"value": "#starling", "tag": "posts/starling"}]
+        delete = [] if right else [{"value": "#old", "tag": "posts/old", "id": "7"}]
+        counts = {"add": len(add), "delete": len(delete), "kept": 0, "held_elsewhere": 1, "unchanged": 3, "others": 2}
+        listed = {"add": add, "delete": delete, "kept": [], "held_elsewhere": ["#owl"]}
+        return {"connector": name, "state": "RUNNING", **listed, "counts": counts, "objection": self.objection}
+
+    async def apply(self, name):
+        if name != "posts":
+            raise sentences.no_connector(name)
+        if self.objection is not None:
+            raise Conflicting(self.objection)
+        self.applied.append(name)
 
 
 class InMemoryConnectors:

@@ -19,9 +19,10 @@ from connector.web.health import HealthRoutes
 from connector.web.openapi import OpenAPIRoutes
 from connector.web.page import PageRoutes, in_front_of
 from connector.web.routes import routes_in, serve
+from connector.web.rules import RuleRoutes
 from tests.brokers import free_port
 from tests.connect.file_source import PLUGIN
-from tests.connect.in_memory import InMemoryConnectors, InMemoryOverview, InMemoryWorker
+from tests.connect.in_memory import InMemoryConnectors, InMemoryOverview, InMemoryRules, InMemoryWorker
 
 
 class Served:
@@ -56,6 +57,7 @@ def application(connectors, worker, plugins=None, users=None):
         *routes_of(connectors, plugins or Plugins([PLUGIN]), worker, Loggers()),
         *routes_in(HealthRoutes(overview, Metrics())),
         *routes_in(CoverageRoutes(overview)),
+        *routes_in(RuleRoutes(InMemoryRules())),
         *routes_in(PageRoutes()),
     ]
     routes = [in_front_of(each) if (each.method, each.path) == ("GET", "/") else each for each in routes]

@@ -25,10 +25,11 @@ from connector.web.coverage import CoverageRoutes
 from connector.web.guard import middlewares
 from connector.web.page import PageRoutes, in_front_of
 from connector.web.routes import Route, routes_in, serve
+from connector.web.rules import RuleRoutes
 from connector.worker.plugin import plugin_of
 from tests import ROOT
 from tests.brokers import free_port
-from tests.connect.in_memory import InMemoryConnectors, InMemoryOverview, InMemoryWorker
+from tests.connect.in_memory import InMemoryConnectors, InMemoryOverview, InMemoryRules, InMemoryWorker
 
 CONFIG = {
     "connector.class": CONNECTOR_CLASS,
@@ -46,7 +47,7 @@ class Stage:
 
     Where *resumed* is set, it is the delta for pages that come back.
 
-    There is one connector, `posts`; *orders* are the requests about its gaps.
+    There is one connector, `posts`; *orders* are the requests about its gaps, *rules* what X holds for it.
     """
 
     def __init__(self):
@@ -55,7 +56,7 @@ class Stage:
         self.connectors = InMemoryConnectors(Plugins([plugin_of(vault, loaded)]))
         self.connectors._begin("posts", {"name": "posts", **CONFIG}, TargetState.RUNNING)
         self._overview = InMemoryOverview()
-        self.orders = self._overview.sent
+        self.orders, self.rules = self._overview.sent, InMemoryRules()
         self.document, self.port = None, free_port()
         self.asked = []
         self.streams_refused = self.resumed = None
@@ -112,7 +113,8 @@ class Stage:
         ]
         connects = routes_of(self.connectors, self.connectors.plugins, InMemoryWorker(), Loggers())
         connects = [in_front_of(each) if each.path == "/" else each for each in connects]
-        serve(app, [*connects, *told, *routes_in(CoverageRoutes(self._overview)), *routes_in(PageRoutes())])
+        ours = (CoverageRoutes(self._overview), RuleRoutes(self.rules), PageRoutes())
+        serve(app, [*connects, *told, *(route for each in ours for route in routes_in(each))])
         self._runner = AppRunner(app.web.web_app, shutdown_timeout=0.1)
         await self._runner.setup()
         await self._listen()

@@ -107,6 +107,54 @@ def test_orders_about_a_gap(stage, visit, verb, action):
     assert [(action, int(LOST_FROM * 1000))] == [(order.action.value, order.from_ms) for order in stage.orders]
 
 
+def test_rules_are_compared_and_applied(page, stage):
+    """The difference to what X holds stands in the question; then the worker is asked, and X until it holds them."""
+    row(page, "posts").get_by_role("button", name="Rules of posts").click()
+    page.get_by_role("dialog").get_by_role("button", name="Apply").wait_for()
+    asked = text(page, "dialog")
+    for words in ("1 added:", "#starling", "1 deleted:", "#old", "#owl", "3 stay as they are", "2 at X are not of"):
+        assert words in asked
+    assert [] == stage.rules.applied
+    page.get_by_role("dialog").get_by_role("button", name="Apply").click()
+    page.get_by_text("X holds the rules of posts: 1 added, 1 deleted.").wait_for()
+
+    assert ["posts"] == stage.rules.applied
+
+
+def test_rules_that_are_right(page, stage):
+    """There is nothing to apply."""
+    stage.rules.applied.append("posts")
+    row(page, "posts").get_by_role("button", name="Rules of posts").click()
+    page.get_by_text("nothing has to be changed").wait_for()
+
+    assert ["Close"] == page.get_by_role("dialog").get_by_role("button").all_inner_texts()
+
+
+def test_rules_that_cannot_be_applied(page, stage):
+    """The worker's sentence says why, and there is no button that would do nothing."""
+    stage.rules.objection = "posts is PAUSED, so X holds no rule of it: they are put in force when it is resumed."
+    row(page, "posts").get_by_role("button", name="Rules of posts").click()
+    page.get_by_text("they are put in force when it is resumed").wait_for()
+
+    assert 0 == page.get_by_role("dialog").get_by_role("button", name="Apply").count()
+
+
+def test_rules_that_x_does_not_tell(page):
+    """Whatever the worker answers is shown; a dialog that was closed does not come back."""
+    page.route("**/rules?connector=*", lambda route: route.fulfill(status=503, json={"message": "X is silent."}))
+    button = row(page, "posts").get_by_role("button", name="Rules of posts")
+    button.click()
+    page.get_by_role("alert").get_by_text("X is silent.").wait_for()
+    page.unroute("**/rules?connector=*")
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    page.route("**/rules?connector=*", lambda route: (time.sleep(0.5), route.continue_()))
+    button.click()
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(1500)
+
+    assert page.locator("dialog").is_hidden()
+
+
 def edit(page):
     row(page, "posts").get_by_role("button", name="Edit").click()
     page.get_by_text("0 changes; the configuration is valid.").wait_for()

@@ -26,7 +26,7 @@ from connector.cli.exits import EX_FAILED, EX_INTERRUPTED, EX_OK, EX_UNAVAILABLE
 from connector.cli.rules import estimate as estimating
 from connector.cli.rules import group as groups
 from connector.cli.rules.measured import Measured, Measurement, Unmeasured
-from connector.cli.rules.shown import Held, Plan, show_held, show_plan, split
+from connector.cli.rules.shown import Held, show_held, show_plan, split
 from connector.cli.rules.wanted import Configured, rules_of
 from connector.config.connector import ConnectorConfig
 from connector.config.rules import Rule as WantedRule
@@ -36,7 +36,8 @@ from connector.sources.archive.counts import Counting
 from connector.sources.archive.queries import QUERY_CHARACTERS
 from connector.sources.rest.account import Account
 from connector.sources.rest.api import Api
-from connector.sources.rest.rules import Rule, RuleChange, apply, difference, held_rules, refusals
+from connector.sources.rest.plan import Plan, planned
+from connector.sources.rest.rules import Rule, apply, held_rules, refusals
 from connector.worker.process import exit_misconfigured
 from connector.worker.tasks import credentials_of
 
@@ -293,27 +294,15 @@ def apply_(setup: Setup, file: Path | None, *, dry_run: bool, yes: bool) -> int 
 
 
 def _planned(config: ConnectorConfig, held: Sequence[Rule], group: groups.Group | None) -> Plan:
-    wanted = _values(config)
-    full = difference(held, wanted, config.name)
-    others = group.wanted_by_others(config.name) if group else {}
-    unknown = group.unknown(config.name) if group else ()
-    objection = group.objection(config.name, wanted) if group else None
-    if unknown and full.delete and objection is None:
-        objection = f"The rules of {', '.join(unknown)} cannot be read from here, and may be among those to delete."
-    change = full.without(others)
-    own = [rule for rule in held if rule.tag.startswith(f"{config.name}/")]
-    return Plan(
-        name=config.name,
-        change=change,
-        unchanged=_unchanged(own, full),
-        kept=[(rule, others[rule.value]) for rule in full.delete if rule.value in others],
-        others=len(held) - len(own),
-        objection=objection,
+    name, wanted = config.name, _values(config)
+    return planned(
+        name,
+        wanted,
+        held,
+        others=group.wanted_by_others(name) if group else {},
+        unknown=group.unknown(name) if group else (),
+        objection=group.objection(name, wanted) if group else None,
     )
-
-
-def _unchanged(own: Sequence[Rule], change: RuleChange) -> list[Rule]:
-    return [rule for rule in own if rule not in change.delete]
 
 
 def _values(config: ConnectorConfig) -> dict[str, str]:

@@ -11,7 +11,8 @@ from rich.text import Text
 from connector.cli.connectors.printable import printable
 from connector.coverage.spend import MILLS
 from connector.sources.rest.account import RuleCounts, Usage
-from connector.sources.rest.rules import Rule, RuleChange
+from connector.sources.rest.plan import Plan, fields_of
+from connector.sources.rest.rules import Rule
 
 RULE_CHARACTERS: Mapping[str, int] = {"pay_per_use": 1024, "enterprise": 2048}
 """The longest rule, by plan (docs.x.com: rate-limits)."""
@@ -32,8 +33,8 @@ class Held:
         """Return this as a JSON object."""
         counts, usage = self.counts, self.usage
         return {
-            "connectors": {name: [_fields(rule) for rule in rules] for name, rules in self.ours.items()},
-            "others": [_fields(rule) for rule in self.others],
+            "connectors": {name: [fields_of(rule) for rule in rules] for name, rules in self.ours.items()},
+            "others": [fields_of(rule) for rule in self.others],
             "limits": {
                 "plan": self.plan,
                 "rule_characters": RULE_CHARACTERS[self.plan],
@@ -94,49 +95,6 @@ def _limits(held: Held) -> Iterable[str]:
         yield f"{usage.posts:,} of {usage.cap:,} posts of this cycle are read{left}."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """
-    What has to change so that X holds the rules that connector *name* wants.
-
-    *kept* has the rules that stay because another connector wants their value, with its name; *others* counts rules of
-    others, *objection* says why nothing must be changed.
-    """
-
-    name: str
-    change: RuleChange
-    unchanged: Sequence[Rule]
-    kept: Sequence[tuple[Rule, str]]
-    others: int
-    objection: str | None = None
-
-    def fields(self) -> dict[str, Any]:
-        """Return this as a JSON object."""
-        return {
-            "connector": self.name,
-            "add": [{"value": rule.value, "tag": rule.tag} for rule in self.change.add],
-            "delete": [_fields(rule) for rule in self.change.delete],
-            "unchanged": [_fields(rule) for rule in self.unchanged],
-            "held_elsewhere": list(self.change.held_elsewhere),
-            "kept": [{**_fields(rule), "wanted_by": other} for rule, other in self.kept],
-            "others": self.others,
-            "objection": self.objection,
-        }
-
-    @property
-    def summary(self) -> str:
-        """What changes, in numbers."""
-        retagged = {rule.value for rule in self.change.add} & {rule.value for rule in self.change.delete}
-        numbers = (
-            (len(self.change.add) - len(retagged), "to add"),
-            (len(self.change.delete) - len(retagged), "to delete"),
-            (len(retagged), "to tag anew"),
-            (len(self.unchanged), "unchanged"),
-        )
-        told = [f"{number:,} {word}" for number, word in numbers if number or word == "unchanged"]
-        return f"{self.name}: {', '.join(told)}."
-
-
 def show_plan(plan: Plan, console: Console) -> None:
     """Print what changes, a rule a line; rules that stay as they are stand in the summary only."""
     before = {rule.value: rule.tag for rule in plan.change.delete}
@@ -160,7 +118,3 @@ def show_plan(plan: Plan, console: Console) -> None:
 def text(words: str, style: str = "") -> Text:
     """Return *words* as text that steers no terminal."""
     return Text(printable(words), style=style)
-
-
-def _fields(rule: Rule) -> dict[str, str]:
-    return {"id": rule.id, "value": rule.value, "tag": rule.tag}

@@ -183,6 +183,15 @@ class OffsetsChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RulesLookAsked(Event):
+    """Somebody asked to look at once whether X holds the rules of a connector."""
+
+    name = "rules.look_asked"
+    connector: str
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GapRetryAsked(Event):
     """Somebody asked to repair a gap once more."""
 

@@ -176,6 +176,19 @@ def test_restarts_are_told_and_change_nothing():
     assert (wanted, []) == (told, changes)
 
 
+def test_looks_at_rules_are_told_and_change_nothing():
+    """A request to look is no state; a deleted connector leaves none behind."""
+    configs, told, changes = Configs(), [], []
+    configs.on_look(told.append)
+    configs.on_change(lambda: changes.append(1))
+    key, value = records.looked("a-b", "x")
+    configs.apply(key.encode(), value)
+    configs.apply(key.encode(), None)
+
+    assert (["a-b"], []) == (told, changes)
+    assert ("look-rules-posts", None) in records.deleted(POSTS)
+
+
 def test_only_changes_are_told():
     """The same record again, as after the topic was read anew, is no change."""
     configs, changes = Configs(), []
@@ -193,7 +206,8 @@ JUNK = st.binary() | st.sampled_from(
 )
 KINDS = ["connector-posts", "target-state-posts", "placement-posts", "commit-posts", "retired-posts", "task-posts-0"]
 RESTARTS = ["restart-connector-posts", "restart-task-posts-x", "restart-task-posts-0", "gap-posts-0-", "odd", "\udcff"]
-KEYS = st.sampled_from(KINDS + RESTARTS)
+LOOKS = ["look-rules-posts", "look-rules-"]
+KEYS = st.sampled_from(KINDS + RESTARTS + LOOKS)
 
 
 @given(KEYS, JUNK)

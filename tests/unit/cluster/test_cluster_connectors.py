@@ -577,6 +577,7 @@ async def test_changes_are_told(group):
     await connectors.set_state("birds", TargetState.RUNNING)
     await connectors.restart("birds", include_tasks=True, only_failed=False)
     await connectors.restart_task("birds", 0)
+    await connectors.look_at_rules("birds")
     await connectors.delete("birds")
 
     assert [
@@ -589,6 +590,7 @@ async def test_changes_are_told(group):
         "connector.resumed",
         "connector.restarted",
         "connector.restarted",
+        "rules.look_asked",
         "connector.deleted",
     ] == [event.name for event in group.events]
     assert {("birds", "wren")} == {(event.connector, event.by) for event in group.events}

@@ -38,12 +38,15 @@ class FakeTask(Service):
         self.ended, self.over, self.drained = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.drained.set()
         self.finished = self.stop_asked = self.abandoned = False
-        self.undelivered_posts, self.unready = 7, None
+        self.undelivered_posts, self.unready, self.looks = 7, None, 0
         self.take_written = set
 
     @property
     def statuses(self):
         return dict.fromkeys(self.names, self.status)
+
+    def look_at_rules(self):
+        self.looks += 1
 
     async def on_stop(self):
         self.begin_stop()
@@ -778,6 +781,19 @@ async def test_restart_of_what_failed():
         await until(lambda: 2 == len(herding.built))
 
         assert (ONE, TaskStatus(state=State.RESTARTING)) in herding.statuses.published
+
+
+async def test_a_look_at_rules():
+    """It reaches the task that reads for the connector, and no other; a request of an earlier time reaches none."""
+    async with Herding() as herding:
+        await herding.assign(0, 1)
+        herding.write([records.looked("posts", "a")])
+        herding.write([records.looked("others", "a")])
+        looks = [task.looks for task in herding.built]
+        herding.herder._live = False
+        herding.write([records.looked("posts", "b")])
+
+        assert looks == [task.looks for task in herding.built] == [1] * len(herding.built)
 
 
 async def test_old_requests_restart_nothing():

@@ -8,7 +8,7 @@ import pytest
 from connector.coverage.ledger import decode_ids
 from connector.coverage.offset import Coverage, Gap, Way
 from connector.coverage.spend import Budget
-from connector.errors import ConnectionLost, RulesRefused, ServiceUnavailable
+from connector.errors import ConnectionLost, NotAuthorized, RulesRefused, ServiceUnavailable
 from connector.records.record import Destination, SourceRecord, TaskId
 from connector.records.snowflake import first_id
 from connector.task import backoff, ownership, refusal, rule_keeper, subscribers, task
@@ -480,6 +480,35 @@ async def test_rules_that_x_does_not_delete_hold_nobody_back(kafka, sink, monkey
         await until(lambda: {"birds": {}, "cats": {"cats": "r"}} == source.wants[-1])
 
     assert "ServiceUnavailable" == running.said(RulesDelayed)[0].error
+
+
+async def test_a_look_does_not_wait(kafka, sink):
+    """X has refused a moment ago, and is asked again in a minute; who asks to look is served at once."""
+    source = SharedSource([shared_post(1, "birds", "cats")])
+    async with Sharing(source, sink, TWO) as running:
+        await until(lambda: kafka.of("birds"))
+        source.prepares.append(NotAuthorized("X answered 403"))
+        running.change({"cats": {}})
+        await until(lambda: running.said(RulesDelayed))
+        asked = len(source.wants)
+        await asyncio.sleep(0.05)
+        assert asked == len(source.wants)
+
+        running.task.look_at_rules()
+        await until(lambda: asked < len(source.wants))
+        await until(lambda: State.UNASSIGNED in running.states("birds"))
+
+
+async def test_a_look_at_rules_that_are_right(kafka, sink):
+    """X is asked all the same: somebody may have deleted them there."""
+    source = SharedSource([shared_post(1, "birds", "cats")])
+    async with Sharing(source, sink, TWO) as running:
+        await until(lambda: kafka.of("birds"))
+        asked = len(source.wants)
+        running.task.look_at_rules()
+        await until(lambda: asked < len(source.wants))
+
+    assert 1 == source.connects
 
 
 async def test_other_rules_without_a_reconnect(kafka, sink):

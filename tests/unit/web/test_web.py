@@ -135,6 +135,7 @@ NOT_READ = [
     "/connectors/{name}/topics/reset",
     "/connector-plugins/{plugin}/config/validate",
     "/events",  # does not end
+    "/rules",  # asks X
 ]
 PARAMETERS = {
     "/posts": "/{name}",
@@ -165,6 +166,38 @@ async def test_fausts_own_pages_are_off(web):
 
     assert {"", "/ready", *ours, *NOT_READ} == paths
     assert {"version", "commit", "kafka_cluster_id"} == set(await web.json("/"))
+
+
+async def test_rules_of_whom(web):
+    """Whoever does not say whose rules is told how."""
+    status, _, body = await web.get("/rules")
+    assert (400, "Say whose rules: /rules?connector=NAME.") == (status, body["message"])
+    assert 404 == (await web.get("/rules?connector=emus"))[0]
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{}", '{"connector": 7, "action": "apply"}', '{"connector": "posts"}'])
+async def test_a_wrong_request_for_rules(web, body):
+    """The sentence shows a right one."""
+    headers = {"Content-Type": "application/json"}
+    status, told = await web.post("/rules", data=body, headers=headers)
+
+    assert (400, True) == (status, '"action": "apply"' in told["message"])
+
+
+async def test_rules_of_a_task_that_does_not_run(web):
+    """Nobody is asked, and the sentence says when they are put in force."""
+    status, told = await web.post("/rules", json={"connector": "posts", "action": "apply"})
+
+    assert (409, True) == (status, "are put in force before it connects" in told["message"])
+
+
+async def test_who_may_ask_for_rules(web, guarded):
+    """As with all that changes something: no form of another page, and nobody without a login."""
+    ask = {"connector": "posts", "action": "apply"}
+    assert 403 == (await web.post("/rules", json=ask, headers={"Origin": "https://elsewhere.example"}))[0]
+    assert 415 == (await web.post("/rules", data=json.dumps(ask), headers={"Content-Type": "text/plain"}))[0]
+    assert 401 == (await guarded.post("/rules", json=ask))[0]
+    assert 401 == (await guarded.get("/rules?connector=posts"))[0]
 
 
 async def test_list(web):

@@ -5,6 +5,7 @@ import { closer, confirm, show, toast } from "./dialog.js";
 import { h, name } from "./dom.js";
 import { UNKNOWN, count, duration, interval, known, usd } from "./format.js";
 import { edit } from "./editor.js";
+import { compareRules } from "./plan.js";
 
 const CHANGES = {
   pause: {
@@ -42,6 +43,9 @@ export class Actions {
       const label = `${change.title} ${connector}`;
       return h("button", { type: "button", class: change.danger ? "danger" : null, "aria-label": label, onclick: () => this.change(key, connector) }, change.title);
     });
+    if (editable && of.stream === "filtered") {
+      made.push(h("button", { type: "button", "aria-label": `Rules of ${connector}`, onclick: () => compareRules(connector) }, "Rules"));
+    }
     if (editable) made.push(h("button", { type: "button", "aria-label": `Edit ${connector}`, onclick: () => edit(connector, toast) }, "Edit"));
     return made;
   }

@@ -77,8 +77,9 @@ function showConnector(row, [connector, of]) {
   say(heard, known(of.behind_secs) ? (of.behind_secs < 1 ? "now" : `${duration(of.behind_secs)} ago`) : "–");
   say(today, usd(of.spend?.today_usd));
   say(dead, count(of.dead_letters_total));
-  if (acts.dataset.shown === of.state) return;
-  acts.dataset.shown = of.state;
+  const shown = `${of.state} ${of.stream}`;
+  if (acts.dataset.shown === shown) return;
+  acts.dataset.shown = shown;
   fill(acts, buttons.buttons(connector, of, { edit: true }));
 }
 
