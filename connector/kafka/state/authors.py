@@ -8,7 +8,7 @@ The topic of authors has one partition.  A record's key is the name of its conne
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -98,18 +98,19 @@ class AuthorsTopic:
             partitions = await self._partitions(admin)
             consumer.assign(partitions)
             await self._seek(consumer, partitions, read_to, from_ms)
-            looked_at, heard = time.monotonic(), True
+            looked_at, quiet = time.monotonic(), set[TopicPartition]()
             while True:
                 if time.monotonic() - looked_at >= LOOK_SECS:
                     looked_at = time.monotonic()
                     if await self._partitions(admin) != partitions:
                         return
-                    # seen after a broker was away for a minute: the client fetches no more, and says nothing
-                    if not heard and await _is_behind(consumer, partitions):
+                    # seen after a broker was away for a minute: the client does not fetch some partitions any more, or
+                    # all, and says nothing
+                    if await _is_behind(consumer, quiet):
                         return
-                    heard = False
+                    quiet = set(partitions)
                 polled = await consumer.getmany(*partitions, timeout_ms=FOLLOW_MS, max_records=RECORDS_AT_ONCE)
-                heard = heard or bool(polled)
+                quiet -= polled.keys()
                 yield [
                     TopicRecord(record.partition, record.offset, record.key, record.value)
                     for records in polled.values()
@@ -152,8 +153,10 @@ class AuthorsTopic:
         return refused(exc, self._cluster.user, READ, topic=topic) or BrokerAway(f"{topic}: {words_of(exc)}")
 
 
-async def _is_behind(consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> bool:
-    """Return whether there are records that *consumer*, which has got none for a while, has not read."""
+async def _is_behind(consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> bool:
+    """Return whether there are records of *partitions*, of which none came for a while, that *consumer* has not read."""
+    if not partitions:
+        return False
     async with asyncio.timeout(ANSWER_SECS):
         ends = await consumer.end_offsets(partitions)
         return any([await consumer.position(each) < ends[each] for each in partitions])
