@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from typing import Self
 
 import pytest
 
@@ -39,7 +40,7 @@ class Regret:
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> "Regret":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -70,17 +70,26 @@ def test_what_we_made_is_made_again(
     worker.wait_delivered(40)
     began = wait_for(lambda: topics.offsets(frail_broker, fresh).get(OFFSET_KEY), "an offset")
     made = {name: partitions(frail_broker, name) for name in (fresh, f"{fresh}-offsets")}
+    before = set[str]()
     for topic in [f"{fresh}{kind}" for kind in deleted]:
         delete(frail_broker, topic)
         lost = worker.wait_event("topic.missing", topic=topic, secs=SAID_SECS)
         worker.wait_event("topic.created", count=2, topic=topic)
         flows(worker)
+        if topic == fresh:  # what was in it is gone
+            before = set(simulator.emissions.complete_ids())
         assert lost["reason"].startswith(f"The topic {topic} was deleted")
     worker.wait_ready()
     simulator.rate = 0
-    # at least: lines on the socket when the task stopped for `-tasks` are repaired, with those of the time after
-    wait_for(lambda: worker.delivered() >= len(simulator.emissions.complete_ids()), "all is delivered")
 
+    def missing() -> set[str]:
+        # lines that were on the socket when the task stopped, for `-tasks`, are repaired with those of the time after
+        return set(simulator.emissions.complete_ids()) - before - set(topics.ids(topics.read(frail_broker, fresh)))
+
+    wait_for(lambda: not missing(), "all posts that came after the topic was made again are in it")
+    wait_for(
+        lambda: worker.delivered() == topics.offsets(frail_broker, fresh)[OFFSET_KEY]["posts"], "the count is read"
+    )
     delivered = worker.delivered()
 
     assert {fresh: 3, f"{fresh}-offsets": TASK_SLOTS} == made
