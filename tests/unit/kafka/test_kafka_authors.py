@@ -13,7 +13,7 @@ BUSY, MUTE = TopicPartition("posts", 0), TopicPartition("posts", 1)
 
 
 class Client:
-    """A client that brings a record of one partition at each poll, and none of the other, which has *waiting* records."""
+    """Brings a record of one partition at each poll, and none of the other, which has *waiting* records."""
 
     def __init__(self, waiting):
         self.waiting, self.places = waiting, {}

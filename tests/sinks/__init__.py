@@ -1,0 +1,1 @@
+"""Sinks of others, which read what the connector writes."""
