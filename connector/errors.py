@@ -24,6 +24,7 @@ Everything that can go wrong, sorted by what to do about it.
     │   ├── BrokerUnsuitable       the broker, or a topic on it, cannot do what the configuration asks
     │   ├── SchemaRefused          the schema registry refuses the schema, the login or the right
     │   ├── RegistryUnanswered     the schema registry is away, and other connectors of the stream do not wait for it
+    │   ├── Interrupted            a part of the task was cancelled, and nobody of ours had asked for that
     │   └── ToleranceExceeded      a bad record under errors.tolerance=none
     ├── BadRecord                  skip the record, or not: errors.tolerance decides
     │   └── TransformFailed        a transform cannot take the record
@@ -200,6 +201,12 @@ class SchemaRefused(FatalError):
 
 class RegistryUnanswered(FatalError):
     """The schema registry is away, and other connectors that share the stream must not wait for it."""
+
+    may_pass = True
+
+
+class Interrupted(FatalError):
+    """A part of the task was ended by a cancellation that nobody of ours had asked for."""
 
     may_pass = True
 

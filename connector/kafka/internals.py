@@ -18,7 +18,10 @@ from functools import cache
 from importlib import import_module, metadata
 from operator import attrgetter, methodcaller
 from types import CodeType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
 
 # -- the private names, by their use
 
@@ -52,6 +55,7 @@ class Use(StrEnum):
     PRODUCER = "producer"
     ADMIN = "admin"
     CONNECTION = "connection"
+    CLOSING = "closing"
     METADATA = "metadata"
     GROUP = "group"
     COMPACTED_LOG = "compacted_log"
@@ -204,6 +208,10 @@ USES: Mapping[Use, tuple[Part, ...]] = {
                 "SaslAuthenticateResponse_v1",
             ),
         ),
+    ),
+    Use.CLOSING: (
+        Part(_CONSUMER, ("_client", "_fetcher")),
+        Part(_FETCHER, ("_pending_tasks",)),
     ),
     Use.METADATA: (
         Part("aiokafka.client", ("MetadataRequest",)),
@@ -494,6 +502,11 @@ def ask_node(admin: Any, node: int, request: Any) -> Awaitable[Any]:
 def client_of(outer: Any) -> Any:
     """Return the `AIOKafkaClient` inside *outer*, an admin client or a consumer."""
     return outer._client
+
+
+def fetches(consumer: Any) -> "set[asyncio.Task[Any]]":
+    """Return the tasks that fetch records for *consumer*; none if it has not started."""
+    return set() if consumer._fetcher is None else set(consumer._fetcher._pending_tasks)
 
 
 def gather(consumer: Any, least_bytes: int) -> None:

@@ -32,6 +32,7 @@ from connector.errors import (
     DeliveryFailed,
     FatalError,
     Fenced,
+    Interrupted,
     RecordsRefused,
     RightMissing,
     Superseded,
@@ -191,9 +192,12 @@ class SourceTask(Service):
         except (Fenced, Superseded):
             self._emit(TaskFenced(of=self.settings.task, dropped_posts=self.undelivered_posts))
         except FatalError as exc:
-            for subscriber in self.reading:
-                self._emit(TaskFailed(of=subscriber.task, error=exc.name, reason=str(exc)))
-            status = TaskStatus(state=State.FAILED, trace=f"{exc.name}: {exc}", may_pass=exc.may_pass)
+            status = self._failed(exc)
+        except asyncio.CancelledError:
+            if self._main is None or self._main.cancelling():  # we were asked to end
+                raise
+            self.log.exception("Task %s was interrupted", self.settings.task)
+            status = self._failed(_interrupted())
         except Exception as exc:
             self.log.exception("Task %s failed unexpectedly", self.settings.task)
             for subscriber in self.reading:
@@ -201,6 +205,11 @@ class SourceTask(Service):
             status = TaskStatus(state=State.FAILED, trace=f"{type(exc).__name__}: {exc}")
         finally:
             await self._end(status)
+
+    def _failed(self, error: FatalError) -> TaskStatus:
+        for subscriber in self.reading:
+            self._emit(TaskFailed(of=subscriber.task, error=error.name, reason=str(error)))
+        return TaskStatus(state=State.FAILED, trace=f"{error.name}: {error}", may_pass=error.may_pass)
 
     async def _end(self, status: TaskStatus) -> None:
         self.begin_stop()
@@ -764,7 +773,9 @@ class SourceTask(Service):
 
     @staticmethod
     def _error_of(run: "asyncio.Task[None]") -> BaseException | None:
-        return run.exception() if run.done() and not run.cancelled() else None
+        if run.cancelled():  # we cancel runs only at the very end
+            return _interrupted()
+        return run.exception() if run.done() else None
 
     def _raise_reader_error(self) -> None:
         for run in (*self._runs, *(run for subscriber in self.reading for run in subscriber.runs)):
@@ -782,6 +793,10 @@ class SourceTask(Service):
         status = status_of(self.readers, self._restarting, self._waiting)
         for subscriber in self.subscribers:
             subscriber.status.set(subscriber.own(status))
+
+
+def _interrupted() -> Interrupted:
+    return Interrupted("a part of it was cancelled by a library: this is a fault of the connector, please report it")
 
 
 _GONE = TaskStatus(state=State.UNASSIGNED)

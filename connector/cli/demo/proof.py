@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from connector.kafka.brokers import KafkaCluster
+from connector.kafka.closing import stop_consumer
 from connector.kafka.internals import client_of
 
 READ_SECS = 60.0
@@ -107,7 +108,7 @@ async def keys_of(cluster: KafkaCluster, topic: str, expected: Collection[str]) 
                     wanted.difference_update(found)
                     heard = time.monotonic()
         finally:
-            await consumer.stop()
+            await stop_consumer(consumer)
     return keys
 
 

@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError, for_code
 
 from connector.errors import BrokerAway, DeliveryFailed
 from connector.kafka.brokers import KafkaCluster
+from connector.kafka.closing import stop_consumer
 from connector.kafka.internals import ask
 from connector.kafka.login.refusals import words_of
 from connector.kafka.metadata import metadata_of
@@ -119,7 +120,7 @@ class AuthorsTopic:
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ANSWER_SECS):
-                    await consumer.stop()
+                    await stop_consumer(consumer)
                     await admin.close()
 
     async def _seek(
@@ -154,7 +155,7 @@ class AuthorsTopic:
 
 
 async def _is_behind(consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> bool:
-    """Return whether there are records of *partitions*, of which none came for a while, that *consumer* has not read."""
+    """Return whether *consumer* has not read all records of *partitions*, from which none came for a while."""
     if not partitions:
         return False
     async with asyncio.timeout(ANSWER_SECS):

@@ -14,6 +14,7 @@ from aiokafka.structs import ConsumerRecord
 from mode import Service
 
 from connector.kafka.brokers import KafkaCluster
+from connector.kafka.closing import stop_consumer
 from connector.kafka.internals import gather
 from connector.kafka.login.refusals import words_of
 from connector.kafka.rights import READ, refused
@@ -169,7 +170,7 @@ class CompactedLog(Service):
             finally:
                 self._consumer = None
                 with contextlib.suppress(KafkaError):
-                    await consumer.stop()
+                    await stop_consumer(consumer)
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
         partitions = await self._partitions(consumer)

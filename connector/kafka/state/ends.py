@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from connector.kafka.brokers import KafkaCluster
+from connector.kafka.closing import stop_consumer
 
 
 class Ends:
@@ -39,7 +40,7 @@ class Ends:
         try:
             await consumer.start()
         except BaseException:
-            await consumer.stop()
+            await stop_consumer(consumer)
             raise
         self._consumer = consumer
         return consumer
@@ -48,4 +49,4 @@ class Ends:
         """Close the connection."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await consumer.stop()
+            await stop_consumer(consumer)

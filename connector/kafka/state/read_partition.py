@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from connector.kafka.brokers import KafkaCluster
+from connector.kafka.closing import stop_consumer
 
 QUIET_SECS = 0.5
 """On brokers that report wrong end offsets, the partition ends after this time without a record (seconds)."""
@@ -63,7 +64,7 @@ async def committed(
             elif loop.time() - heard >= SILENCE_SECS:
                 raise TimeoutError(f"Partition {partition.partition} of {partition.topic} does not come to its end")
     finally:
-        await consumer.stop()
+        await stop_consumer(consumer)
 
 
 async def _span(consumer: AIOKafkaConsumer, partition: TopicPartition, from_ms: int | None) -> int:

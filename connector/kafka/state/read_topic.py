@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from connector.kafka.brokers import KafkaCluster
+from connector.kafka.closing import stop_consumer
 from connector.kafka.state.read_partition import FETCH_BYTES, POLL_MS, QUIET_SECS, RECORDS_AT_ONCE, SILENCE_SECS
 
 Records = Sequence[ConsumerRecord[bytes, bytes]]
@@ -43,13 +44,13 @@ class TopicReader:
         try:
             await self._consumer.start()
         except BaseException:
-            await self._consumer.stop()
+            await stop_consumer(self._consumer)
             raise
         self._consumer.assign(self._partitions)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self._consumer.stop()
+        await stop_consumer(self._consumer)
 
     async def begin_at(self, from_ms: int) -> None:
         """Begin at the first records whose timestamp is at least *from_ms* (UNIX ms); 0 is the first of all."""

@@ -384,6 +384,34 @@ async def test_unknown_error_fails_the_task(kafka, monkeypatch):
     assert "ZeroDivisionError" == running.said(TaskFailed)[0].error
 
 
+async def test_a_cancellation_that_nobody_asked_for_fails_the_task(kafka, monkeypatch):
+    """A library may raise one at whoever awaits it: the task is FAILED and tried again, not silently dead."""
+    sink = MemorySink(kafka)
+
+    async def encode(_):
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(sink, "encode", encode)
+    async with Running([ScriptedSource([post(1)])], sink) as running:
+        await running.ended()
+
+    assert running.task.status.trace.startswith("Interrupted: ")
+    assert running.task.status.may_pass
+    assert "Interrupted" == running.said(TaskFailed)[0].error
+
+
+async def test_a_part_that_was_cancelled_fails_the_task(kafka):
+    """Such as a repair: nothing else would show that it has ended."""
+    async with Running([ScriptedSource([post(1)])], MemorySink(kafka)) as running:
+        await until(lambda: kafka.records)
+        (subscriber,) = running.task.subscribers
+        subscriber.runs[0].cancel()
+        await running.ended()
+
+    assert State.FAILED is running.task.status.state
+    assert running.task.status.may_pass
+
+
 # -- owners
 
 
