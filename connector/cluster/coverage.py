@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from connector.config.fields import RECHECK
 from connector.coverage.offset import Coverage, Gap, GapState
 from connector.coverage.spend import MILLS
 from connector.kafka.state.offsets import OffsetTable
@@ -30,22 +31,21 @@ def coverage_of(connector: str, offsets: OffsetTable, outages: Mapping[str, str]
 
     *outages* maps each source partition without a connection (`""` for a stream without partitions) to the reason.  An
     outage that goes on is shown to end now.  "Now" is computed from the covered time and the seconds since it changed
-    last, because this host's clock may be wrong.
+    last, because this host's clock may be wrong.  A recheck has none: what it could not ask it asks later.
 
     Raises:
         ValueError: the records of *connector* in the offsets topic cannot be read.
     """
-    known = [
-        (partition.get("partition"), Coverage.decode(value), silent)
-        for partition, value, silent in offsets.coverage(connector)
-    ]
+    listed = offsets.coverage(connector)
+    known = [(partition.get("partition"), Coverage.decode(value), silent) for partition, value, silent in listed]
+    misses = not all(partition.get("stream") == RECHECK for partition, _, _ in listed)
     gaps = []
     for partition, coverage, silent in known:
         gaps += [_shown(gap, partition) for gap in coverage.gaps]
         reason = outages.get(partition or "")
         if reason is None and silent > settle_ms / 1000 + SILENT_SECS:
             reason = SILENT
-        if reason is not None and (outage := _outage(coverage, silent, settle_ms, reason)) is not None:
+        if misses and reason is not None and (outage := _outage(coverage, silent, settle_ms, reason)) is not None:
             gaps.append(_shown(outage, partition))
     closed = [
         _shown(_closed(fields), partition.get("partition")) | {"closed_at": fields.get("closed_at")}

@@ -60,18 +60,28 @@ class Operation(IntEnum):
     """A user, when we heard of it (UNIX ms), the first post that is not concerned: locations are withdrawn."""
     READ_TO = 8
     """A partition of the topic, an offset: all records before it have been read."""
+    CHECKED = 9
+    """A post: X was asked for it, and has it."""
 
 
 Change = tuple[int, int, int, int]
 """An operation with its three numbers."""
 
 _TABLES = """
-CREATE TABLE posts (post INTEGER PRIMARY KEY, author INTEGER NOT NULL, geo INTEGER NOT NULL);
+CREATE TABLE posts (
+    post INTEGER PRIMARY KEY, author INTEGER NOT NULL, geo INTEGER NOT NULL, checked INTEGER NOT NULL DEFAULT 0
+);
 CREATE INDEX posts_by_author ON posts (author);
 CREATE TABLE withdrawn (post INTEGER PRIMARY KEY, at INTEGER NOT NULL);
 CREATE INDEX withdrawn_by_time ON withdrawn (at);
 CREATE TABLE users (user INTEGER, geo INTEGER, at INTEGER NOT NULL, beyond INTEGER NOT NULL, PRIMARY KEY (user, geo));
 """
+_SEEN = """
+INSERT INTO posts (post, author, geo) VALUES (?,?,?)
+ON CONFLICT (post) DO UPDATE SET author=excluded.author, geo=excluded.geo
+"""
+_UNCHECKED = "CREATE INDEX posts_unchecked ON posts (post) WHERE checked=0"
+"""By itself SQLite would rather pass over all posts that were checked."""
 
 
 class Memory:
@@ -79,13 +89,14 @@ class Memory:
     What is known of one topic.
 
     Posts are known that were made in the last *window_ms*; what X has withdrawn is remembered for *remember_ms*.
-    *read_to* are the offsets from which the topic is to be read on, by partition.
+    *read_to* are the offsets from which the topic is to be read on, by partition.  With *rechecks*, `due` says which
+    posts are to be asked for.
 
     Raises:
         ConnectorError: in all methods, the temporary file cannot be written.
     """
 
-    def __init__(self, *, window_ms: int, remember_ms: int) -> None:
+    def __init__(self, *, window_ms: int, remember_ms: int, rechecks: bool = False) -> None:
         self._window_ms, self._remember_ms = window_ms, remember_ms
         self.read_to: dict[int, int] = {}
         self._new: list[Change] = []
@@ -94,6 +105,8 @@ class Memory:
         self._base.executescript(
             f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{CACHE_KIB}; {_TABLES}"
         )
+        if rechecks:
+            self._run(_UNCHECKED)
 
     def close(self) -> None:
         """Remove the file."""
@@ -154,6 +167,19 @@ class Memory:
     def gone(self, post: int) -> None:
         """Take note that a tombstone of *post* is about to be written."""
         self._note(Operation.GONE, post)
+
+    def due(self, age_ms: int, most: int) -> list[int]:
+        """Return the oldest posts, at *most* so many, that are as old as *age_ms* and that X was not asked for yet."""
+        rows = self._all(
+            "SELECT post FROM posts INDEXED BY posts_unchecked WHERE checked=0 AND post<? ORDER BY post LIMIT ?",
+            first_id(_now_ms() - age_ms),
+            most,
+        )
+        return [post for (post,) in rows]
+
+    def checked(self, post: int) -> None:
+        """Take note that X has *post*."""
+        self._note(Operation.CHECKED, post)
 
     def forget(self) -> None:
         """Forget some of what is too old."""
@@ -248,7 +274,9 @@ def _now_ms() -> int:
 def _statements(operation: int, one: int, two: int, three: int) -> Iterator[tuple[str, *tuple[int, ...]]]:
     match operation:
         case Operation.SEEN:
-            yield "INSERT OR REPLACE INTO posts VALUES (?,?,?)", one, two, three
+            yield _SEEN, one, two, three
+        case Operation.CHECKED:
+            yield "UPDATE posts SET checked=1 WHERE post=?", one
         case Operation.GONE:
             yield "DELETE FROM posts WHERE post=?", one
         case Operation.WITHDRAWN:

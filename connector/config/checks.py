@@ -20,6 +20,7 @@ from connector.config.fields import (
     COMPLIANCE,
     EXPANSIONS_OF_FIELDS,
     KEEP_ALIVE_SECS,
+    RECHECK,
 )
 from connector.config.migration import translate
 from connector.config.names import Names
@@ -202,15 +203,29 @@ def _plan_conflicts(config: ConnectorConfig, given: Given) -> Iterable[Conflict]
 
 
 def _compliance_conflicts(config: ConnectorConfig, given: Given) -> Iterable[Conflict]:
-    if config.stream != COMPLIANCE:
+    if config.stream not in {COMPLIANCE, RECHECK}:
         return
     stream = given.name("stream")
-    for option in ("transforms", "budget.posts.per.day", "budget.usd.per.month"):
+    budgets = ("budget.posts.per.day", "budget.usd.per.month")
+    for option in ("transforms", *(budgets if config.stream == COMPLIANCE else ())):
         if given.has(option):
             yield Conflict(
                 (option, "stream"),
-                f"{given.name(option)} works only with streams of posts, not with {stream}={COMPLIANCE}: remove it.",
+                f"{given.name(option)} works only with streams of posts, not with {stream}={config.stream}: remove it.",
             )
+    if config.stream == RECHECK and config.compliance_action != "tombstone":
+        yield Conflict(
+            ("compliance.action", "stream"),
+            f"{given.name('compliance.action')}={config.compliance_action} does not work with {stream}={RECHECK}, which"
+            " asks X for the posts of the topic to withdraw them: remove it.",
+        )
+    if config.stream == RECHECK and config.recheck_hours >= config.compliance_window_hours:
+        hours, window = given.name("recheck.hours"), given.name("compliance.window.hours")
+        yield Conflict(
+            ("recheck.hours", "compliance.window.hours"),
+            f"{hours} is {config.recheck_hours}, and {window} is {config.compliance_window_hours}: a post would be"
+            f" forgotten before it is rechecked; choose a larger {window}.",
+        )
 
 
 def _topic_conflicts(config: ConnectorConfig, given: Given, group_id: str) -> Iterable[Conflict]:
@@ -239,7 +254,7 @@ def _notices(config: ConnectorConfig, given: Given) -> Iterable[str]:
         yield f"{name(option)} is not used: streams of the API v2 know the app alone."
     if given.has("x.bearer.token") and given.has("x.consumer.key"):
         yield f"{name('x.bearer.token')} is used, and {name('x.consumer.key')} is not: the bearer token wins."
-    if config.stream != "filtered" and config.plan != "enterprise":
+    if config.stream not in {"filtered", RECHECK} and config.plan != "enterprise":
         yield f"{name('stream')}={config.stream} is for enterprise accounts, and {name('plan')} is {config.plan}."
     if config.tasks < config.tasks_max:
         yield (
@@ -254,7 +269,7 @@ def _notices(config: ConnectorConfig, given: Given) -> Iterable[str]:
             f" something only every {KEEP_ALIVE_SECS} s: it will be cut off again and again."
         )
     yield from _value_notices(config, given)
-    if config.stream == COMPLIANCE:
+    if config.stream in {COMPLIANCE, RECHECK}:
         yield from _compliance_notices(config, given)
     else:
         yield from _field_notices(config, given)
@@ -281,9 +296,10 @@ def _value_notices(config: ConnectorConfig, given: Given) -> Iterable[str]:
 
 
 def _compliance_notices(config: ConnectorConfig, given: Given) -> Iterable[str]:
+    stream = given.name("stream")
     for option in ("tweet.fields", "expansions", "user.fields", "media.fields", "place.fields", "poll.fields"):
         if given.has(option):
-            yield f"{given.name(option)} has no effect with {given.name('stream')}={COMPLIANCE}, which has no fields."
+            yield f"{given.name(option)} has no effect with {stream}={config.stream}, which has no fields."
     if config.withdraws and config.topic_creation_default_cleanup_policy == "delete":
         policy = given.name("topic.creation.default.cleanup.policy")
         yield (
@@ -293,10 +309,19 @@ def _compliance_notices(config: ConnectorConfig, given: Given) -> Iterable[str]:
         )
     for option in OF_POSTS:
         if given.has(option):
-            yield f"{given.name(option)} has no effect with {given.name('stream')}={COMPLIANCE}, which has no posts."
+            yield f"{given.name(option)} has no effect with {given.name('stream')}={config.stream}, which has no posts."
+    if config.stream == RECHECK and config.plan == "pay_per_use" and not _has_budget(config):
+        yield (
+            f"{given.name('stream')}={RECHECK} has no budget: X charges for each post that it finds, at $0.005; set"
+            f" {given.name('budget.usd.per.month')} or {given.name('budget.posts.per.day')}."
+        )
     if config.compliance_action != "tombstone":
         action = f"{given.name('compliance.action')}={config.compliance_action}"
         yield f"{action} withdraws no post: whoever keeps posts must do that."
+
+
+def _has_budget(config: ConnectorConfig) -> bool:
+    return config.budget_usd_per_month is not None or config.budget_posts_per_day is not None
 
 
 def _option_notices(given: Given, catalogue: Catalogue) -> Iterable[str]:

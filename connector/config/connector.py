@@ -20,6 +20,7 @@ from connector.config.fields import (
     PLACE_FIELDS,
     POLL_FIELDS,
     PRIVATE_METRICS,
+    RECHECK,
     STREAM_PARTITIONS,
     TWEET_FIELDS,
     USER_FIELDS,
@@ -351,7 +352,8 @@ class ConnectorConfig:
             choice(*STREAM_PARTITIONS),
             "Stream",
             "The stream to read. All but `filtered` are for enterprise accounts. `compliance` tells which posts and"
-            " users X has withdrawn; its connector withdraws posts from the topic that others fill.",
+            " users X has withdrawn; its connector withdraws posts from the topic that others fill. `recheck` does so"
+            " for any account: it asks X for each post of `topic` again, at the age of `recheck.hours`.",
             "HIGH",
         ),
     ] = "filtered"
@@ -417,6 +419,18 @@ class ConnectorConfig:
             "LOW",
         ),
     ] = 60
+
+    recheck_hours: Annotated[
+        int,
+        Option(
+            whole(minimum=0, maximum=87_600),
+            "Compliance",
+            "With `stream=recheck`: the age in hours at which X is asked once whether a post of `topic` is still there;"
+            " 0: as soon as it is in the topic. X charges for each post that is there, so a budget makes sense. Must be"
+            " less than `compliance.window.hours`.",
+            "HIGH",
+        ),
+    ] = 24
 
     bearer_token: Annotated[
         Secret | None,
@@ -680,7 +694,7 @@ class ConnectorConfig:
     @property
     def stream_params(self) -> Mapping[str, str]:
         """Query parameters of the stream that choose fields and expansions of posts; empty ones are left out."""
-        if self.stream == COMPLIANCE:
+        if self.stream in {COMPLIANCE, RECHECK}:
             return {}
         chosen = {
             "tweet.fields": self.tweet_fields,
@@ -700,7 +714,7 @@ class ConnectorConfig:
     @property
     def withdraws(self) -> bool:
         """Whether it withdraws posts from its topic, and so must know what is there."""
-        return self.stream == COMPLIANCE and self.compliance_action == "tombstone"
+        return self.stream == RECHECK or (self.stream == COMPLIANCE and self.compliance_action == "tombstone")
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("ConnectorConfig holds secrets and is not pickled")

@@ -18,6 +18,7 @@ STREAM_PARTITIONS: Mapping[str, int] = MappingProxyType(
         "firehose.ko": 2,
         "firehose.pt": 2,
         "compliance": 8,
+        "recheck": 1,
     }
 )
 """The streams that a connector may read, and the number of partitions that X divides each stream into."""
@@ -31,9 +32,12 @@ StreamName = Literal[
     "firehose.ko",
     "firehose.pt",
     "compliance",
+    "recheck",
 ]
 COMPLIANCE = "compliance"
 """The stream of what X withdraws: of posts and of users, each in four partitions."""
+RECHECK = "recheck"
+"""No stream of X: X is asked, by its lookup, for the posts of a topic."""
 
 
 def most_tasks(stream: str) -> int:

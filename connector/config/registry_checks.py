@@ -49,12 +49,12 @@ def _login_conflicts(config: ConnectorConfig, given: Given) -> Iterable[Conflict
 
 
 def _registration_conflicts(config: ConnectorConfig, given: Given) -> Iterable[Conflict]:
-    if config.stream == "compliance" and config.value_format in SCHEMA_FORMATS:
+    if config.stream in {"compliance", "recheck"} and config.value_format in SCHEMA_FORMATS:
         value_format, stream = given.name("value.format"), given.name("stream")
         yield Conflict(
             ("value.format", "stream"),
-            f"{value_format}={config.value_format} does not work with {stream}=compliance, which has no posts but"
-            " events: remove it. Its tombstones fit topics of any format.",
+            f"{value_format}={config.value_format} does not work with {stream}={config.stream}, which brings no"
+            " posts: remove it. Its tombstones fit topics of any format.",
         )
     if config.use_latest_version and config.auto_register_schemas:
         latest, register = given.name("use.latest.version"), given.name("auto.register.schemas")

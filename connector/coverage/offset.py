@@ -179,6 +179,12 @@ class Coverage:
         gap = Gap(from_ms=since, to_ms=begin, reason=reason, rules=self.rules)
         return replace(self, gaps=_bounded((*self.gaps, gap)), rules=rules)
 
+    def resumed(self, at_ms: int) -> "Coverage":
+        """Return the coverage with a connection that was opened at *at_ms*, and that has missed nothing."""
+        begin = at_ms + MARGIN_MS
+        since = begin if self.covered_from_ms is None else self.covered_from_ms
+        return replace(self, covered_from_ms=since, covered_to_ms=max(begin, self.covered_to_ms or begin))
+
     def heard(self, at_ms: int, *, connected_ms: int, settle_ms: int) -> "Coverage":
         """
         Return the coverage once all that X had sent until *at_ms* is delivered.

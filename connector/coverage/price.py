@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from connector.config.connector import ConnectorConfig
-from connector.config.fields import POST_EXPANSIONS, USER_EXPANSIONS
+from connector.config.fields import POST_EXPANSIONS, RECHECK, USER_EXPANSIONS
 from connector.coverage.spend import POST_MILLS, USER_MILLS
 
 
@@ -13,7 +13,8 @@ def mills_each(config: ConnectorConfig) -> int:
 
     0 for an enterprise account, whose prices X does not publish.
     """
-    return mills_of(config.plan, config.expansions)
+    # of the posts of a recheck nothing is asked but whether they are there
+    return mills_of(config.plan, () if config.stream == RECHECK else config.expansions)
 
 
 def mills_of(plan: str, expansions: Collection[str]) -> int:

@@ -94,7 +94,11 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgressSettings:
-    """*metered*: whether X charges; *others*: returns what the connector's other source partitions have spent."""
+    """
+    *metered*: whether X charges; *others*: returns what the connector's other source partitions have spent.
+
+    *asks*: X is asked, and tells nothing by itself; what was not asked yet is asked later, so nothing is ever missed.
+    """
 
     task: TaskId
     settle_ms: int
@@ -103,6 +107,7 @@ class ProgressSettings:
     others: Callable[[], Collection[Spend]]
     paused_until_ms: int | None = None
     """Until when the connector was paused or stopped before this start (UNIX ms)."""
+    asks: bool = False
 
 
 class Progress:
@@ -178,6 +183,9 @@ class Progress:
     def on_connected(self, connected: Connected) -> None:
         """Take note that a connection was opened: the time before it, in which nobody listened, is a gap."""
         self.connected, self.away = connected, False
+        if self._settings.asks:
+            self.coverage, self.changed = self.coverage.resumed(self.x_ms(connected.at)), True
+            return
         self._end_backfill()
         before = self.coverage
         rules = self._note_rules()
@@ -288,6 +296,7 @@ class Progress:
         billed = 0
         if self._settings.metered:
             billed = self._bills.streamed(self.now_ms, fresh=converted.ids, again=converted.again)
+            billed += self._bills.found(self.now_ms, converted.bought, delivered=())
             self._bill(billed)
         self.pass_by(arrivals)
         if self.backfilling:

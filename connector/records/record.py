@@ -340,7 +340,8 @@ class Converted:
     *ids* are the ids of the records and of the posts that a transform dropped; the latter are *filtered* in number.
     *again* are the ids of posts that were delivered before.  *newest_id* is the largest of all these ids; 0 if there is
     none.  *waits* has for each arrival: when it came (`clock.now`), when one of its posts was made (UNIX seconds), how
-    many posts it brought.  *dropped* has the error, reason and size of each dead letter.  *error* is the bad record at
+    many posts it brought.  *bought* are posts that X has charged for and that are not delivered, as they were before:
+    those of a recheck.  *dropped* has the error, reason and size of each dead letter.  *error* is the bad record at
     which the conversion stopped, None if all lines were converted.
     """
 
@@ -351,6 +352,7 @@ class Converted:
     newest_id: int = 0
     dead_letters: list[DeadLetter] = field(default_factory=list)
     waits: list[tuple[float, float, int]] = field(default_factory=list)
+    bought: list[int] = field(default_factory=list)
     dropped: list[tuple[str, str, int]] = field(default_factory=list)
     error: BadRecord | None = None
 

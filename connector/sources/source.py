@@ -291,14 +291,14 @@ class StreamSource:
 
     @contextmanager
     def _rest(self, *, after_stop: bool = False) -> Iterator[Api]:
+        with self._wire(after_stop=after_stop) as wire, self._api(wire) as api:
+            yield api
+
+    def _api(self, wire: Wire) -> Api:
         def fetched() -> None:
             self.emit(TokenFetched(connector=self.connector))
 
-        with (
-            self._wire(after_stop=after_stop) as wire,
-            Api(self.url, self.credentials, token_fetched=fetched, wire=wire) as api,
-        ):
-            yield api
+        return Api(self.url, self.credentials, token_fetched=fetched, wire=wire)
 
     @contextmanager
     def _wire(self, *, after_stop: bool = False) -> Iterator[Wire]:

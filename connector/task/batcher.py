@@ -562,7 +562,7 @@ class _Taken:
         withdrawals = self.subscriber.withdrawals
         if withdrawals is None:
             return
-        events = any(result.ids or result.again or result.records for result, _ in self.results)
+        events = any(result.ids or result.again or result.records or result.bought for result, _ in self.results)
         self.authors = withdrawals.news(at_once=events)
         if self.authors:
             self.subscriber.progresses[0].changed = True

@@ -217,4 +217,5 @@ def progress_settings(subscription: Subscription, others: Callable[[], Collectio
         budget=subscription.budget,
         others=others,
         paused_until_ms=subscription.paused_until_ms,
+        asks=subscription.withdrawals is not None and subscription.withdrawals.recheck is not None,
     )

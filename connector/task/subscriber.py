@@ -191,6 +191,11 @@ def _withdrawals_of(subscription: Subscription) -> "Withdrawals | None":
     """Return what stands in the place of the converter for compliance events; None for posts."""
     if subscription.withdrawals is None:
         return None
+    settings, task, dead_letters = subscription.withdrawals, subscription.task, subscription.dead_letters
+    if settings.recheck is not None:
+        from connector.task.rechecks import Rechecks
+
+        return Rechecks(settings, settings.recheck, task=task, dead_letters=dead_letters)
     from connector.task.withdrawals import Withdrawals
 
-    return Withdrawals(subscription.withdrawals, task=subscription.task, dead_letters=subscription.dead_letters)
+    return Withdrawals(settings, task=task, dead_letters=dead_letters)

@@ -21,6 +21,7 @@ from typing import Literal
 from connector.compliance import events
 from connector.compliance.events import ComplianceEvent
 from connector.compliance.memory import Memory
+from connector.compliance.rechecks import Handover
 from connector.errors import BadRecord, ConnectorError, FatalError
 from connector.formats.author import Lack, author_in, id_in
 from connector.records import clock
@@ -70,17 +71,26 @@ RECENT = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recheck:
+    """At which age X is asked for a post (ms), and how the reader thread learns of it."""
+
+    age_ms: int
+    handover: Handover = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WithdrawalSettings:
     """
     What becomes of events; *window_ms* and *remember_ms* are as in `Memory`.
 
-    *posts* reads what lies in Kafka; it is used for tombstones only.
+    *posts* reads what lies in Kafka; it is used for tombstones only.  With *recheck* X is asked for the posts.
     """
 
     action: Action
     window_ms: int
     remember_ms: int
     posts: Posts = field(compare=False)
+    recheck: Recheck | None = None
 
 
 class Withdrawals(Converter):
@@ -114,7 +124,11 @@ class Withdrawals(Converter):
         """
         if self._settings.action != "tombstone" or self._memory is not None:
             return
-        memory = Memory(window_ms=self._settings.window_ms, remember_ms=self._settings.remember_ms)
+        memory = Memory(
+            window_ms=self._settings.window_ms,
+            remember_ms=self._settings.remember_ms,
+            rechecks=self._settings.recheck is not None,
+        )
         async with contextlib.aclosing(self._settings.posts.kept()) as values:
             async for value in values:
                 try:
@@ -157,6 +171,7 @@ class Withdrawals(Converter):
                     return
                 self._troubled_at = None
                 late = [record for record in batch if self._see(memory, record)]
+                self._seen()
                 if late:
                     wake()
                 while len(self._due) >= DUE_MAX and not self._stopped.is_set():
@@ -171,6 +186,9 @@ class Withdrawals(Converter):
         if self._troubled_at is None or now - self._troubled_at >= SAY_SECS:
             self._troubled_at = now
             self._told.append(PostsNotFollowed(of=self._task, error=exc.name, reason=str(exc)))
+
+    def _seen(self) -> None:
+        """Do what is to be done once records of the topic were seen, or none came for a second."""
 
     def _see(self, memory: Memory, record: TopicRecord) -> bool:
         """Take note of a record of the topic; return whether it is a post that X has withdrawn."""

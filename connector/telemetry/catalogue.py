@@ -65,12 +65,15 @@ RULE_POSTS = Declared(
     meaning="New posts by the rule that they matched; a post that matched several rules counts for each of them.",
     labels={**_CONNECTOR, "rule": "label of the rule: its tag, hashtag or phrase in the configuration"},
 )
-_KIND = {"kind": "kind of the event, as X names it; `unknown` for one that this version does not know"}
+_KIND = {
+    "kind": "kind of the event, as X names it; `unknown` for one that this version does not know; of rechecks `found`,"
+    " `unclear`, or why the post is gone"
+}
 COMPLIANCE_EVENTS = Declared(
     name="connector_compliance_events_total",
     kind="counter",
     group="Posts",
-    meaning="Events of X's compliance streams, each once.",
+    meaning="Events of X's compliance streams, each once, and X's answers about the posts of rechecks.",
     labels={**_CONNECTOR, **_KIND},
 )
 POSTS_WITHDRAWN = Declared(
@@ -78,7 +81,7 @@ POSTS_WITHDRAWN = Declared(
     kind="counter",
     group="Posts",
     meaning="Tombstones for posts that X has withdrawn.",
-    labels={**_CONNECTOR, "kind": "kind of the event; `late` for posts that came after it"},
+    labels={**_CONNECTOR, "kind": "kind of the event, or X's reason; `late` for posts that came after it"},
 )
 POSTS_WITHOUT_AUTHOR = Declared(
     name="connector_posts_without_author_total",

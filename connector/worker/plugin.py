@@ -8,7 +8,7 @@ from connector.cluster.plugins import Part, PartKind, Plugin, Verdict
 from connector.config.chain import PREDICATES, TRANSFORMS, Catalogue, Family, brought
 from connector.config.checks import check
 from connector.config.connector import CONNECTOR_CLASS, CONNECTOR_OPTIONS, ConnectorConfig
-from connector.config.fields import most_tasks
+from connector.config.fields import RECHECK, most_tasks
 from connector.config.load import Loaded
 from connector.config.migration import translate
 from connector.config.options import Problem, Unfit
@@ -85,7 +85,8 @@ def identity_of(config: ConnectorConfig) -> str:
     """
     secrets = (config.bearer_token, config.consumer_key)
     credential = next((secret.reveal() for secret in secrets if secret is not None), "")
-    return f"{config.x_api_url}\n{config.stream}\n{config.delivery}\n{credential}"
+    own = f"\n{config.name}" if config.stream == RECHECK else ""  # each asks for the posts of its own topic
+    return f"{config.x_api_url}\n{config.stream}\n{config.delivery}\n{credential}{own}"
 
 
 def tasks_of(texts: Mapping[str, str]) -> int:

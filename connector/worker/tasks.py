@@ -16,7 +16,7 @@ from connector.cluster.slot import OnStatus
 from connector.cluster.view.terms import Terms
 from connector.config.checks import parse
 from connector.config.connector import ConnectorConfig
-from connector.config.fields import COMPLIANCE
+from connector.config.fields import COMPLIANCE, RECHECK
 from connector.config.load import Loaded
 from connector.config.migration import translate
 from connector.config.options import Unfit
@@ -363,16 +363,20 @@ class TaskBuilder:
             others=self._spends_but(connector, config, [source.partition for source in sources]),
             finder=lambda number: PostFinder(source=sources[number], max_characters=characters),
             on_status=lambda status: on_status(task, status),
-            withdrawals=self._withdrawals_of(config),
+            withdrawals=self._withdrawals_of(config, sources),
             console=self._console_of(config),
         )
 
-    def _withdrawals_of(self, config: ConnectorConfig) -> "WithdrawalSettings | None":
-        """Return what becomes of compliance events; None for streams of posts."""
-        if config.stream != COMPLIANCE:
+    def _withdrawals_of(self, config: ConnectorConfig, sources: Sequence[StreamSource]) -> "WithdrawalSettings | None":
+        """Return what becomes of compliance events and rechecks; None for streams of posts."""
+        if config.stream not in {COMPLIANCE, RECHECK}:
             return None
         from connector.kafka.state.authors import AuthorsTopic
-        from connector.task.withdrawals import WithdrawalSettings
+        from connector.sources.lookup import LookupSource
+        from connector.task.withdrawals import Recheck, WithdrawalSettings
+
+        asking = [source for source in sources if isinstance(source, LookupSource)]
+        age_ms = config.recheck_hours * 3_600_000
 
         names, gate = self._settings.names, self._gate
         return WithdrawalSettings(
@@ -382,6 +386,7 @@ class TaskBuilder:
             posts=AuthorsTopic(
                 self._cluster, names.authors, config.name, config.topic, trust_end_offsets=lambda: gate.transactions
             ),
+            recheck=Recheck(age_ms=age_ms, handover=asking[0].handover) if asking else None,
         )
 
     def _console_of(self, config: ConnectorConfig) -> Console | None:
@@ -394,7 +399,12 @@ class TaskBuilder:
         self, parts: "ConnectorParts", partition: SourcePartition, *, parameters: Mapping[str, str]
     ) -> StreamSource:
         config = parts.config
-        return StreamSource(
+        source = StreamSource
+        if config.stream == RECHECK:
+            from connector.sources.lookup import LookupSource
+
+            source = LookupSource
+        return source(
             connector=config.name,
             stream=at_x(partition),
             partition=partition,
@@ -485,6 +495,7 @@ def _shape(connector: Connector, config: ConnectorConfig) -> object:
         (config.poll_interval_ms, config.batch_max_records, config.buffer_max_bytes, config.silence_timeout_secs),
         config.time_limit_secs,
         (config.compliance_action, config.compliance_window_hours, config.compliance_remember_minutes),
+        config.recheck_hours,
     )
 
 

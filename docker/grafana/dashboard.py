@@ -248,8 +248,8 @@ CHAPTERS: Sequence[tuple[str, Sequence[Panel]]] = (
             ),
             Panel(
                 title="Withdrawn at X, a second",
-                says="Events of compliance streams, the posts that were withdrawn because of them, and posts whose author"
-                " is not known: events about users leave these.",
+                says="Events of compliance streams, the posts that were withdrawn because of them, and posts whose"
+                " author is not known: events about users leave these.",
                 queries=(
                     (f"sum by (kind) (rate(connector_compliance_events_total{HERE}[{RATE}]))", "{{kind}}"),
                     (f"sum by (kind) (rate(connector_posts_withdrawn_total{HERE}[{RATE}]))", "posts, {{kind}}"),

@@ -418,6 +418,16 @@ def test_a_topic_that_keeps_withdrawn_posts(broker: Broker, simulate: Simulate, 
     assert "Raise compliance.window.hours, or lower retention.ms" in found.words("topics", WARNING)
 
 
+def test_a_connector_that_rechecks(broker: Broker, simulate: Simulate, fresh: str, tmp_path: Path) -> None:
+    """It needs no connection to a stream; its topic is looked at like that of a connector that hears of deletions."""
+    settings = environment(broker, simulate(plan="ppu").url, fresh, stream="recheck", hashtags="")
+    create(broker, fresh, cleanup_policy="delete")
+    found = examine(settings, tmp_path, "--check", "topics", "--check", "connections", "--check", "plan")
+
+    assert "it asks for posts by their ids" in found.words("connections", OK)
+    assert "cleanup.policy=delete" in found.words("topics", WARNING)
+
+
 def test_a_topic_that_nobody_may_make(broker: Broker, x: SimulatorThread, fresh: str, tmp_path: Path) -> None:
     """By our own setting, or because Kafka has too few brokers for the replicas: the command, or the option."""
     own = examine(environment(broker, x.url, fresh, topic_allow_declare="false"), tmp_path)

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 from connector.cli.doctor.case import AtX, Case
 from connector.cli.doctor.finding import Blocked, Finding, State, ok, told, unknown, warning, wrong
 from connector.cluster.statuses import decode_status
+from connector.config.fields import RECHECK
 from connector.errors import (
     ConnectionLost,
     ConnectorError,
@@ -194,6 +195,9 @@ async def connections(case: Case) -> list[Finding]:
     found: list[Finding] = []
     for each in case.x():
         await each.answers()
+        if each.config.stream == RECHECK:
+            found.append(ok(f"{each.config.name} needs no connection to a stream: it asks for posts by their ids."))
+            continue
         endpoints = dict.fromkeys(at_x(part).endpoint for part in source_partitions(STREAMS[each.config.stream]))
         held: list[HeldConnection] | None = []
         for endpoint in endpoints:

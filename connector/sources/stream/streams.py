@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from connector.config.fields import COMPLIANCE, STREAM_PARTITIONS
+from connector.config.fields import COMPLIANCE, RECHECK, STREAM_PARTITIONS
 from connector.records.record import SourcePartition
 
 
@@ -57,6 +57,7 @@ _TABLE = (
     _language("ko"),
     _language("pt"),
     _COMPLIANCE["posts"],
+    Stream(name=RECHECK, path="/2/tweets", endpoint="", has_backfill=False, has_recovery=False),
 )
 
 STREAMS: Mapping[str, Stream] = {stream.name: stream for stream in _TABLE}

@@ -159,3 +159,33 @@ def test_any_bytes(value):
             memory.load(value)
     finally:
         memory.close()
+
+
+def test_posts_are_due_once_at_an_age(make):
+    """The oldest first; not those that are gone, and not again if they come to the topic again."""
+    memory = make(rechecks=True)
+    posts = [first_id(NOW_MS - ago) for ago in (5 * HOUR_MS, 3 * HOUR_MS, 2 * HOUR_MS, 1_000)]
+    for post in reversed(posts):
+        saw(memory, post)
+
+    assert posts[:3] == memory.due(HOUR_MS, 10)
+    assert posts[:2] == memory.due(HOUR_MS, 2)
+    memory.checked(posts[0])
+    memory.gone(posts[1])
+    saw(memory, posts[0], author=7)
+    assert [posts[2]] == memory.due(HOUR_MS, 10)
+    assert posts[2:] == memory.due(0, 10)
+    assert [posts[0]] == memory.withdraw_user(7, NOW_MS)
+
+
+def test_the_next_owner_knows_what_was_asked(make):
+    """Also that a post which came later than others was not."""
+    first, second = make(rechecks=True), make(rechecks=True)
+    early, late = first_id(NOW_MS - 5 * HOUR_MS), first_id(NOW_MS - 6 * HOUR_MS)
+    saw(first, early)
+    first.checked(early)
+    saw(first, late)
+    for value in first.take():
+        second.load(value)
+
+    assert [late] == second.due(HOUR_MS, 10)

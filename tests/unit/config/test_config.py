@@ -153,7 +153,7 @@ WRONG = [
         {"CONNECTOR_STREAM": "deletions"},
         (
             "CONNECTOR_STREAM cannot be 'deletions': use filtered, sample, sample10, firehose, firehose.en,"
-            " firehose.ja, firehose.ko, firehose.pt or compliance."
+            " firehose.ja, firehose.ko, firehose.pt, compliance or recheck."
         ),
     ),
     (
@@ -161,6 +161,20 @@ WRONG = [
         (
             "CONNECTOR_BUDGET_POSTS_PER_DAY works only with streams of posts, not with CONNECTOR_STREAM=compliance:"
             " remove it."
+        ),
+    ),
+    (
+        {"CONNECTOR_STREAM": "recheck", "CONNECTOR_HASHTAGS": "", "CONNECTOR_COMPLIANCE_ACTION": "event"},
+        (
+            "CONNECTOR_COMPLIANCE_ACTION=event does not work with CONNECTOR_STREAM=recheck, which asks X for the posts"
+            " of the topic to withdraw them: remove it."
+        ),
+    ),
+    (
+        {"CONNECTOR_STREAM": "recheck", "CONNECTOR_HASHTAGS": "", "CONNECTOR_RECHECK_HOURS": "192"},
+        (
+            "CONNECTOR_RECHECK_HOURS is 192, and CONNECTOR_COMPLIANCE_WINDOW_HOURS is 192: a post would be forgotten"
+            " before it is rechecked; choose a larger CONNECTOR_COMPLIANCE_WINDOW_HOURS."
         ),
     ),
     (
@@ -381,6 +395,7 @@ EXAMPLES = {
     "compliance.action": ("EVENT", "event"),
     "compliance.window.hours": ("720", 720),
     "compliance.remember.minutes": ("5", 5),
+    "recheck.hours": ("48", 48),
     "errors.retry.timeout": ("-1", -1),
     "errors.retry.delay.max.ms": ("60000", 60_000),
     "name": ("birds", "birds"),
@@ -527,6 +542,11 @@ def test_rules_are_merged(environ, rules):
     assert tuple(rules) == config.rules
 
 
+RECHECKED = {
+    "CONNECTOR_STREAM": "recheck",
+    "CONNECTOR_HASHTAGS": NONE,
+    "CONNECTOR_TOPIC_CREATION_DEFAULT_CLEANUP_POLICY": "compact,delete",
+}
 NOTICES = [
     (
         {"CONNECTOR_X_ACCESS_TOKEN": "1-a"},
@@ -536,6 +556,13 @@ NOTICES = [
     (
         {"CONNECTOR_DEAD_LETTER_TOPIC": "dead"},
         "CONNECTOR_DEAD_LETTER_TOPIC is not used while CONNECTOR_ERRORS_TOLERANCE is none.",
+    ),
+    (
+        RECHECKED,
+        (
+            "CONNECTOR_STREAM=recheck has no budget: X charges for each post that it finds, at $0.005; set"
+            " CONNECTOR_BUDGET_USD_PER_MONTH or CONNECTOR_BUDGET_POSTS_PER_DAY."
+        ),
     ),
     (
         {"CONNECTOR_STREAM": "sample10", "CONNECTOR_HASHTAGS": NONE},

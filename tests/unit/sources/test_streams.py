@@ -19,9 +19,10 @@ def test_the_table_has_the_paths_of_x():
         "firehose.ko": ("/2/tweets/firehose/stream/lang/ko", 2),
         "firehose.pt": ("/2/tweets/firehose/stream/lang/pt", 2),
         "compliance": ("/2/tweets/compliance/stream", 8),
+        "recheck": ("/2/tweets", 0),
     } == {name: (stream.path, stream.partitions) for name, stream in STREAMS.items()}
     assert ["filtered"] == [name for name, stream in STREAMS.items() if stream.has_rules]
-    assert ["sample"] == [name for name, stream in STREAMS.items() if not stream.has_recovery]
+    assert ["sample", "recheck"] == [name for name, stream in STREAMS.items() if not stream.has_recovery]
 
 
 def test_the_configuration_offers_these_streams():

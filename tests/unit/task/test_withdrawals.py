@@ -60,7 +60,7 @@ class MemoryPosts:
         self.over.set()
         while True:
             await asyncio.sleep(0.01)
-            yield ()
+            yield self.batches.pop(0) if self.batches else ()
 
 
 def record(post, author=5, *, offset=0, partition=0, **data):

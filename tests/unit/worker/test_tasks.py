@@ -12,12 +12,14 @@ from connector.kafka.state.offsets import encode_key
 from connector.records.record import Destination, TaskId
 from connector.sources.archive.queries import QUERY_CHARACTERS
 from connector.sources.source import StreamSource
+from connector.task.rechecks import Rechecks
 from connector.worker import wiring
 from connector.worker.tasks import ConnectorParts, budget_of, credentials_of, policy_of
 
 DECLARED = {"CONNECTOR_TOPIC": "posts", "CONNECTOR_HASHTAGS": "python", "CONNECTOR_X_BEARER_TOKEN": "AAAAsynthetic"}
 FIREHOSE = {"CONNECTOR_STREAM": "firehose", "CONNECTOR_HASHTAGS": ""}
 SAMPLE = {"CONNECTOR_STREAM": "sample", "CONNECTOR_HASHTAGS": ""}
+RECHECK = {"CONNECTOR_STREAM": "recheck", "CONNECTOR_HASHTAGS": ""}
 ENTERPRISE = {"CONNECTOR_PLAN": "enterprise"}
 BACKFILL, RECOVERY, SEARCH = Way
 
@@ -77,6 +79,7 @@ PRICES = [
     ({"CONNECTOR_EXPANSIONS": "author_id,referenced_tweets.id,geo.place_id"}, 20),
     ({"CONNECTOR_EXPANSIONS": "geo.place_id"}, 5),
     (ENTERPRISE | {"CONNECTOR_EXPANSIONS": "author_id"}, 0),
+    (RECHECK | {"CONNECTOR_EXPANSIONS": "author_id"}, 5),
 ]
 
 
@@ -118,6 +121,8 @@ def subscription_of(task):
 
 METERED = [
     ({}, True),
+    (RECHECK, True),
+    (ENTERPRISE | {"CONNECTOR_STREAM": "compliance", "CONNECTOR_HASHTAGS": ""}, False),
     (ENTERPRISE, False),
     (ENTERPRISE | {"CONNECTOR_BUDGET_POSTS_PER_DAY": "5"}, True),
 ]
@@ -129,6 +134,18 @@ async def test_posts_are_counted_where_they_cost(tmp_path, environ, metered):
     _, task = await built(tmp_path, environ)
 
     assert metered == subscription_of(task).metered
+
+
+async def test_a_recheck_hands_its_posts_to_its_source(tmp_path):
+    """At the age that is configured; another age is another task."""
+    _, task = await built(tmp_path, RECHECK, {"CONNECTOR_RECHECK_HOURS": "48"})
+    (source,) = task._sources
+
+    recheck = subscription_of(task).withdrawals.recheck
+    assert 48 * 3_600_000 == recheck.age_ms
+    assert source.handover is recheck.handover
+    assert ({"stream": "recheck"}, {}) == (source.partition, source.parameters)
+    assert isinstance(next(iter(task.subscribers)).converter, Rechecks)
 
 
 @pytest.mark.parametrize(("environ", "characters"), [({}, 512), (ENTERPRISE, 4096)])

@@ -1,0 +1,111 @@
+"""Without X's compliance stream: posts are asked for by their ids, and those that are gone get tombstones."""
+
+import json
+from collections.abc import Callable, Collection
+from typing import Any
+
+import pytest
+
+from connector.simulator import SimulatorThread
+from tests import topics
+from tests.brokers import Broker
+from tests.workers import Workers, environment, wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+NAME = "recheck"
+
+
+def config(topic: str, url: str, **more: str) -> dict[str, str]:
+    return {
+        "connector.class": "PostStreamSourceConnector",
+        "stream": "recheck",
+        "recheck.hours": "0",
+        "topic": topic,
+        "settle.secs": "2",
+        "x.api.url": url,
+        "x.bearer.token": "${env:CONNECTOR_X_BEARER_TOKEN}",
+        **more,
+    }
+
+
+def emit(simulator: SimulatorThread, count: int) -> list[str]:
+    return [simulator.emit_post(f"a starling {number} #murmuration") for number in range(count)]
+
+
+def delete(simulator: SimulatorThread, posts: Collection[str]) -> None:
+    def act() -> None:
+        for post in posts:
+            simulator.simulator.delete_post(post)
+
+    simulator.call(act)
+
+
+def lying(broker: Broker, topic: str) -> dict[str, list[bool]]:
+    """For each key in its order in the topic: whether the record has a value."""
+    found: dict[str, list[bool]] = {}
+    for record in sorted(topics.read(broker, topic), key=lambda each: (each.partition, each.offset)):
+        found.setdefault(record.key.decode(), []).append(record.value is not None)
+    return found
+
+
+def withdrawn(broker: Broker, topic: str) -> set[str]:
+    return {key for key, values in lying(broker, topic).items() if not values[-1]}
+
+
+def offset(broker: Broker, group: str) -> dict[str, Any]:
+    """Return the source offset of the connector."""
+    found = topics.offsets(broker, group)
+    return next((value for key, value in found.items() if json.loads(key) == [NAME, {"stream": "recheck"}]), {})
+
+
+def test_what_is_gone_goes_also_over_a_takeover(
+    broker: Broker, simulate: Callable[..., SimulatorThread], workers: Workers, fresh: str
+) -> None:
+    """Each post that X has no more gets one tombstone, whoever asks; the others stay, and no gap is opened."""
+    simulator = simulate(plan="ppu")
+    group = [workers.start(environment(broker, simulator.url, fresh)).wait_ready() for _ in range(2)]
+    posts = emit(simulator, 4_000)
+    wait_for(lambda: set(lying(broker, fresh)) == set(posts), "all posts are there", 60.0)
+    gone = posts[::9]
+    delete(simulator, gone)
+    status, body = group[0].post("/connectors", {"name": NAME, "config": config(fresh, simulator.url)})
+    assert 201 == status, body
+    wait_for(lambda: withdrawn(broker, fresh), "the first are withdrawn", 60.0)
+    (owner,) = (each for each in group if each.events("task.started", connector=NAME))
+    owner.kill()
+    assert withdrawn(broker, fresh) < set(gone)
+    (heir,) = (each for each in group if each is not owner)
+    wait_for(lambda: withdrawn(broker, fresh) == set(gone), "all are withdrawn", 120.0)
+
+    assert 0 == heir.stop()
+    found = lying(broker, fresh)
+    assert {key: [True, False] for key in gone} == {key: found[key] for key in gone}
+    assert all([True] == found[key] for key in posts if key not in gone)
+    assert [] == offset(broker, fresh)["gaps"]
+    assert [] == heir.events("gap.opened", connector=NAME) + owner.events("gap.opened", connector=NAME)
+
+
+def test_a_budget_stops_it_until_there_is_more(
+    broker: Broker, simulate: Callable[..., SimulatorThread], workers: Workers, fresh: str
+) -> None:
+    """It is PAUSED with the reason, and asks no more; with a larger budget it goes on where it was."""
+    simulator = simulate(plan="ppu")
+    worker = workers.start(environment(broker, simulator.url, fresh)).wait_ready()
+    posts = emit(simulator, 450)
+    wait_for(lambda: set(lying(broker, fresh)) == set(posts), "all posts are there")
+    delete(simulator, posts[-5:])
+    narrow = config(fresh, simulator.url, **{"budget.posts.per.day": "150"})
+    status, body = worker.post("/connectors", {"name": NAME, "config": narrow})
+    assert 201 == status, body
+    wait_for(lambda: "PAUSED" in {task["state"] for task in worker.status(NAME)["tasks"]}, "PAUSED")
+    (task,) = worker.status(NAME)["tasks"]
+    assert "budget.posts.per.day is used up: 200 of 150" in task["detail"]
+    assert set() == withdrawn(broker, fresh)
+    wait_for(lambda: offset(broker, fresh).get("spent", {}).get("posts") == 200, "what was spent is in Kafka")
+
+    wide = narrow | {"budget.posts.per.day": "1000"}
+    assert 200 == worker.put(f"/connectors/{NAME}/config", wide)[0]
+    wait_for(lambda: withdrawn(broker, fresh) == set(posts[-5:]), "the others are withdrawn", 60.0)
+    assert 0 == worker.stop()
+    assert 445 == offset(broker, fresh)["spent"]["posts"]
