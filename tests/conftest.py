@@ -9,6 +9,7 @@ skipped, except where CI=true: there a skip is a failure.
 
 import os
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,6 +30,9 @@ KEPT = ("CONNECTOR_TEST_BROKER_URL", "CONNECTOR_TEST_BASE_IMAGE", "CONNECTOR_FAU
 # An example, or the making of one, takes as long as the machine lets it: how busy that is says nothing about the code.
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
+
+LONG_SECS = 5.0
+"""A unit test takes so long only if it is marked `slow`, or if the machine is busy."""
 
 LOGS = pytest.StashKey[list[Workers]]()
 
@@ -125,6 +129,18 @@ def workers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workers]
     group.close()
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """
+    Put files that take long first, then those with many tests, where several processes share the tests by their files.
+
+    Else one process would be given a file that takes minutes at the end, and the others would wait for it.
+    """
+    if hasattr(config, "workerinput"):
+        tests = Counter(item.path for item in items)
+        long = {item.path for item in items if item.get_closest_marker("long")}
+        items.sort(key=lambda item: (item.path not in long, -tests[item.path]))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
     """Show the ends of the workers' logs below a failure."""
@@ -133,3 +149,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
         for group in item.stash.get(LOGS, []):
             report.sections += group.logs()
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the unit tests that took long and are not marked `slow`.  It fails nothing: a person is to look at them."""
+    took: Counter[str] = Counter()
+    for report in (*terminalreporter.getreports(""), *terminalreporter.getreports("passed")):
+        if isinstance(report, pytest.TestReport) and not {"slow", "broker", "e2e"} & report.keywords.keys():
+            took[report.nodeid] += report.duration
+    if long := [f"{secs:5.1f} s  {name}" for name, secs in took.most_common(10) if secs > LONG_SECS]:
+        terminalreporter.section(f"unit tests that took over {LONG_SECS:g} s: is the machine busy, or are they slow?")
+        terminalreporter.write_line("\n".join(long))

@@ -18,7 +18,7 @@ from tests import topics
 from tests.brokers import KafkaBroker
 from tests.workers import PATIENCE_SECS, SESSION_SECS, Worker, Workers, environment, seconds_between, wait_for
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 MINUTES = float(os.environ.get("CONNECTOR_FAULT_MINUTES", "3"))
 RATE = 500

@@ -37,6 +37,7 @@ def test_importing_the_package_loads_nothing_else(tmp_path):
     assert "set()" == said.stdout.strip()
 
 
+@pytest.mark.slow
 def test_the_command_tells_its_version_whatever_the_settings_are(tmp_path):
     """`python -m connector --version`, with settings that no worker would start with."""
     said = subprocess.run(  # ours

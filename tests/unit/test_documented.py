@@ -120,6 +120,7 @@ def parsed(lines, folder):
     return {place: said for place, said in json.loads(done.stdout).items() if said}
 
 
+@pytest.mark.slow
 def test_every_documented_command_can_be_called(tmp_path):
     """Its subcommand and its options exist, and its arguments are enough."""
     for name in ("birds.toml", "rules.toml", "birds.properties", "offsets.json"):
@@ -130,6 +131,7 @@ def test_every_documented_command_can_be_called(tmp_path):
     assert 60 < len(lines)
 
 
+@pytest.mark.slow
 def test_a_wrong_command_is_found(tmp_path):
     """Else nothing would have been tested."""
     wrong = {
@@ -253,6 +255,7 @@ def test_wrong_settings_are_found(tmp_path):
 RUN = [each for each in blocks(["console"]) if each.mark == "run"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", RUN, ids=str)
 def test_what_is_shown_is_what_is_said(block, tmp_path):
     """A block that is marked with `run` is carried out, with the settings of its page, and says what stands there."""

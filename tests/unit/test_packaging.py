@@ -141,6 +141,7 @@ def test_the_demos_options_are_on_both_command_lines() -> None:
     assert names == {"broker", "kafka", "repository", "rate", "duration", "faults", "keep"}
 
 
+@pytest.mark.slow
 def test_the_last_line_of_make_is_the_sentence(tmp_path) -> None:
     """Not make's own about an exit code."""
     (tmp_path / ".venv").mkdir()

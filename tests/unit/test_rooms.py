@@ -10,6 +10,8 @@ import pytest
 import connector
 from tests import ROOT
 
+pytestmark = pytest.mark.slow  # each reads the whole package; `make lint` reads the real one
+
 LINT = Path(sys.executable).with_name("lint-imports")
 
 

@@ -7,6 +7,7 @@ it might have.  Source: https://avro.apache.org/docs/1.12.0/specification/#binar
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from struct import Struct
 from typing import Any
 
@@ -92,7 +93,7 @@ def _array(encode: Encode, before: bytes) -> Encode:
 
 
 def _string(before: bytes) -> Encode:
-    heads = [before + _zigzag(length) for length in range(_SHORT)]
+    heads = [before + number for number in _small()]
 
     def encode_string(text: Any) -> bytes:
         encoded: bytes = text.encode()
@@ -103,7 +104,7 @@ def _string(before: bytes) -> Encode:
 
 
 def _long(before: bytes) -> Encode:
-    small = [before + _zigzag(number) for number in range(_SHORT)]
+    small = [before + number for number in _small()]
 
     def encode_long(number: Any) -> bytes:
         return small[number] if 0 <= number < _SHORT else before + _zigzag(number)
@@ -122,6 +123,12 @@ _SCALARS: Mapping[str, Callable[[bytes], Encode]] = {
     "double": lambda before: lambda number: before + _double(number),
     "boolean": _boolean,
 }
+
+
+@cache
+def _small() -> list[bytes]:
+    """Return the numbers below _SHORT: each field of a schema needs them."""
+    return [_zigzag(number) for number in range(_SHORT)]
 
 
 def _zigzag(number: int) -> bytes:

@@ -6,6 +6,8 @@ import pytest
 from connector.cli import COMMANDS, MODULES
 from tests import ROOT
 
+pytestmark = pytest.mark.slow  # each starts a process
+
 ENVIRONMENT = {
     "CONNECTOR_TOPIC": "posts",
     "CONNECTOR_HASHTAGS": "python",

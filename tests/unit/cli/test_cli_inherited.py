@@ -175,6 +175,7 @@ def test_version_is_the_connectors(call, arguments):
     assert out.startswith(f"murmuration-connector {__version__} (Faust 0.15.")
 
 
+@pytest.mark.slow
 def test_version_needs_no_settings(tmp_path):
     """It is what people are asked for when nothing works."""
     done = subprocess.run(

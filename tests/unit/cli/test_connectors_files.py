@@ -122,6 +122,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(["name", "config", "initial_state", "a", "b.c"]), JSON))
 def test_any_json(tmp_path_factory, found):
     """Any JSON is a connector whose options are texts, or is refused with sentences."""

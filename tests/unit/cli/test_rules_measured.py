@@ -118,15 +118,13 @@ def worker(answer):
 
 @pytest.fixture
 def days():
-    """A day of posts at X, and a connector whose rules have brought some."""
+    """The first moment of a day at X, and a connector whose rules are held there."""
     clock = ManualClock(time=MIDNIGHT - 60)
     rules = (("#murmuration", "posts/murmuration"), ("#kafka", "posts/kafka"))
     settings = SimulatorSettings(match_rules=False, hashtag_share=0.9, users=50, keepalive_s=1, rules=rules)
     with SimulatorThread(settings, clock=clock) as sim:
         clock.advance(60)
-        found = Days(clock, sim)
-        found.matched = found.pass_days(1, POSTS_A_DAY)
-        yield found
+        yield Days(clock, sim)
 
 
 @pytest.fixture
@@ -149,8 +147,10 @@ def run(days, tmp_path, monkeypatch):
     return run_one
 
 
+@pytest.mark.slow  # two days of posts at X
 def test_the_next_day_costs_what_was_estimated_with_retweets_and_quotes(days, run):
     """Within 5 %, overlap included: as many more as the rules that run have brought, which is a quarter and more."""
+    days.matched = days.pass_days(1, POSTS_A_DAY)
     received = [0] * (DAY // STEP + 1)
     for at in days.matched:
         received[int(at - MIDNIGHT) // STEP] += 1
@@ -170,6 +170,7 @@ def test_the_next_day_costs_what_was_estimated_with_retweets_and_quotes(days, ru
 
 def test_what_cannot_be_measured_is_told_and_costs_nothing(days, run):
     """Too few posts, or no percentage."""
+    days.clock.advance(DAY)
     before = days.sim.call(lambda: days.sim.simulator.meter.spent_usd)
     with worker(document([1, 2, 3])) as url:
         assert "Only 3 posts of posts" in run(url, "--uncounted", "measured", "#python", code=EX_FAILED)

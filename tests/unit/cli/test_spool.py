@@ -21,6 +21,7 @@ ids = st.integers(0, 5 * MINUTE // 1000).flatmap(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(ids, st.integers(0, 4))), st.integers(1, 4), st.sampled_from([1, 100, 1_000_000]))
 def test_each_id_is_there_once_as_it_came_first(added, block_ids, memory_bytes):
     """Whether a block fits into memory or lies in the file, minute by minute, oldest first."""
@@ -45,6 +46,7 @@ def record(post_id, rules):
     return b"%d" % post_id, json.dumps({"data": data, "matching_rules": [{"id": rule} for rule in rules]}).encode()
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(ids, st.sets(st.sampled_from("1239"))), max_size=60))
 def test_a_tally_counts_as_a_set_of_all_ids_would(posts):
     """The same numbers as by remembering every id; the first record of a post counts."""
@@ -64,6 +66,7 @@ def test_a_tally_counts_as_a_set_of_all_ids_would(posts):
         assert expected == tally.found
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_by_minutes_and_not_by_ids():
     """Ten times the ids in the same minutes take ten times the file, and no more memory but for one minute."""
     peaks = []

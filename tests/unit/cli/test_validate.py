@@ -132,6 +132,7 @@ def test_json(tmp_path, owls):
     assert (str(tmp_path / "owls.json"), "owls", 1) == (file["place"], file["connector"], len(file["errors"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [["faust", "-A", "connector"], ["connector"]])
 def test_wrong_settings_do_not_end_it(tmp_path, how):
     """As for a worker the exit code is 78; `--json` before the command counts, too, and colours are for terminals."""

@@ -25,6 +25,7 @@ def dealt(draw):
     return slots, owned
 
 
+@pytest.mark.slow
 @given(dealt())
 def test_total_and_disjoint(case):
     """Each slot has one owner, and nobody has a slot that is not there."""

@@ -127,6 +127,7 @@ def test_file_that_may_not_be_read(files, monkeypatch, name, environ):
     )
 
 
+@pytest.mark.slow
 def test_worker_asks_nobody(files):
     """A worker with a locked key ends with the sentence and 78, also at a terminal: nothing is asked there."""
     ours, theirs = os.openpty()

@@ -800,6 +800,7 @@ WORDS = st.one_of(
 VARIABLES = sorted(environment_names([*WORKER_OPTIONS.values(), *CONNECTOR_OPTIONS.values()]))
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(VARIABLES) | st.text(max_size=20).map("CONNECTOR_".__add__), WORDS))
 @settings(max_examples=200)
 def test_any_environment(environ):
@@ -807,6 +808,7 @@ def test_any_environment(environ):
     assert all(sentence.endswith((".", "?")) for sentence in outcome_of(environ))
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(sorted(CONNECTOR_OPTIONS)) | st.text(max_size=20), WORDS))
 @settings(max_examples=200)
 def test_any_map(texts):

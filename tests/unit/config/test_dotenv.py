@@ -214,6 +214,7 @@ def test_what_is_no_text(tmp_path, content):
     assert f"{tmp_path}/.env is not UTF-8 text: write it again." in problems_of(tmp_path, content)
 
 
+@pytest.mark.slow
 def test_a_worker_says_it(tmp_path):
     """From the file to the exit code."""
     written(tmp_path, REST + "CONNECTOR_HASHTAGS=python, #kafka, #news\n")

@@ -110,6 +110,7 @@ def many(rate, *, late_ms=0):
     return [first_id(MADE_MS) + number * apart + int(random.random() * (apart + late)) for number in range(MANY)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "most"), [(250, 3.6), (6_000, 2.9), (75_000, 2.5)])
 def test_an_old_id_costs_a_few_bytes(rate, most):
     """Where they come by chance, in any order within 5 s; ids of a real sequence are nearer to each other."""
@@ -136,6 +137,7 @@ def packing(monkeypatch):
     return calls
 
 
+@pytest.mark.slow
 def test_a_backfill_opens_each_leaf_once(monkeypatch, packing):
     """Five minutes come again roughly in order; what is opened for one post serves its neighbours."""
     monkeypatch.setattr(module, "LEAF_IDS", 1_024)
@@ -151,6 +153,7 @@ def test_a_backfill_opens_each_leaf_once(monkeypatch, packing):
     assert packing.count("compress") <= newest
 
 
+@pytest.mark.slow
 def test_a_stream_in_order_opens_nothing(packing):
     """Nothing is merged, each leaf is packed once, and the leaves are full though arrivals do not end with them."""
     ledger = Ledger()

@@ -165,6 +165,7 @@ def test_too_many_gaps_become_fewer(monkeypatch):
     assert [(0, 4_000)] == [(gap.from_ms, gap.to_ms) for gap in module._bounded(gaps)][:1]
 
 
+@pytest.mark.slow
 def test_offset_stays_bounded():
     """Ten thousand outages, and the offset is some kilobytes."""
     coverage = opened(0)
@@ -268,6 +269,7 @@ def test_encode_and_decode_are_one(coverage):
     assert coverage == Coverage.decode(coverage.encode())
 
 
+@pytest.mark.slow
 @given(COVERAGE, COVERAGE)
 def test_different_coverage_is_different_bytes(one, other):
     """A doubtful commit is recognised by its bytes."""
@@ -795,7 +797,7 @@ class NothingLost(RuleBasedStateMachine):
         assert coverage == Coverage.decode(coverage.encode())
 
 
-TestNothingLost = NothingLost.TestCase
+TestNothingLost = pytest.mark.slow(NothingLost.TestCase)
 TestNothingLost.settings = settings(max_examples=150, stateful_step_count=30)
 
 

@@ -71,6 +71,7 @@ def test_what_is_no_post_is_a_bad_record(kind):
         post_of(samples()[kind])
 
 
+@pytest.mark.slow
 @given(lines, st.booleans())
 @generated
 def test_any_line_field_by_field(line, escaped):
@@ -81,6 +82,7 @@ def test_any_line_field_by_field(line, escaped):
     assert conforms(post)
 
 
+@pytest.mark.slow
 @given(lines, st.data())
 @generated
 def test_a_value_of_another_type_counts_as_absent(line, data):
@@ -108,6 +110,7 @@ def _at(value, path):
     return value
 
 
+@pytest.mark.slow
 @given(lines, st.dictionaries(st.text(), st.recursive(st.none() | st.text(), st.lists)))
 @generated
 def test_what_x_adds_changes_nothing(line, added):
@@ -119,6 +122,7 @@ def test_what_x_adds_changes_nothing(line, added):
         assert post_of(as_line(line)) == post_of(as_line(more))
 
 
+@pytest.mark.slow
 @given(lines)
 @generated
 def test_both_readers_agree(line):

@@ -82,6 +82,7 @@ def test_each_recorded_kind(kind, value_format):
     assert present(post) == read(value_format, WRITERS[value_format].body(post))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value_format", FORMATS)
 @generated
 @given(decoded=lines)
@@ -92,6 +93,7 @@ def test_any_line(value_format, decoded):
     assert present(post) == read(value_format, WRITERS[value_format].body(post))
 
 
+@pytest.mark.slow
 @generated
 @given(decoded=lines)
 def test_avro_is_fastavros(decoded):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import fastavro
@@ -146,15 +147,23 @@ def test_avro_and_json_schema_are_taken():
     assert "$ref" not in json_schema.schema_text(POST)
 
 
-@given(st.data())
-def test_a_value_fits_all_schemas_or_none(data):
+@cache
+def parsed():
+    """The schema of a post as jsonschema and fastavro have it; to parse them takes longer than to use them."""
+    text = json.loads(json_schema.schema_text(POST)), json.loads(avro.schema_text(POST))
+    return jsonschema.Draft7Validator(text[0]), fastavro.parse_schema(text[1])
+
+
+@given(st.deferred(lambda: values(POST)))
+def test_a_value_fits_all_schemas_or_none(value):
     """Values with and without fields that may be absent, with a list or without."""
-    value = data.draw(values(POST))
+    validator, schema = parsed()
 
-    jsonschema.Draft7Validator(json.loads(json_schema.schema_text(POST))).validate(value)
-    assert fastavro.validate(value, fastavro.parse_schema(json.loads(avro.schema_text(POST))), strict=False)
+    validator.validate(value)
+    assert fastavro.validate(value, schema, strict=False)
 
 
+@cache
 def values(record):
     """Values of *record*."""
     needed = {f.name: _values(f.type) for f in record.fields if f.required}

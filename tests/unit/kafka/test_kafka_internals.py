@@ -254,6 +254,7 @@ def modules():
             yield place, path.read_text()
 
 
+@pytest.mark.slow
 def test_no_other_module_has_their_private_names():
     """Ruff finds them (SLF001), and nobody silences it but for an object of ours; nor are they fetched by a string."""
     found = [

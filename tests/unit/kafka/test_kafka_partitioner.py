@@ -76,6 +76,7 @@ def deciding(record):
     return b"%d" % altered.post_id if altered is not None and altered.keyless else record.key
 
 
+@pytest.mark.slow
 @FORMS
 @given(some_records, st.integers(1, 40))
 def test_split(compiled, records, count):

@@ -85,6 +85,7 @@ def same(ours, aiokafkas):
         assert b"".join(mine._build()) == bytes(other._build())
 
 
+@pytest.mark.slow
 @FORMS
 @given(st.lists(records, max_size=30), st.sampled_from([61, 300, 1_000, 1_000_000]), st.booleans(), st.none() | states)
 @example(posts=at(0, -8_191, -8_192, -8_193, 0), max_bytes=1_000, transactional=False, state=None)

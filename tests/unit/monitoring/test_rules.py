@@ -23,6 +23,7 @@ def test_prometheus_accepts_the_rules():
     assert f"{len(ALERTS) + len(RECORDS)} rules found" in promtool("check", "rules", RULES)
 
 
+@pytest.mark.slow
 def test_alerts_fire_when_they_should():
     """On the stories in alerts.yaml, evaluated by Prometheus."""
     assert "SUCCESS" in promtool("test", "rules", TESTS)

@@ -122,6 +122,7 @@ def test_the_same_of_both_forms(groups, tolerant):
     assert python == compiled
 
 
+@pytest.mark.slow
 @COMPILED_TOO
 @settings(max_examples=60)
 @given(st.lists(st.binary(max_size=40) | st.text(max_size=20).map(lambda each: each.encode("utf-8", "surrogatepass"))))
@@ -136,6 +137,7 @@ def test_any_bytes_in_a_text(texts):
     assert [line for line in lines if oracle(line)] == list(python[1].values)
 
 
+@pytest.mark.slow
 @COMPILED_TOO
 def test_damaged_lines():
     """Python's own parser and both forms agree on lines of the corpus with damage, and on groups of them."""

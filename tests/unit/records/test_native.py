@@ -62,6 +62,7 @@ def heads(*lines):
     return native.compiled.heads(lines)
 
 
+@pytest.mark.slow
 @given(LINES, st.booleans())
 def test_proper_lines(line, spaced):
     """Whatever X may send in a post, however it is spaced, its id is found."""
@@ -70,6 +71,7 @@ def test_proper_lines(line, spaced):
     assert ([int(line["data"]["id"])], [line["data"]["id"].encode()]) == heads(raw)
 
 
+@pytest.mark.slow
 @given(LINES, st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 3), st.binary(max_size=3)), max_size=3))
 def test_damaged_lines(line, cuts):
     """Of a line that is cut, or has bytes put in, nothing is taken that Python would not take as it is."""
@@ -228,6 +230,7 @@ def test_wrong_arguments():
             call()
 
 
+@pytest.mark.slow
 def test_left_out():
     """The variable leaves it out, and everything works without."""
     code = (

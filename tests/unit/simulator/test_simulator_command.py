@@ -9,6 +9,8 @@ import pytest
 
 from tests import ROOT
 
+pytestmark = pytest.mark.slow  # each starts a process
+
 APPLICATION = """
 import faust
 from connector.cli.simulate import register

@@ -208,6 +208,7 @@ def test_credit_can_be_given_and_taken(sim):
         assert response.status_code == 200
 
 
+@pytest.mark.slow
 def test_the_delivery_cap_drops_what_exceeds_it(start):
     """`delivery_cap`: 250 posts a second and connection, the rest is logged as dropped."""
     sim = start(rules=RULE, delivery_cap=True)

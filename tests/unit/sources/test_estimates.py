@@ -242,6 +242,7 @@ def estimated(days, wanted, max_characters=512):
 OVERLAPPING = ("#murmuration", "#python lang:en", "(#kafka OR #python)", "#starling has:links", "lang:ja #meadow")
 
 
+@pytest.mark.slow
 def test_the_simulators_next_day_costs_what_was_estimated(week):
     """Within 5 %, though many posts match several rules; retweets and quotes, which X does not count, are excluded."""
     wanted = rules(*(f"{value} -is:retweet -is:quote" for value in OVERLAPPING))
@@ -257,6 +258,7 @@ def test_the_simulators_next_day_costs_what_was_estimated(week):
     assert spent == pytest.approx(found.usd_a_day(found.together.high), rel=0.05)
 
 
+@pytest.mark.slow
 def test_parts_say_what_one_query_says(week):
     """Short queries give bounds; the number of the one long query lies between them, and neither is 3 % away."""
     wanted = rules(*(f"{value} -is:retweet -is:quote" for value in OVERLAPPING[:3]))

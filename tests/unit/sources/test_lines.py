@@ -19,6 +19,7 @@ def cut(body, positions):
     return [body[begin:end] for begin, end in pairwise(edges)]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(contents, st.sampled_from([b"\n", b"\r\n"])), max_size=12),
     contents,

@@ -64,6 +64,7 @@ def is_searchable(rule, limit):
     return True
 
 
+@pytest.mark.slow
 @settings(max_examples=250)
 @given(RULES, st.integers(1, 19), st.lists(POSTS, min_size=1, max_size=12))
 def test_the_queries_find_what_the_rule_matches(rule, twentieths, posts):
@@ -78,6 +79,7 @@ def test_the_queries_find_what_the_rule_matches(rule, twentieths, posts):
         assert matches(whole, post) == any(matches(part, post) for part in parts)
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(st.lists(conjunctions(GROUPS), min_size=2, max_size=8), st.integers(0, 20))
 def test_what_has_short_sides_is_always_split(sides, more):

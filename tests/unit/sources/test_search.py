@@ -117,6 +117,7 @@ def outline(pieces):
 # -- against the simulator's store
 
 
+@pytest.mark.slow
 def test_all_that_search_has_comes_once_with_all_rules(world):
     """Rules that overlap, pages that overlap; newest first, and no post beyond the ends of the gap."""
     world.post(700)
@@ -147,6 +148,7 @@ def test_the_first_id_is_inside_the_last_outside(world):
     assert [] == drain(world.search(oldest, oldest))
 
 
+@pytest.mark.slow
 def test_each_piece_says_how_far_it_goes(world):
     """A search that begins where a piece ended finds the rest, whichever piece that was."""
     world.post(400)
@@ -189,6 +191,7 @@ def test_a_long_rule_is_asked_for_in_parts(world):
     assert expected == outline(drain(world.search(low, high, rules=[long, *world.rules], max_characters=45)))
 
 
+@pytest.mark.slow
 def test_what_the_stream_delivered_looks_the_same_from_search(world):
     """Post, includes, matching rules, for every kind of post; whatever the expansions."""
     for expansions in (EXPANSIONS, "author_id", "entities.mentions.username", "referenced_tweets.id", None):

@@ -236,6 +236,7 @@ def test_a_cut_batch_claims_nothing_behind_the_cut():
     assert [[id_of(1)], [id_of(0)]] == [decode_ids(write.value) for write in batch.ledger]
 
 
+@pytest.mark.slow
 @given(st.sets(st.integers(0, 50), min_size=1), st.sets(st.integers(0, 50)))
 def test_a_ledger_without_some(known, gone):
     """What stays is known as before, under the same time; nothing is written about nothing."""

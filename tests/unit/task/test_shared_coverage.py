@@ -9,6 +9,7 @@ from random import Random
 from types import SimpleNamespace
 from unittest.mock import patch
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -309,7 +310,7 @@ class Shared(RuleBasedStateMachine):
                     )
 
 
-TestShared = Shared.TestCase
+TestShared = pytest.mark.slow(Shared.TestCase)
 TestShared.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 
 

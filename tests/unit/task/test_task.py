@@ -1093,6 +1093,7 @@ def stories(draw):
     return scripts, outcomes, opens, stops, draw(st.integers(1, 4))
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(stories())
 def test_each_post_is_committed_once_and_in_order(story):

@@ -299,6 +299,7 @@ def with_schema(value_format, post, author):
     return head(7, writer.after_id) + body
 
 
+@pytest.mark.slow
 def test_who_withdraws_nothing_does_not_load_it():
     """A worker for posts imports neither the room nor SQLite."""
     code = "import sys, connector.worker.wiring; print([m for m in sys.modules if 'compliance' in m or m == 'sqlite3'])"

@@ -298,7 +298,7 @@ def test_a_room_emits_its_own_events():
     foreign = {
         (str(path.relative_to(package)), name)
         for path in package.rglob("*.py")
-        if own not in path.parents
+        if own not in path.parents and b"telemetry" in path.read_bytes()
         for name in imported_from(path)
         if name.rpartition(".")[2] not in {"event", path.relative_to(package).parts[0]}
     }
@@ -317,15 +317,20 @@ def test_every_event_is_emitted():
     assert [] == [kind.__name__ for kind in EVENTS if kind.__name__ not in words]
 
 
-def test_the_page_is_fresh():
+@pytest.fixture(scope="module")
+def page():
+    return event_docs.page()
+
+
+def test_the_page_is_fresh(page):
     """docs/events.md is what the events say of themselves: none is without a meaning; `make docs` writes it."""
-    assert event_docs.page() == (ROOT / "docs" / "events.md").read_text()
+    assert page == (ROOT / "docs" / "events.md").read_text()
 
 
 @pytest.mark.parametrize("kind", EVENTS)
-def test_the_page_has_each_event(kind):
+def test_the_page_has_each_event(page, kind):
     """With its level and every field of its log line."""
-    (row,) = [line for line in event_docs.page().splitlines() if line.startswith(f"| `{kind.name}` |")]
+    (row,) = [line for line in page.splitlines() if line.startswith(f"| `{kind.name}` |")]
 
     assert f"| {logging.getLevelName(kind.level)} |" in row
     assert all(f"`{name}`" in row for name in example(kind).fields())

@@ -239,6 +239,7 @@ async def test_a_task_at_work(told, monkeypatch):
     assert all(known & set(linked(span)) for span in done if span.attributes["murmuration.posts"])
 
 
+@pytest.mark.slow
 def test_nobody_pays_who_does_not_ask():
     """A worker without traces imports nothing of OpenTelemetry."""
     code = "import sys; from connector.worker import process, wiring; print('opentelemetry' in sys.modules)"

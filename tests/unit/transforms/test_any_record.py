@@ -74,6 +74,7 @@ def outcome(chain, value):
         return exc
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("each", EACH, ids=[each.kind.simple_name for each in EACH])
 @settings(max_examples=25)
 @given(value=VALUES)

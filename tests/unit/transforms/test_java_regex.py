@@ -69,6 +69,7 @@ SLOWEST = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", SLOWEST)
 def test_the_slowest_ends(pattern):
     """What is taken ends on the longest topic, even if it takes a moment."""
@@ -78,6 +79,7 @@ def test_the_slowest_ends(pattern):
     assert time.process_time() - begun < 30
 
 
+@pytest.mark.slow
 @given(st.text(alphabet="ab.*+?()[]{}|\\^$1,-QEdw<>:=!i", max_size=25))
 def test_any_text_is_compiled_or_refused(pattern):
     """Nothing else happens, whatever an operator writes; what is compiled ends at once on a short text."""

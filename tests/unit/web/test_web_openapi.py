@@ -71,6 +71,7 @@ def server():
         process.terminate()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(SECS + 120)
 def test_schemathesis(server, tmp_path):
     """No request that can be made of the document gets an answer that the document does not allow."""
@@ -86,6 +87,7 @@ async def test_the_page_has_every_route_that_is_served():
     """Also those that a route declares twice for one path."""
     async with served() as web:
         _, described = await web("GET", "/openapi.json")
+    page = docs.page()
 
     for path, methods in described["paths"].items():
-        assert all(f"| `{method.upper()} {path}` |" in docs.page() for method in methods)
+        assert all(f"| `{method.upper()} {path}` |" in page for method in methods)

@@ -85,6 +85,7 @@ DOCUMENTED = {
 }
 
 
+@pytest.mark.slow
 def test_every_generated_place_is_in_a_recorded_shape(posts):
     """No field, nesting or type that no sample or table of the reference has."""
     known = shapes_of_samples() | DOCUMENTED
@@ -215,6 +216,7 @@ def test_languages_and_hashtags_can_be_chosen():
     assert 100 < tagged < 300
 
 
+@pytest.mark.slow
 def test_posts_are_the_same_after_they_were_packed():
     """The store gives back what was put in."""
     generator = Generator(SimulatorSettings())

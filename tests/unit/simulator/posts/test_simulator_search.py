@@ -165,6 +165,7 @@ def test_counts_agree_with_search(sim, clock):
     assert 168 <= len(week["data"]) <= 169
 
 
+@pytest.mark.slow
 def test_the_store_is_bounded_by_count_and_age(start, clock):
     """The oldest go first; after 7 days a post is no longer found; packed posts are as before."""
     sim = start(clock=clock, store_posts=3000, match_rules=False)

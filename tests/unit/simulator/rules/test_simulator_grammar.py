@@ -197,6 +197,7 @@ def facts_of(post):
 ALWAYS = "from:ann OR from:bob"
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(tree, posts)
 def test_matching_agrees_with_the_oracle(node, post):
@@ -206,6 +207,7 @@ def test_matching_agrees_with_the_oracle(node, post):
     assert matches(parse(rule), facts_of(post)) == holds(node, post)
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(st.lists(tree, min_size=1, max_size=12), posts)
 def test_the_index_finds_the_rules_that_one_by_one_would(nodes, post):

@@ -156,6 +156,7 @@ def test_conversation_and_reply_are_matched_by_id(generator):
         assert matches(parse(rule), facts(reply)), rule
 
 
+@pytest.mark.slow
 def test_sample_takes_its_share(generator):
     """`sample:10` lets about a tenth through, always the same posts."""
     node = parse("zebra sample:10")

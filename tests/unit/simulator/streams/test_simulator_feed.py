@@ -78,6 +78,7 @@ def test_the_feed_waits_for_its_reader(start):
             stream.socket.recv(1 << 20)
 
 
+@pytest.mark.slow
 def test_the_feed_is_fast_enough_for_the_benchmark():
     """At least 70,000 lines of 2.6 KB for each second of CPU, in a process of its own."""
     command = [sys.executable, "-m", "connector.simulator", "--port", "0", "--feed", "--rule", "#python=>py"]

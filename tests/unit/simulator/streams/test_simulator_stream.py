@@ -431,6 +431,7 @@ def test_a_clean_close_flushes_what_was_written(start):
     assert len(received) == 400
 
 
+@pytest.mark.slow
 def test_a_slow_reader_is_cut(start):
     """A buffer not drained for `slow_reader_s` ends the connection; what was not taken is logged as cut."""
     sim = start(rules=RULE, socket_send_bytes=4096, slow_reader_s=0.3)
@@ -550,6 +551,7 @@ def test_recovery_replays_an_interval_and_closes(start):
     assert half.status_code == 400
 
 
+@pytest.mark.slow
 def test_a_long_replay_holds_nobody_up(start):
     """A backfill comes in parts, other requests between them; what is posted meanwhile comes after it."""
     sim = start(rules=RULE, plan="enterprise")
@@ -575,6 +577,7 @@ def test_a_replay_that_is_cut_loses_what_waited(start):
     assert [("cut", "live")] == [(e.outcome, e.origin) for e in sim.emissions if e.post_id == live]
 
 
+@pytest.mark.slow
 def test_a_recovery_gets_nothing_live(start):
     """Its connection replays and no more: a post that comes meanwhile is missed, unless another one listens."""
     sim = start(rules=RULE, plan="enterprise", store_posts=10_000)
@@ -606,6 +609,7 @@ def test_a_backfill_has_the_posts_of_the_millisecond_of_its_connection(start):
         eventually(lambda: stream.wait_for(f'"id":"{stored[-1]}"'.encode()) or True)
 
 
+@pytest.mark.slow
 def test_a_replay_waits_for_its_reader(start):
     """What a reader does not take is not dropped: the replay goes on when there is room."""
     # the reader's window holds a segment of the loopback: a smaller one opens in steps of the kernel's, up to seconds
