@@ -7,7 +7,7 @@ topics of its group before it starts.  A page is a connection that reads `/event
 *pace*     250 posts/s, one in each chunk: the CPU of the worker without a page, with five pages that show seven days,
            and without again; with pages for a minute, as the counts of all rules are sent again each minute.
 *speed*    The feed of `throughput` (lines of 2.6 KB as fast as the socket takes them), exactly once.  In each round one
-           worker is measured without and with five pages in turn, then one that keeps no history (`without_history`).
+           worker is measured without and with five pages in turn, and one that keeps no history (`without_history`).
 """
 
 import contextlib
@@ -151,21 +151,34 @@ def _speed(bench: Rig, effort: Effort) -> Text:
     found: dict[str, list[Window]] = {name: [] for name in (NO_PAGE, FIVE, NO_HISTORY)}
     with bench.feed() as simulator:
         for number in range(effort.rounds):
-            with _running(bench, simulator) as running:
-                running.sleep(effort.warmup)
-                for turn in range(WINDOWS):
-                    kinds = ((NO_PAGE, None), (FIVE, SPAN))
-                    for name, span in kinds if (number + turn) % 2 == 0 else kinds[::-1]:
-                        with Pages(running.urls[0], span) as pages:
-                            running.sleep(SETTLE_SECS)
-                            found[name].append(_window(bench, running, effort, name))
-                            pages.check()
-            with _running(bench, simulator, history=False) as running:
-                running.sleep(effort.warmup)
-                for _ in range(WINDOWS):
-                    running.sleep(SETTLE_SECS)
-                    found[NO_HISTORY].append(_window(bench, running, effort, NO_HISTORY))
+            runs = (_with_history, _without_history)
+            for run in runs if number % 2 == 0 else runs[::-1]:
+                run(bench, simulator, effort, number, found)
     return f"At full speed:\n\n{_table(found)}"
+
+
+def _with_history(
+    bench: Rig, simulator: Simulator, effort: Effort, number: int, found: Mapping[str, list[Window]]
+) -> None:
+    with _running(bench, simulator) as running:
+        running.sleep(effort.warmup)
+        for turn in range(WINDOWS):
+            kinds = ((NO_PAGE, None), (FIVE, SPAN))
+            for name, span in kinds if (number + turn) % 2 == 0 else kinds[::-1]:
+                with Pages(running.urls[0], span) as pages:
+                    running.sleep(SETTLE_SECS)
+                    found[name].append(_window(bench, running, effort, name))
+                    pages.check()
+
+
+def _without_history(
+    bench: Rig, simulator: Simulator, effort: Effort, _number: int, found: Mapping[str, list[Window]]
+) -> None:
+    with _running(bench, simulator, history=False) as running:
+        running.sleep(effort.warmup)
+        for _ in range(WINDOWS):
+            running.sleep(SETTLE_SECS)
+            found[NO_HISTORY].append(_window(bench, running, effort, NO_HISTORY))
 
 
 def _window(bench: Rig, running: Running, effort: Effort, name: str) -> Window:
