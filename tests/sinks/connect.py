@@ -5,7 +5,7 @@ import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -31,11 +31,11 @@ def require() -> None:
 @contextlib.contextmanager
 def file_sink(
     broker: Broker, topic: str, converter: Mapping[str, str], transforms: Mapping[str, str], folder: Path
-) -> Iterator[Path]:
+) -> Iterator[Callable[[], list[str]]]:
     """
-    Run a worker of Connect with one file sink for *topic*; yield the file, which gets a line for each record.
+    Run a worker of Connect with one file sink for *topic*; yield what returns the lines of its file, one for a record.
 
-    *converter* has the settings of `value.converter`, by what follows that name; the worker's log is in *folder*.
+    *converter* has the settings of `value.converter`, by what follows that name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     found = folder / "found.txt"
@@ -54,10 +54,15 @@ def file_sink(
         files.append(folder / f"{name}.properties")
         files[-1].write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
     command = ["java", "-Xmx400m", "-cp", f"{JARS}/*", "org.apache.kafka.connect.cli.ConnectStandalone", *files]
+
+    def lines() -> list[str]:
+        assert process.poll() is None, f"Connect has ended with {process.returncode}"
+        return found.read_text().splitlines() if found.exists() else []
+
     with (folder / "connect.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)  # noqa: S603  # ours
         try:
-            yield found
+            yield lines
         finally:
             process.kill()
             process.wait(timeout=30)
@@ -72,5 +77,6 @@ def _make() -> None:
     with (BUILD / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_text() != POM.read_text():
+            shutil.rmtree(PLUGIN, ignore_errors=True)
             copy_jars(POM, PLUGIN, f"its jars into {PLUGIN}")
             stamp.write_text(POM.read_text())
