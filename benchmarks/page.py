@@ -13,6 +13,7 @@ topics of its group before it starts.  A page is a connection that reads `/event
 import contextlib
 import http.client
 import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -23,37 +24,18 @@ from types import TracebackType
 from typing import Any, Self
 
 import orjson
-from confluent_kafka import Producer
 
 from benchmarks.contenders import EXACTLY_ONCE, rules
 from benchmarks.report import Failures, say
-from benchmarks.rig import Failure, Rig, Running, Simulator, Window
+from benchmarks.rig import ROOT, Failure, Rig, Running, Simulator, Window
 from benchmarks.scenario import Effort
 from benchmarks.tables import NOTHING, Text, grid
-from connector.config.load import load
-from connector.coverage.offset import Coverage, Gap, GapState
-from connector.history.records import (
-    LASTING,
-    MINUTE_SECS,
-    MINUTES,
-    TEN_MINUTES_SECS,
-    Counts,
-    Minute,
-    TenMinutes,
-    encode,
-)
-from connector.kafka.gate.preparation import topics_of
-from connector.kafka.state.offsets import encode_key
 
 PACE, SPEED = "pace", "speed"
 PARTS = (PACE, SPEED)
 
 PAGES = 5
 RULES, GAPS = 1_000, 200
-RULES_A_MINUTE, RULES_A_TEN = 100, 300
-"""So many rules have posts in a minute of the history, and in ten; others do in the next."""
-
-WEEK_SECS, DAY_SECS, GAP_SECS = 7 * 86_400, 86_400, 120
 PACED_RATE = 250
 PACED_FACTOR = 20
 """Windows at a pace are so much longer, a minute: the counts of all rules are sent once in it."""
@@ -240,62 +222,11 @@ def _has_read(running: Running) -> bool:
 
 
 def _fill(bench: Rig, group: str) -> None:
-    """Make the topics of *group*, and write a week of coverage and of history into them."""
-    settings = load({"CONNECTOR_GROUP_ID": group, "CONNECTOR_BROKER_URL": bench.broker.url}, bench.folder).worker
-    names = settings.names
-    kept = {names.offsets, names.history}
-    for spec in topics_of(settings, None):
-        if spec.name in kept:
-            bench.create(spec.name, spec.partitions, spec.settings)
-    producer = Producer({"bootstrap.servers": bench.broker.address, "linger.ms": 20, "message.max.bytes": 1_000_000})
-    now = int(time.time())
-    producer.produce(names.offsets, _coverage(now).encode(), encode_key("posts", {"stream": "filtered"}), partition=0)
-    for number, begin in enumerate(range(now - WEEK_SECS, now - TEN_MINUTES_SECS, TEN_MINUTES_SECS)):
-        at = begin - begin % TEN_MINUTES_SECS
-        counts = _counts(number * RULES_A_TEN, RULES_A_TEN, 10)
-        ten = TenMinutes(process="p", at=at, minutes=10, connectors={"posts": counts})
-        producer.produce(names.history, encode(ten), b"ten", partition=LASTING, timestamp=at * 1000)
-        producer.poll(0)
-    for number, begin in enumerate(range(now - DAY_SECS, now - MINUTE_SECS, MINUTE_SECS)):
-        at = begin - begin % MINUTE_SECS
-        counts = _counts(number * RULES_A_MINUTE, RULES_A_MINUTE, 1)
-        minute = Minute(process="p", number=number, at=at, worker="w:1", connectors={"posts": counts})
-        producer.produce(names.history, encode(minute), b"minute", partition=MINUTES, timestamp=at * 1000)
-        producer.poll(0)
-    if left := producer.flush(30):
-        raise Failure(f"Kafka has not confirmed {left} records of the history")
-
-
-def _coverage(now: int) -> Coverage:
-    """Return a week of coverage that ended some minutes ago, with gaps that nobody has accepted."""
-    begin, step = now - WEEK_SECS, WEEK_SECS // (GAPS + 1)
-    gaps = tuple(
-        Gap(
-            from_ms=(begin + step * number) * 1000,
-            to_ms=(begin + step * number + GAP_SECS) * 1000,
-            reason="budget",
-            state=GapState.LOST,
-            detail="the budget was spent",
-        )
-        for number in range(1, GAPS + 1)
-    )
-    return Coverage(
-        covered_from_ms=begin * 1000, covered_to_ms=(now - GAP_SECS) * 1000, gaps=gaps, posts=WEEK_SECS * PACED_RATE
-    )
-
-
-def _counts(first: int, rules_: int, minutes: int) -> Counts:
-    labels = ["cats", *(f"t{number}" for number in range(1, RULES))]
-    posts = PACED_RATE * MINUTE_SECS * minutes
-    return Counts(
-        received=posts,
-        delivered=posts,
-        mills=posts * 5,
-        timed=posts,
-        age=(1500, 4000),
-        delivery=(30, 60),
-        rules={labels[(first + each) % RULES]: (posts // rules_ + each, each) for each in range(rules_)},
-    )
+    """Make the topics of *group*, and write a week of coverage and of history into them, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.past", bench.broker.address, group, str(bench.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)  # noqa: S603  # ours
+    if done.returncode:
+        raise Failure(f"the past of a worker could not be written\n{done.stderr[-1500:]}")
 
 
 # -- pages

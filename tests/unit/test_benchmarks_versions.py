@@ -213,7 +213,10 @@ def _fine_worker(folder):
 
 
 def test_the_process_that_measures_loads_no_connector():
-    """Those that do are processes of their own: simulators, and the costs of a start, of the history and of formats."""
+    """
+    Those that do are processes of their own: simulators, the costs of a start, of the history and of formats, a worker
+    without a history, and the past of a worker.
+    """
     loading = set()
     for path in BENCHMARKS.glob("*.py"):
         for node in ast.parse(path.read_text()).body:
@@ -221,4 +224,5 @@ def test_the_process_that_measures_loads_no_connector():
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if any(name.partition(".")[0] == "connector" for name in names):
                 loading.add(path.name)
-    assert {"formats_alone.py", "history.py", "paced_feed.py", "shared_feed.py", "start.py"} == loading
+    costs = {"formats_alone.py", "history.py", "start.py"}
+    assert {*costs, "paced_feed.py", "past.py", "shared_feed.py", "without_history.py"} == loading
