@@ -4,6 +4,7 @@ A real Apache Kafka broker (KRaft, one node) for tests, from Maven Central's jar
 `python -m tests.brokers PORT` starts one in the foreground, to try things by hand.
 """
 
+import asyncio
 import contextlib
 import itertools
 import os
@@ -20,10 +21,12 @@ from types import MappingProxyType
 from typing import Protocol, Self
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 HERE = Path(__file__).parent
 JARS = HERE.parent / "build" / "kafka"
 START_SECS = 60.0
+TOPICS_AT_ONCE = 20
 SINGLE = {
     "offsets.topic.replication.factor": "1",
     "transaction.state.log.replication.factor": "1",
@@ -164,6 +167,7 @@ class KafkaBroker:
             # records after 30 s, and then every 5 minutes, and would delete them before they are read.
             "log.retention.check.interval.ms": f"{24 * 3600 * 1000}",
             "log.initial.task.delay.ms": f"{24 * 3600 * 1000}",
+            "log.segment.delete.delay.ms": "1000",  # files of topics that are deleted stay open so long
             **properties,
         }
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in stated.items()))
@@ -227,6 +231,21 @@ class KafkaBroker:
     def thaw(self) -> None:
         self._frozen = False
         self._signal(signal.SIGCONT)
+
+    def forget_topics(self) -> None:
+        """Delete all topics but Kafka's own."""
+
+        async def forget() -> None:
+            admin = AIOKafkaAdminClient(bootstrap_servers=self.address)
+            await admin.start()
+            try:
+                names = [name for name in await admin.list_topics() if not name.startswith("__")]
+                for at in range(0, len(names), TOPICS_AT_ONCE):
+                    await admin.delete_topics(names[at : at + TOPICS_AT_ONCE])
+            finally:
+                await admin.close()
+
+        asyncio.run(forget())
 
     def kill(self) -> None:
         """SIGKILL; `start` recovers from the folder."""

@@ -61,13 +61,25 @@ def fresh() -> str:
 
 
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """The broker that most tests share; nobody may stop it."""
+def shared_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     if url := os.environ.get("CONNECTOR_TEST_BROKER_URL"):
         yield NamedBroker(url)
         return
     with _own(tmp_path_factory.mktemp("broker")) as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def broker(shared_broker: Broker) -> Iterator[Broker]:
+    """
+    The broker that most tests share; nobody may stop it.
+
+    A module's topics go with it: a worker makes two hundred partitions, each is an open file of the broker, and there
+    is a limit to these.
+    """
+    yield shared_broker
+    if isinstance(shared_broker, KafkaBroker):
+        shared_broker.forget_topics()
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +97,17 @@ def frail_broker(weak_broker: KafkaBroker) -> Iterator[KafkaBroker]:
 
 
 @pytest.fixture(scope="session")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """The schema registry that most tests share; nobody may stop it."""
+def shared_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     registries.require()
     with Registry(tmp_path_factory.mktemp("registry")) as started:
         yield started
+
+
+@pytest.fixture
+def registry(shared_registry: Registry) -> Iterator[Registry]:
+    """The schema registry that most tests share; nobody may stop it.  What a test sets for all ends with it."""
+    yield shared_registry
+    shared_registry.set_compatibility("NONE")
 
 
 @pytest.fixture

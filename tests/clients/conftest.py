@@ -12,9 +12,9 @@ from tests.conftest import LOGS
 
 
 @pytest.fixture(scope="package")
-def running_cluster(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def running_cluster(shared_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with SimulatorThread(SimulatorSettings()) as simulator:
-        cluster = Cluster(broker, simulator, f"t{uuid.uuid4().hex[:10]}", tmp_path_factory.mktemp("clients"))
+        cluster = Cluster(shared_broker, simulator, f"t{uuid.uuid4().hex[:10]}", tmp_path_factory.mktemp("clients"))
         try:
             cluster.wait_ready()
             yield cluster
