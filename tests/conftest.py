@@ -107,7 +107,7 @@ def shared_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regist
 def registry(shared_registry: Registry) -> Iterator[Registry]:
     """The schema registry that most tests share; nobody may stop it.  What a test sets for all ends with it."""
     yield shared_registry
-    shared_registry.set_compatibility("NONE")
+    shared_registry.forget_compatibility()
 
 
 @pytest.fixture

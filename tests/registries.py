@@ -170,6 +170,11 @@ class Registry:
         """Set the level that holds for all subjects; Apicurio's own default is NONE, Confluent's BACKWARD."""
         self.ask("/config", {"compatibility": level}, "PUT")
 
+    def forget_compatibility(self) -> None:
+        """Set the level for all subjects back to Apicurio's default; it does not take NONE where no level was set."""
+        if self.ask("/config") != {"compatibilityLevel": "NONE"}:
+            self.set_compatibility("NONE")
+
 
 def main() -> None:
     """Run one in the foreground."""

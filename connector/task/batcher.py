@@ -313,7 +313,7 @@ class Batcher:
 
         due = over or quiet or bool(take.letters) or take.error is not None
         for progress in take.subscriber.progresses:
-            if progress.changed or prove or (progress.moved and quiet) or (progress.ahead and due):
+            if progress.changed or prove or (quiet and progress.moved) or (progress.ahead and due):
                 take.offsets += progress.writes(key_of)
 
     async def _pending_of(
