@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -245,7 +246,9 @@ class KafkaBroker:
             finally:
                 await admin.close()
 
-        asyncio.run(forget())
+        thread = threading.Thread(target=lambda: asyncio.run(forget()))  # the tests of a browser leave a loop running
+        thread.start()
+        thread.join()
 
     def kill(self) -> None:
         """SIGKILL; `start` recovers from the folder."""

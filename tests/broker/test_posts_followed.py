@@ -16,6 +16,9 @@ from tests.brokers import KafkaBroker
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
+PATIENCE_SECS = 120.0
+"""A question that Kafka did not answer may take 20 s to be given up, and the client as long to close."""
+
 AWAY_SECS = 5.0
 """Long enough for the client to wait between two tries to fetch."""
 
@@ -51,14 +54,14 @@ async def test_followed_again_when_the_broker_is_back(frail_broker: KafkaBroker,
     following = asyncio.create_task(follow())
     try:
         await send(frail_broker, fresh, [str(number) for number in range(30)])
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECS):
             while len(seen) < 30:  # noqa: ASYNC110  # a list wakes nobody
                 await asyncio.sleep(0.1)
         await asyncio.to_thread(frail_broker.kill)
         await asyncio.sleep(AWAY_SECS)
         await asyncio.to_thread(frail_broker.start)
         await send(frail_broker, fresh, [str(number) for number in range(30, 60)])
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECS):
             while len(seen) < 60 and not following.done():  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         assert not following.done()
