@@ -131,8 +131,8 @@ class AuthorsTopic:
         from_ms: int,
     ) -> None:
         fresh = [each for each in partitions if each.partition not in read_to]
+        ends = await consumer.end_offsets(fresh) if fresh else {}  # first: a record that comes meanwhile lies behind it
         first = await consumer.offsets_for_times(dict.fromkeys(fresh, max(from_ms, 0))) if fresh else {}
-        ends = await consumer.end_offsets(fresh) if fresh else {}
         for each in partitions:
             if each.partition in read_to:
                 consumer.seek(each, read_to[each.partition])
