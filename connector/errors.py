@@ -49,6 +49,9 @@ X's windows last 15 minutes (docs.x.com: rate-limits); one more minute allows fo
 """
 
 
+INTERRUPTED = "A library has cancelled a part of it: this is a fault of the connector, please report it."
+
+
 class ConnectorError(Exception):
     """
     The base of all errors that the connector expects and handles.
@@ -206,7 +209,7 @@ class RegistryUnanswered(FatalError):
 
 
 class Interrupted(FatalError):
-    """A part of the task was ended by a cancellation that nobody of ours had asked for."""
+    """A part of a task, or a slot, was ended by a cancellation that nobody of ours had asked for."""
 
     may_pass = True
 

@@ -15,7 +15,7 @@ from connector.cluster.configs import Configs, Connector, Restart, TargetState
 from connector.cluster.refused import Refused
 from connector.cluster.slot import SlotRunner, Tasks
 from connector.cluster.statuses import Statuses
-from connector.errors import ConfigError, ConnectorError
+from connector.errors import INTERRUPTED, ConfigError, ConnectorError, Interrupted
 from connector.records.record import TaskId
 from connector.task.status import State
 from connector.task.task import SourceTask
@@ -173,7 +173,7 @@ class Herder(Service):
             slot, host=self, configs=self._configs, tasks=self._factory, statuses=self._statuses, emit=self._emit
         )
         self._runs[slot] = asyncio.create_task(self._run(runner, pause_secs))
-        self._runs[slot].add_done_callback(self._crash_on_error)
+        self._runs[slot].add_done_callback(self._on_end)
 
     async def _run(self, runner: SlotRunner, pause_secs: float) -> None:
         try:
@@ -184,9 +184,10 @@ class Herder(Service):
         if self.holds(runner.slot) and self._configs.all_at(runner.slot):
             self._begin(runner.slot, 0.0)  # it came back while the last run ended
 
-    def _crash_on_error(self, run: "asyncio.Task[None]") -> None:
+    def _on_end(self, run: "asyncio.Task[None]") -> None:
         """End the worker if a task cannot be built, because that is an error of this program."""
-        if not run.cancelled() and (error := run.exception()):
+        error = Interrupted(INTERRUPTED) if run.cancelled() else run.exception()
+        if error and not (run.cancelled() and self._leaving):
             self.add_future(self.crash(error))
 
     # -- deleted connectors

@@ -25,6 +25,7 @@ from connector.coverage.offset import Coverage
 from connector.coverage.progress import OFFSET, REPAIRED, RULES, Progress
 from connector.coverage.spend import MILLS, Spend
 from connector.errors import (
+    INTERRUPTED,
     BrokerAway,
     BudgetReached,
     ConnectorError,
@@ -197,7 +198,7 @@ class SourceTask(Service):
             if self._main is None or self._main.cancelling():  # we were asked to end
                 raise
             self.log.exception("Task %s was interrupted", self.settings.task)
-            status = self._failed(_interrupted())
+            status = self._failed(Interrupted(INTERRUPTED))
         except Exception as exc:
             self.log.exception("Task %s failed unexpectedly", self.settings.task)
             for subscriber in self.reading:
@@ -774,7 +775,7 @@ class SourceTask(Service):
     @staticmethod
     def _error_of(run: "asyncio.Task[None]") -> BaseException | None:
         if run.cancelled():  # we cancel runs only at the very end
-            return _interrupted()
+            return Interrupted(INTERRUPTED)
         return run.exception() if run.done() else None
 
     def _raise_reader_error(self) -> None:
@@ -793,10 +794,6 @@ class SourceTask(Service):
         status = status_of(self.readers, self._restarting, self._waiting)
         for subscriber in self.subscribers:
             subscriber.status.set(subscriber.own(status))
-
-
-def _interrupted() -> Interrupted:
-    return Interrupted("a part of it was cancelled by a library: this is a fault of the connector, please report it")
 
 
 _GONE = TaskStatus(state=State.UNASSIGNED)

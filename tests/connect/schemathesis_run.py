@@ -6,9 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests import ROOT
+from tests.absent import skip
 
 TOOL = Path(sys.executable).with_name("schemathesis")
 SETTINGS = ROOT / "tests" / "connect" / "schemathesis.toml"
@@ -21,7 +20,7 @@ def start(url, folder, *, secs, config, names, only=False):
     *config* is a valid configuration and *names* are for the connectors that get it; with *only*, no others do.
     """
     if not TOOL.exists():
-        pytest.skip("schemathesis is not installed")
+        skip("schemathesis is not installed")
     hooks = {
         "CONNECTOR_VALID_CONFIG": json.dumps(config),
         "CONNECTOR_NAMES": json.dumps(names),

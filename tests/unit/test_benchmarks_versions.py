@@ -12,6 +12,7 @@ import pytest
 from benchmarks import revisions
 from benchmarks.ratios import Number, Taken, ratio, sentence, table
 from benchmarks.revisions import BEFORE, NEW, Unavailable, Version, packages_that_differ
+from tests.absent import skip
 
 BENCHMARKS = Path(revisions.__file__).parent
 RATE = Number("posts/s", ",.0f", more_is_better=True)
@@ -114,7 +115,7 @@ def test_packages_that_differ():
 def clone(tmp_path):
     """A repository of one commit; `git(...)` in it."""
     if shutil.which("git") is None:
-        pytest.skip("no `git` on the PATH")
+        skip("no `git` on the PATH")
     identity = ("-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
 
     def git(*arguments):

@@ -14,6 +14,7 @@ from connector.config.load import examine
 from connector.config.worker import WORKER_OPTIONS
 from connector.transforms.catalogue import CATALOGUE
 from tests import ROOT
+from tests.absent import skip
 
 DOCKER = ROOT / "docker"
 MANIFESTS = list(yaml.safe_load_all((DOCKER / "kubernetes" / "murmuration.yaml").read_text()))
@@ -144,7 +145,7 @@ def test_the_readiness_probe(secrets, tmp_path, status, code):
 def systemd_analyze(*arguments):
     program = shutil.which("systemd-analyze")
     if program is None:
-        pytest.skip("no `systemd-analyze` on the PATH (Debian's package `systemd`)")
+        skip("no `systemd-analyze` on the PATH (Debian's package `systemd`)")
     done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
     assert 0 == done.returncode, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -275,6 +275,22 @@ async def test_fenced_task_starts_afresh():
         assert [0] == herding.running()
 
 
+async def test_a_slot_that_was_cancelled_ends_the_worker(monkeypatch):
+    """Nobody of ours does that: the tasks go on elsewhere, or after a new start, and not silently no more."""
+    crashes = []
+
+    async def crash(error):
+        crashes.append(error)
+
+    async with Herding() as herding:
+        monkeypatch.setattr(herding.herder, "crash", crash)
+        await herding.assign(0)
+        herding.herder._runs[0].cancel()
+        await until(lambda: crashes)
+
+    assert ["Interrupted"] == [type(error).__name__ for error in crashes]
+
+
 async def test_fenced_task_that_has_moved_does_not():
     """A task whose slot went elsewhere while it ended stays away."""
     async with Herding() as herding:

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import logging
 import pkgutil
+import re
 import textwrap
 import tomllib
 from pathlib import Path
@@ -66,6 +67,19 @@ def without(monkeypatch):
         monkeypatch.setattr(owner, "__init__", begin)
 
     return take
+
+
+# -- what is wrapped
+
+
+def test_consumers_are_closed_in_one_place():
+    """A consumer that is closed otherwise may end whoever closes it: see `connector.kafka.closing`."""
+    closing = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if re.search(r"consumer\.stop\(\)", path.read_text())
+    }
+    assert {"kafka/closing.py"} == closing
 
 
 # -- the table

@@ -29,6 +29,7 @@ from connector.sources.http import wire as wire_module
 from connector.sources.http.wire import Wire, _BulkResponse
 from connector.sources.stream.connection import Connection, Limits, stream_error
 from connector.sources.stream.lines import LineSplitter
+from tests.absent import skip
 
 from .scripted import CLEAN, CUT, HOLD, RESET, ScriptedServer, answer, chunk, pause, raw, silence, stream
 from .test_api import ANSWERS, ids
@@ -646,7 +647,7 @@ def certificate(tmp_path_factory):
             [*command, *names, "-keyout", folder / "key", "-out", folder / "cert"], check=True, capture_output=True
         )
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("needs openssl to make a certificate")
+        skip("needs openssl to make a certificate")
     return folder
 
 
