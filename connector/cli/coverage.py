@@ -20,13 +20,12 @@ import sys
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
-from faust.cli import AppCommand
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -34,6 +33,7 @@ from rich.text import Text
 
 from connector.cli.connectors.setup import confirm, say
 from connector.cli.exits import EX_INTERRUPTED, EX_OK, EX_UNAVAILABLE, EX_USAGE
+from connector.cli.own_loop import own_loop
 from connector.cli.placed import Member, configs_of, member_of, slots_in, stored_member
 from connector.cluster import requests
 from connector.cluster.configs import Configs, TargetState
@@ -53,6 +53,8 @@ from connector.records.snowflake import from_iso, to_iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from faust.cli import AppCommand
 
     from connector.config.connector import ConnectorConfig
     from connector.config.load import Loaded
@@ -433,15 +435,6 @@ def run(values: Mapping[str, Any], loaded: Loaded) -> int:
 def register(app: ConnectorApp, loaded: Loaded) -> None:
     """Add the command `coverage` to an application made of *loaded*."""
 
-    class OwnLoop(AppCommand):
-        """A command that brings its own event loop; Faust would run it inside a worker."""
-
-        abstract: ClassVar[bool] = True
-
-        def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-            values = {**self.kwargs, "json_": self.kwargs["json_"] or self.json}
-            raise SystemExit(run(values, loaded))
-
     @app.command(
         click.option(
             "--connector",
@@ -452,7 +445,7 @@ def register(app: ConnectorApp, loaded: Loaded) -> None:
         click.option("--accept", metavar="GAP", help="Let a gap be as it is, and show it no more: its begin, or all."),
         click.option("--yes", is_flag=True, help="Do not ask whether a gap shall be retried or accepted."),
         click.option("--json", "json_", is_flag=True, help="Print what /coverage says."),
-        base=OwnLoop,
+        base=own_loop(lambda values: run(values, loaded)),
     )
     async def coverage(self: AppCommand, **_values: Any) -> None:
         """

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from connector.config.options import (
     Unfit,
@@ -37,6 +37,16 @@ def netloc(host: str, port: int | str) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def parts_of(url: str) -> SplitResult | None:
+    """Return the parts of an address on the web with a host; None if *url* is something else."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return None
+    return parts if host and parts.scheme in {"http", "https"} and url.isprintable() and " " not in url else None
+
+
 def parse_api_url(url: str) -> str:
     """
     Return the address *url* of X's API, or of what stands in for it, without a slash at its end.
@@ -44,12 +54,8 @@ def parse_api_url(url: str) -> str:
     Raises:
         Unfit: *url* is something else; the sentence does not show it, as it may hold a password.
     """
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if not host or parts.scheme not in {"http", "https"} or not url.isprintable() or " " in url:
+    parts = parts_of(url)
+    if parts is None:
         raise Unfit(f"must be a URL such as {API_URL}.")
     if parts.username is not None or parts.query or parts.fragment:
         raise Unfit(f"must be a URL without user, query and fragment, such as {API_URL}.")
@@ -99,16 +105,12 @@ def parse_web_hosts(listing: str) -> tuple[str, ...]:
 
 def parse_token_url(url: str) -> str:
     # The text may hold a secret, so no message shows it.
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if not host or parts.scheme not in {"http", "https"} or not url.isprintable() or " " in url:
+    parts = parts_of(url)
+    if parts is None:
         raise Unfit("must be a URL such as https://login.example.com/oauth2/token.")
     if parts.username is not None or parts.fragment:
         raise Unfit("must be a URL without user and fragment: CONNECTOR_KAFKA_OAUTH_CLIENT_ID says who asks.")
-    if parts.scheme == "http" and not is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise Unfit("would send the client secret unencrypted: use https.")
     return url
 

@@ -3,7 +3,7 @@
 import importlib.util
 from urllib.parse import urlsplit
 
-from connector.config.addresses import is_loopback
+from connector.config.addresses import is_loopback, parts_of
 from connector.config.options import Parser, Unfit, choice, either, items, shown
 
 SCHEMA_FORMATS = ("avro", "json_schema", "protobuf")
@@ -74,12 +74,8 @@ def parse_allowed_urls(listing: str) -> tuple[str, ...]:
 
 
 def _registry_url(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if not host or parts.scheme not in {"http", "https"} or not url.isprintable() or " " in url:
+    parts = parts_of(url)
+    if parts is None:
         raise Unfit(f"must be up to {_URLS_MAX} URLs such as {_URL_EXAMPLE}, comma-separated.")
     if parts.username is not None:
         raise Unfit(

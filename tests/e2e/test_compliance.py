@@ -10,6 +10,7 @@ from connector.simulator import SimulatorThread
 from tests import topics
 from tests.brokers import Broker
 from tests.registries import Registry
+from tests.withdrawals import delete, emit, lying, withdrawn
 from tests.workers import Worker, Workers, environment, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -44,30 +45,6 @@ def reads_all(simulator: SimulatorThread) -> bool:
     """Whether all partitions of both compliance streams are read."""
     live = simulator.call(lambda: [each.wanted.endpoint for each in simulator.simulator.streams.live()])
     return 8 == sum("compliance" in endpoint for endpoint in live)
-
-
-def emit(simulator: SimulatorThread, count: int, author: str = "lena") -> list[str]:
-    return [simulator.emit_post(f"a starling {number} #murmuration", author=author) for number in range(count)]
-
-
-def delete(simulator: SimulatorThread, posts: Collection[str]) -> None:
-    def act() -> None:
-        for post in posts:
-            simulator.simulator.delete_post(post)
-
-    simulator.call(act)
-
-
-def lying(broker: Broker, topic: str) -> dict[str, list[bool]]:
-    """For each key in its order in the topic: whether the record has a value."""
-    found: dict[str, list[bool]] = {}
-    for record in sorted(topics.read(broker, topic), key=lambda each: (each.partition, each.offset)):
-        found.setdefault(record.key.decode(), []).append(record.value is not None)
-    return found
-
-
-def withdrawn(broker: Broker, topic: str) -> set[str]:
-    return {key for key, values in lying(broker, topic).items() if not values[-1]}
 
 
 def owner_of(group: Collection[Worker]) -> Worker:

@@ -17,6 +17,7 @@ from connector.simulator import SimulatorThread
 from tests import topics
 from tests.brokers import KafkaBroker
 from tests.e2e.test_compliance import NAME, owner_of, reads_all, set_up
+from tests.withdrawals import lying
 from tests.workers import SESSION_SECS, Workers, environment, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(600)]
@@ -116,19 +117,14 @@ def test_what_is_withdrawn_goes_whatever_happens(
 
     exits = [worker.stop() for worker in group]
     assert [0] * len(exits) == exits
-    found: dict[str, list[bool]] = {}
-    for record in sorted(topics.read(frail_broker, fresh), key=lambda each: (each.partition, each.offset)):
-        found.setdefault(record.key.decode(), []).append(record.value is not None)
+    found = lying(frail_broker, fresh)
     assert {(True,), (True, False)} == set(map(tuple, found.values()))
     assert {key for key, values in found.items() if not values[-1]} == found.keys() & regret.withdrawn.keys()
 
 
 def _left(broker: KafkaBroker, topic: str, regret: Regret) -> set[str]:
     """Return the withdrawn posts that a reader of the topic still sees."""
-    last = {}
-    for record in sorted(topics.read(broker, topic), key=lambda each: (each.partition, each.offset)):
-        last[record.key.decode()] = record.value is not None
-    return {post for post, there in last.items() if there} & regret.withdrawn.keys()
+    return {post for post, values in lying(broker, topic).items() if values[-1]} & regret.withdrawn.keys()
 
 
 def _told(rest: set[str], regret: Regret, began: list[float], records: list[topics.ConsumerRecord], log: str) -> str:

@@ -1,7 +1,7 @@
 """Without X's compliance stream: posts are asked for by their ids, and those that are gone get tombstones."""
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from connector.simulator import SimulatorThread
 from tests import topics
 from tests.brokers import Broker
+from tests.withdrawals import delete, emit, lying, withdrawn
 from tests.workers import Workers, environment, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -27,30 +28,6 @@ def config(topic: str, url: str, **more: str) -> dict[str, str]:
         "x.bearer.token": "${env:CONNECTOR_X_BEARER_TOKEN}",
         **more,
     }
-
-
-def emit(simulator: SimulatorThread, count: int) -> list[str]:
-    return [simulator.emit_post(f"a starling {number} #murmuration") for number in range(count)]
-
-
-def delete(simulator: SimulatorThread, posts: Collection[str]) -> None:
-    def act() -> None:
-        for post in posts:
-            simulator.simulator.delete_post(post)
-
-    simulator.call(act)
-
-
-def lying(broker: Broker, topic: str) -> dict[str, list[bool]]:
-    """For each key in its order in the topic: whether the record has a value."""
-    found: dict[str, list[bool]] = {}
-    for record in sorted(topics.read(broker, topic), key=lambda each: (each.partition, each.offset)):
-        found.setdefault(record.key.decode(), []).append(record.value is not None)
-    return found
-
-
-def withdrawn(broker: Broker, topic: str) -> set[str]:
-    return {key for key, values in lying(broker, topic).items() if not values[-1]}
 
 
 def offset(broker: Broker, group: str) -> dict[str, Any]:

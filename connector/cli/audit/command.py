@@ -21,17 +21,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
-from faust.cli import AppCommand
 
 from connector.cli.audit.comparison import Hole, Report, Tally, TopicTally, compare, holes, minute_of, shown_minute
 from connector.cli.audit.spool import MINUTE_MS, MinuteSpool
 from connector.cli.exits import EX_FAILED, EX_INTERRUPTED, EX_OK, EX_UNAVAILABLE, EX_USAGE
+from connector.cli.own_loop import own_loop
 from connector.cli.placed import slots_of
 from connector.cli.times import time_of
 from connector.coverage.offset import Coverage, Gap
@@ -53,6 +53,8 @@ from connector.sources.rest.rules import held_rules
 from connector.worker.process import exit_misconfigured
 
 if TYPE_CHECKING:
+    from faust.cli import AppCommand
+
     from connector.config.connector import ConnectorConfig
     from connector.config.load import Loaded
     from connector.config.worker import WorkerSettings
@@ -469,16 +471,7 @@ def options() -> tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...]:
 def register(app: ConnectorApp, loaded: Loaded) -> None:
     """Add the command `audit` to an application made of *loaded*."""
 
-    class OwnLoop(AppCommand):
-        """A command that brings its own event loop; Faust would run it inside a worker."""
-
-        abstract: ClassVar[bool] = True
-
-        def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-            values = {**self.kwargs, "json_": self.kwargs["json_"] or self.json}
-            raise SystemExit(run(values, loaded, app.unconfigured))
-
-    @app.command(*options(), base=OwnLoop)
+    @app.command(*options(), base=own_loop(lambda values: run(values, loaded, app.unconfigured)))
     async def audit(self: AppCommand, **_values: Any) -> None:
         """
         Compare the topic with what X counts, minute by minute; this costs money.

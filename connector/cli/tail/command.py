@@ -18,15 +18,15 @@ import sys
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
-from faust.cli import AppCommand
 
 from connector.cli.connectors.setup import say
 from connector.cli.exits import EX_OK, EX_UNAVAILABLE
+from connector.cli.own_loop import own_loop
 from connector.cli.tail.shown import Shown, lines
 from connector.cli.times import time_of
 from connector.errors import ConfigError, ConnectorError, FatalError
@@ -39,6 +39,8 @@ from connector.worker.process import exit_misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
+
+    from faust.cli import AppCommand
 
     from connector.config.load import Loaded
     from connector.config.worker import WorkerSettings
@@ -261,15 +263,6 @@ def options() -> tuple[Any, ...]:
 def register(app: ConnectorApp, loaded: Loaded) -> None:
     """Add the command `tail` to an application made of *loaded*."""
 
-    class OwnLoop(AppCommand):
-        """A command that brings its own event loop; Faust would run it inside a worker."""
-
-        abstract: ClassVar[bool] = True
-
-        def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-            values = {**self.kwargs, "json_": self.kwargs["json_"] or self.json}
-            raise SystemExit(run(values, loaded, app.unconfigured))
-
-    @app.command(*options(), base=OwnLoop)
+    @app.command(*options(), base=own_loop(lambda values: run(values, loaded, app.unconfigured)))
     async def tail(self: AppCommand, **_values: Any) -> None:
         """Print posts from the topic."""
