@@ -28,6 +28,9 @@ class SchemaCodec(Codec):
     Reads values of *value_format* by the schemas of the registry that Confluent's client finds with *registry*.
 
     Only Avro needs the registry: JSON says its fields itself, and Protobuf their numbers.
+
+    Raises:
+        TypeError: something is written.
     """
 
     def __init__(
@@ -46,7 +49,9 @@ class SchemaCodec(Codec):
         return self._read(s)
 
     def _dumps(self, s: Any) -> bytes:
-        raise NotImplementedError("Only a connector writes values with a schema")
+        raise TypeError(
+            "This channel reads values with a schema, and writes none: a connector writes them, or Confluent's"
+        )
 
 
 def _reader_of(value_format: str, client: SchemaRegistryClient | None) -> Callable[[bytes], dict[str, Any]]:

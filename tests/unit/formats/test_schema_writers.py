@@ -240,3 +240,9 @@ def test_json_is_as_declared():
     assert post == json.loads(WRITERS["json_schema"].body(post))
     assert isinstance(post["created_at"], int)
     assert MessageToDict(message_class(POST).FromString(WRITERS["protobuf"].body(post)))["createdAt"].endswith("Z")
+
+
+def test_a_channel_that_reads_writes_nothing():
+    """Whoever sends to the typed channel learns who writes such values."""
+    with pytest.raises(TypeError, match=r"writes none: a connector writes them"):
+        SchemaCodec("json_schema").dumps({"id": "1"})
