@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -29,6 +30,10 @@ HERE = Path(__file__).parent
 JARS = HERE.parent / "build" / "kafka"
 START_SECS = 60.0
 TOPICS_AT_ONCE = 20
+LOWEST_PORT = 10_000
+USUAL_LOWEST = 32_768
+"""Linux gives outgoing connections ports from here on, unless it is told otherwise."""
+_given: set[int] = set()
 SINGLE = {
     "offsets.topic.replication.factor": "1",
     "transaction.state.log.replication.factor": "1",
@@ -67,10 +72,33 @@ class NamedBroker:
 
 
 def free_port() -> int:
-    """Return a port on which nothing listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """
+    Return a port on which nothing listens now, below those that the kernel gives to connections that go out.
+
+    A broker takes seconds to listen, and in that time any of the tests' connections could get a port of the others.
+    """
+    while True:
+        port = random.SystemRandom().randrange(LOWEST_PORT, _lowest_of_kernel())  # hypothesis seeds the common one
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
+
+
+def _lowest_of_kernel() -> int:
+    """Return the lowest port of outgoing connections: `ip(7)`, `ip_local_port_range`."""
+    try:
+        lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        return USUAL_LOWEST
+    return lowest if lowest >= 2 * LOWEST_PORT else USUAL_LOWEST
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def why_not() -> str | None:
@@ -195,6 +223,10 @@ class KafkaBroker:
     def url(self) -> str:
         return f"kafka://{self.address}"
 
+    def listening(self) -> Sequence[int]:
+        """Return the ports at which clients find it."""
+        return (self.port,)
+
     def start(self) -> None:
         """Start the broker and wait until it answers."""
         self.launch()
@@ -213,7 +245,7 @@ class KafkaBroker:
         while time.monotonic() < end:
             if self._process.poll() is not None:
                 raise RuntimeError(f"The broker ended: see {log}\n{log.read_text()[-2000:]}")
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            if all(map(_listens, self.listening())):
                 return
             time.sleep(0.1)
         self.stop()

@@ -73,6 +73,10 @@ class LockedBroker(KafkaBroker):
             classes=classes,
         )
 
+    def listening(self) -> Sequence[int]:
+        """Return the open listener's port and those of all doors: where one can't be had, the broker ends."""
+        return (self.port, *self.ports.values())
+
     def port_of(self, door: str) -> int:
         return self.ports[door]
 
