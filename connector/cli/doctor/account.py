@@ -28,7 +28,7 @@ from connector.sources.rest.api import Api
 from connector.sources.stream.streams import STREAMS, at_x, source_partitions
 
 SKEW_SECS = 2.0
-"""Clocks that differ by less are right: X tells whole seconds, and its answer takes a while."""
+"""Clocks that differ by less are right enough for times of gaps and budgets."""
 
 SKEW_SECS_MAX = 60.0
 """Clocks that differ by more are wrong: times of gaps, budgets and certificates are then wrong, too."""

@@ -7,7 +7,6 @@ A body may also be empty, HTML, broken JSON, or of the v1.1 form `{"errors": [{"
 """
 
 import json
-import math
 import socket
 import ssl
 import time
@@ -335,7 +334,11 @@ class Api:
         self._token_fetched = token_fetched
         self._quotas: dict[tuple[str, str], Quota] = {}
         self.ahead_secs: float | None = None
-        """How far X's clock was ahead of this host's at the last answer, in whole seconds; None if X did not tell."""
+        """
+        How far X's clock was at least ahead of this host's at the last answer (behind: below 0), in seconds.
+
+        0.0 is as near as X tells it, in whole seconds and at some time of the request; None if X did not tell.
+        """
         self._wire = Wire() if wire is None else wire
         self._answer_secs = answer_secs
         self._session = requests.Session()
@@ -429,6 +432,7 @@ class Api:
         self, method: str, path: str, authorization: str, *, hide: str, exact: bool = False, **request: Any
     ) -> dict[str, Any]:
         max_bytes = LIST_BYTES if path in LISTS else ANSWER_BYTES
+        asked_at = time.time()
         with self._wire.within(self._answer_secs):
             try:
                 response = self._session.request(
@@ -442,7 +446,7 @@ class Api:
                 )
                 with response:
                     if (date := date_of(response.headers)) is not None:
-                        self.ahead_secs = date - math.floor(time.time())
+                        self.ahead_secs = ahead_of(date, asked_at, time.time())
                     if quota := quota_of(response.headers):
                         self._quotas[method, path] = quota
                     if response.status_code // 100 != HTTP_SUCCESS_CLASS:
@@ -470,6 +474,17 @@ class Api:
         if not body and (response.status_code == HTTP_NO_CONTENT or response.headers.get("content-length") == "0"):
             return {}
         return _object(body, f"{method} {path}", response.status_code, exact=exact)
+
+
+def ahead_of(date: float, asked_at: float, answered_at: float) -> float:
+    """
+    Return how many seconds the clock that said *date* was at least ahead of ours, below 0 if it was behind.
+
+    It was read at some time between *asked_at* and *answered_at* of ours, and the rest of its second is cut off: a slow
+    answer is no wrong clock.
+    """
+    least, most = date - answered_at, date + 1 - asked_at
+    return min(max(0.0, least), most)
 
 
 def _body(raw: HTTPResponse, limit: int) -> bytes | None:
