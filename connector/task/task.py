@@ -5,10 +5,11 @@ One task: poll, deliver, commit, and start over from the committed offset when t
                   (fences)              ▲                                    │
                                         └── pause ◀── outcome unknown ───────┘
 
-The task takes turns and combines these parts: `subscribers` are the connectors that it reads the stream for, `batcher`
-makes the batches, and `in_flight` holds the batches until Kafka has confirmed them, and finds out which ones are in the
-topics if the outcome of a commit is unknown.  For each connector and source partition, `coverage/progress` knows which
-posts are delivered and which times are missing, and `repair/repairer` repairs the gaps.
+The task takes turns and combines these parts: `subscribers` are the connectors that it reads the stream for, `readers`
+put into buffers what X sends, `batcher` makes the batches, and `in_flight` holds the batches until Kafka has confirmed
+them, and finds out which ones are in the topics if the outcome of a commit is unknown.  For each connector and source
+partition, `coverage/progress` knows which posts are delivered and which times are missing, and `repair/repairer`
+repairs the gaps.
 """
 
 import asyncio
@@ -27,7 +28,6 @@ from connector.coverage.spend import MILLS, Spend
 from connector.errors import (
     INTERRUPTED,
     BrokerAway,
-    BudgetReached,
     ConnectorError,
     DeliveriesFailed,
     DeliveryFailed,
@@ -43,16 +43,14 @@ from connector.records.record import TaskId
 from connector.sources.handles import Handle
 from connector.task.backoff import Backoff
 from connector.task.batcher import Batcher, BatcherSettings
-from connector.task.buffer import Buffer
 from connector.task.endings import to_the_end
 from connector.task.in_flight import InFlight, Pending
 from connector.task.ownership import Ownership
 from connector.task.pace import Pace
 from connector.task.partition import Partition, PartitionMaker
 from connector.task.ports import CommittedOffsets, Requests, Sink, Source
-from connector.task.reader import Reader
+from connector.task.readers import Readers
 from connector.task.reporting import status_of, unready_of
-from connector.task.rule_keeper import RuleKeeper
 from connector.task.settings import TaskSettings
 from connector.task.sifting import Sifting
 from connector.task.status import State, TaskStatus
@@ -91,9 +89,6 @@ After so many failures without a commit between them the task FAILS, as a person
 
 Failures because the broker is absent, or because a right is missing, do not count.
 """
-
-FIELDS_CHANGED = "fields_changed"
-"""The reason of a gap: the stream was asked for anew, with other fields."""
 
 LOOK_AGAIN_SECS = 0.25
 """How often a task that waits for a schema registry looks whether the connectors have changed."""
@@ -137,7 +132,7 @@ class SourceTask(Service):
         self.settings = settings
         self.ended, self.over = asyncio.Event(), asyncio.Event()
         self.finished = False
-        self._sources, self._sink, self._emit, self._executor, self._ghosts = sources, sink, emit, executor, ghosts
+        self._sources, self._sink, self._emit = sources, sink, emit
         self._run_word = token_hex(4)
         self._restarting: DeliveryFailed | None = None
         self._refused: RecordsRefused | None = None
@@ -145,7 +140,6 @@ class SourceTask(Service):
         self._stopping = False
         self._written: set[tuple[TaskId, str]] = set()
         self._main: asyncio.Task[Any] | None = None
-        self._runs: list[asyncio.Task[None]] = []
         self._wake = Wake()
         self._pace = Pace(settings.poll_interval_secs, settings.pace_secs, self._wake)
         self._time_limit = TimeLimit(settings.time_limit_secs, self._reach_time_limit)
@@ -173,11 +167,20 @@ class SourceTask(Service):
             wake=self._wake,
             emit=emit,
         )
-        self.readers: list[Reader] = []
-        """The reader of each source partition."""
         self.subscribers = Subscribers(wished, sources, sink, self._ownership, emit=emit, changed=self._changed)
         """The connectors that the task reads for."""
-        self._keepers: list[RuleKeeper] = []
+        self.readers = Readers(
+            sources,
+            self.subscribers,
+            executor,
+            settings,
+            ownership=self._ownership,
+            wake=self._wake,
+            emit=emit,
+            changed=self._changed,
+            ghosts=ghosts,
+        )
+        """The reader of each source partition."""
         self._wished: Wished | None = None
 
     # -- life
@@ -215,7 +218,7 @@ class SourceTask(Service):
     async def _end(self, status: TaskStatus) -> None:
         self.begin_stop()
         self._time_limit.cancel()
-        for run in (*self._runs, *(run for each in self.subscribers for run in each.runs)):
+        for run in (*self.readers.runs, *(run for each in self.subscribers for run in each.runs)):
             run.cancel()
         try:
             await to_the_end(self._in_flight.discard())
@@ -329,17 +332,13 @@ class SourceTask(Service):
             self._wake.set()
 
     def _stop_reading(self) -> None:
-        for keeper in self._keepers:
-            keeper.stop()
-        for reader in self.readers:
-            reader.stop()
+        self.readers.stop()
         for subscriber in self.subscribers:
             subscriber.stop()
 
     def look_at_rules(self) -> None:
         """See at once whether X holds the rules, and add what is missing there."""
-        for keeper in self._keepers:
-            keeper.look()
+        self.readers.look_at_rules()
 
     def take_written(self) -> set[tuple[TaskId, str]]:
         """Return the tasks and topics to which posts were delivered since this was last asked."""
@@ -380,7 +379,7 @@ class SourceTask(Service):
     @property
     def undelivered_posts(self) -> int:
         """Posts read and not confirmed by Kafka."""
-        return self._in_flight.posts + self._batcher.held_posts + sum(reader.buffer.posts for reader in self.readers)
+        return self._in_flight.posts + self._batcher.held_posts + self.readers.posts
 
     def covered_to_ms(self, subscriber: Subscriber) -> int | None:
         """Return the earliest `covered_to` of *subscriber* that is committed, over its source partitions (UNIX ms)."""
@@ -431,7 +430,9 @@ class SourceTask(Service):
         moved = False
         if wished is not None and not self._stopping:
             subscribers.compare(wished)
-            self._ask_for_fields(wished.parameters)
+            if wished.parameters is not None:
+                self.readers.ask(wished.parameters)
+            self.readers.try_budget_again()
             moved = not set(subscribers.destinations) <= set(self._sink.destinations)
         subscribers.rest_and_resume()
         if gone := subscribers.leaving:
@@ -440,14 +441,6 @@ class SourceTask(Service):
             await self._in_flight.confirmed()
             await to_the_end(self._in_flight.discard())
             await self._open()
-
-    def _ask_for_fields(self, parameters: Mapping[str, str] | None) -> None:
-        for source, reader in zip(self._sources, self.readers, strict=True):
-            if parameters is not None:
-                source.ask(parameters)
-                reader.reconnect(FIELDS_CHANGED)
-            if isinstance(reader.error, BudgetReached):  # perhaps there is another budget now
-                reader.hurry()
 
     async def _let_go(self, gone: Collection[Subscriber]) -> None:
         """Commit the last offsets of *gone*, and read for them no more."""
@@ -498,9 +491,9 @@ class SourceTask(Service):
 
     async def _join(self, committed: CommittedOffsets) -> None:
         """Let all begin that are to join; the first ones begin the stream."""
-        first = not self._runs
+        first = not self.readers.runs
         if not self.readers:
-            self._make_readers()
+            self.readers.make()
         for subscriber in self.subscribers.coming:
             try:
                 await self._begin(subscriber, committed, joined=not first)
@@ -521,38 +514,7 @@ class SourceTask(Service):
         self.subscribers.add(subscriber)
         self._emit(TaskStarted(of=subscriber.task))
         self._emit(SubscriberJoined(of=subscriber.task, stream=self._stream, others=others))
-        for reader in self.readers:
-            if isinstance(reader.error, BudgetReached):  # not this one's budget
-                reader.hurry()
-
-    def _make_readers(self) -> None:
-        for number, source in enumerate(self._sources):
-            keeper = RuleKeeper(
-                source,
-                self._executor,
-                self.subscribers,
-                task=self.settings.task,
-                connected=partial(self._is_connected, number),
-                emit=self._emit,
-            )
-            full_posts, size = self.settings.batch_max_records, self.settings.buffer_max_bytes // len(self._sources)
-            reader = Reader(
-                keeper,
-                Buffer(size, self._wake.set_from_thread, full_posts=full_posts),
-                self._executor,
-                ownership=self._ownership,
-                allowance=self.subscribers.allowances[number],
-                backfill=self.subscribers.backfills[number],
-                emit=self._emit,
-                changed=self._changed,
-                ghosts=self._ghosts,
-            )
-            self._keepers.append(keeper)
-            self.readers.append(reader)
-        self.subscribers.keep_rules(self._keepers)
-
-    def _is_connected(self, number: int) -> bool:
-        return self.readers[number].connected is not None
+        self.readers.try_budget_again()
 
     async def _begin(self, subscriber: Subscriber, committed: CommittedOffsets, *, joined: bool) -> None:
         """Read what was delivered for *subscriber*, and begin to repair its gaps."""
@@ -573,11 +535,7 @@ class SourceTask(Service):
         subscriber.follow(self._wake.set, self._wake.set)
 
     def _start_reading(self) -> None:
-        runs = [reader.run() for reader in self.readers] + [keeper.run() for keeper in self._keepers]
-        for coming in runs:
-            run = asyncio.create_task(coming)
-            run.add_done_callback(lambda _: self._wake.set())
-            self._runs.append(run)
+        self.readers.start()
         if self._stopping:
             self._stop_reading()
 
@@ -620,7 +578,7 @@ class SourceTask(Service):
             if self._batcher.waits:
                 await self._wake.wait(LOOK_AGAIN_SECS)
                 continue
-            if any(reader.buffer.posts for reader in self.readers):
+            if self.readers.posts:
                 self._pace.note_work()
                 continue
             if over:
@@ -631,11 +589,11 @@ class SourceTask(Service):
 
     async def poll(self) -> bool:
         """Take one turn: drain, convert, hand to Kafka.  Return whether there was a batch."""
-        await self._in_flight.confirmed(unless=self._full)
+        await self._in_flight.confirmed(unless=self.readers.full)
         self._tell_held()
-        await self._pace.between_batches(self._batcher.built_at, unless=lambda: self._stopping or self._full())
+        await self._pace.between_batches(self._batcher.built_at, unless=lambda: self._stopping or self.readers.full())
         self._wake.clear()
-        self._say_next_drain(time.monotonic() + self._pace.batch_interval_secs)
+        self.readers.say_next_drain(time.monotonic() + self._pace.batch_interval_secs)
         pending, failed = await self._batcher.gather(
             self.readers, self.reading, self.subscribers.router, prove=self._ownership.proof_wanted, quiet=self._quiet
         )
@@ -643,7 +601,7 @@ class SourceTask(Service):
             for progress in subscriber.progresses:
                 progress.tell_allowance()
         if pending is None:
-            self._say_next_drain(0.0)  # without a batch there is no pause: the next arrival begins a turn
+            self.readers.say_next_drain(0.0)  # without a batch there is no pause: the next arrival begins a turn
         else:
             await self._in_flight.hand_over(pending)
         self._fail(failed)
@@ -655,10 +613,8 @@ class SourceTask(Service):
         return pending is not None
 
     def _tell_held(self) -> None:
-        """Tell the buffers how many bytes are not delivered yet; each buffer counts an equal share."""
-        held = self._batcher.size_bytes + self._in_flight.size_bytes
-        for reader in self.readers:
-            reader.buffer.hold(held // len(self.readers))
+        """Tell the buffers how many bytes are not delivered yet."""
+        self.readers.hold(self._batcher.size_bytes + self._in_flight.size_bytes)
 
     def _tell_waiting(self) -> None:
         """Tell the group what a batch is held for, if that has changed."""
@@ -671,15 +627,6 @@ class SourceTask(Service):
             # without proof, as nothing is committed meanwhile; but the task is still assigned here
             for subscriber in self.subscribers:
                 subscriber.status.tell()
-
-    def _say_next_drain(self, at: float) -> None:
-        if at and not any(reader.buffer.posts for reader in self.readers):
-            return
-        for reader in self.readers:
-            reader.buffer.will_drain(at)
-
-    def _full(self) -> bool:
-        return any(reader.buffer.full for reader in self.readers)
 
     @property
     def _quiet(self) -> bool:
@@ -751,7 +698,7 @@ class SourceTask(Service):
                 of=self.settings.task,
                 waiting_secs=round(waiting_secs, 1),
                 undelivered_posts=self.undelivered_posts,
-                buffer_bytes=sum(reader.buffer.size_bytes for reader in self.readers),
+                buffer_bytes=self.readers.size_bytes,
             )
         )
 
@@ -767,7 +714,7 @@ class SourceTask(Service):
             errors = [error for run in subscriber.runs if (error := self._error_of(run))]
             if errors and isinstance(errors[0], ConnectorError) and len(self.reading) > 1:
                 self._fail({subscriber: errors[0]})
-        runs = [*self._runs, *(run for subscriber in self.reading for run in subscriber.runs)]
+        runs = [*self.readers.runs, *(run for subscriber in self.reading for run in subscriber.runs)]
         if any(self._error_of(run) for run in runs):
             self.begin_stop()
         return all(run.done() for run in runs)
@@ -779,7 +726,7 @@ class SourceTask(Service):
         return run.exception() if run.done() else None
 
     def _raise_reader_error(self) -> None:
-        for run in (*self._runs, *(run for subscriber in self.reading for run in subscriber.runs)):
+        for run in (*self.readers.runs, *(run for subscriber in self.reading for run in subscriber.runs)):
             if error := self._error_of(run):
                 raise error
 

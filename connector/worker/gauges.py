@@ -53,7 +53,7 @@ def _shown(names: Iterable[str]) -> Mapping[str, str]:
 
 def _of_worker(tasks: Iterable[SourceTask], ready: Callable[[], bool]) -> Iterator[Metric]:
     waiting = max((task.delayed_secs or 0.0 for task in tasks), default=0.0)
-    held = sum(reader.buffer.size_bytes for task in tasks for reader in task.readers)
+    held = sum(task.readers.size_bytes for task in tasks)
     paths = {**kafka_internals.fast_paths(), **x_internals.fast_paths(), "compiled": native.compiled is not None}
     yield gauge(catalogue.WORKER_READY, [((), float(ready()))])
     yield gauge(catalogue.WORKER_INFO, [((__version__, platform.python_version()), 1.0)])

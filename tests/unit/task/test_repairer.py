@@ -700,7 +700,7 @@ async def test_request_is_left_when_the_task_stops_before_the_commit():
         world.requests.asked.append(Asked(MADE_MS, "accept"))
         await until(lambda: running.said(GapAccepted))
         running.task.begin_stop()
-        await until(lambda: all(run.done() for run in running.task._runs))
+        await until(lambda: all(run.done() for run in running.task.readers.runs))
         running.task.abandon()
         held.released.set()
         await running.ended()
