@@ -11,13 +11,11 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from connector.coverage.offset import Way
 from connector.coverage.progress import Page, Progress, ledger_write
 from connector.errors import (
     BadRecord,
-    BrokerUnsuitable,
     ConnectorError,
     DeliveryFailed,
     RegistryUnanswered,
@@ -39,6 +37,7 @@ from connector.records.record import (
     TaskId,
 )
 from connector.task.converter import Converter
+from connector.task.encoding import encode_fit
 from connector.task.in_flight import NOT_BUILT, InFlight, Pending, Receipt
 from connector.task.ports import Sink
 from connector.task.reader import Reader
@@ -326,22 +325,16 @@ class Batcher:
         if any(take.offsets for take in takes):
             self._offsets_at = self.built_at
         parts = [(self._share_of(take), take.receipt()) for take in takes]
-        failed: dict[Subscriber, ConnectorError] = {}
         try:
-            encoded = await self._encoded(Batch(tuple(share for share, _ in parts)))
-        except BrokerUnsuitable:
-            for take, (share, _) in zip(takes, parts, strict=True):
-                try:
-                    await self._encoded(Batch((share,)))
-                except BrokerUnsuitable as its_error:
-                    failed[take.subscriber] = its_error
-            names = {subscriber.name for subscriber in failed}
-            parts = [part for part in parts if part[0].to.connector not in names]
-            if not failed:
-                raise
+            encoded, unfit = await encode_fit(self._sink, Batch(tuple(share for share, _ in parts)))
+        except DeliveryFailed:  # the posts have left the buffers: `in_flight` keeps them, and fails when it delivers
+            encoded, unfit = NOT_BUILT, {}
+        failed: dict[Subscriber, ConnectorError] = {}
+        if unfit:
+            failed = {take.subscriber: unfit[name] for take in takes if (name := take.subscriber.name) in unfit}
+            parts = [part for part in parts if part[0].to.connector not in unfit]
             if not parts:
                 return None, failed
-            encoded = await self._encoded(Batch(tuple(share for share, _ in parts)))
         pending = Pending(
             batch=Batch(tuple(share for share, _ in parts)),
             receipts=tuple(receipt for _, receipt in parts),
@@ -387,12 +380,6 @@ class Batcher:
         """Return *letters*, cut to the size that the dead letter topic takes at present."""
         self._measure(subscriber)
         return tuple(map(subscriber.converter.fitting, letters))
-
-    async def _encoded(self, batch: Batch) -> Any:
-        try:
-            return await self._sink.encode(batch)
-        except DeliveryFailed:  # the posts have left the buffers: `in_flight` keeps them, and fails when it delivers
-            return NOT_BUILT
 
     def _tidy(self, subscribers: Iterable[Subscriber]) -> None:
         now = time.monotonic()

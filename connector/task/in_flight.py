@@ -16,8 +16,9 @@ from typing import Any, Protocol
 
 from connector.coverage.ledger import decode_ids
 from connector.coverage.offset import Coverage
-from connector.errors import RecordsRefused, Superseded
+from connector.errors import BrokerUnsuitable, DeliveryFailed, RecordsRefused, Superseded
 from connector.records.record import Batch, Sifted, SourcePartition
+from connector.task.encoding import encode_fit
 from connector.task.ports import CommittedOffsets, Sink
 from connector.task.wake import Wake
 
@@ -67,6 +68,19 @@ class Pending:
         shares = zip(self.batch.shares, self.receipts, strict=True)
         self.size_bytes = sum(share.held_bytes(arrivals=len(receipt.waits)) for share, receipt in shares)
 
+    def leave_out(self, connector: str) -> bool:
+        """Take the share of *connector* out; return whether there was one."""
+        kept = [
+            (share, receipt)
+            for share, receipt in zip(self.batch.shares, self.receipts, strict=True)
+            if share.to.connector != connector
+        ]
+        found = len(kept) < len(self.batch.shares)
+        self.batch = Batch(tuple(share for share, _ in kept))
+        self.receipts = tuple(receipt for _, receipt in kept)
+        self.measure()
+        return found
+
 
 class Listener(Protocol):
     """Is told what becomes of the batches."""
@@ -111,6 +125,8 @@ class InFlight:
         self.commits = 0
         self.emptied = False
         """Whether, at the last `open`, the offsets topic had lost values that were known to be in it."""
+        self.unfit: dict[str, BrokerUnsuitable] = {}
+        """The connectors whose topics could not be used at the last `open`: nothing of them is held any more."""
         self.delayed_since: float | None = None
         self._listener, self._wake = listener, wake
         self._commit: asyncio.Task[None] | None = None
@@ -148,9 +164,21 @@ class InFlight:
             await self._resolve_by_ledger()
         else:
             self._resolve(committed)
-        for pending in self.pending:  # they were encoded for the last producer
-            pending.encoded = await self.sink.encode(pending.batch)
+        await self._encode_again()
         return committed
+
+    async def _encode_again(self) -> None:
+        """Encode for this producer what was encoded for the last one."""
+        self.unfit = {}
+        for pending in self.pending:
+            for connector in self.unfit:
+                pending.leave_out(connector)
+            pending.encoded, unfit = await encode_fit(self.sink, pending.batch)
+            for connector in unfit:
+                pending.leave_out(connector)
+            self.unfit |= unfit
+        if self.unfit:
+            self.pending = [pending for pending in self.pending if pending.batch.shares]
 
     async def _resolve_by_ledger(self) -> None:
         """
@@ -263,7 +291,10 @@ class InFlight:
 
     async def _deliver(self, pending: Pending) -> None:
         if pending.encoded is NOT_BUILT:
-            pending.encoded = await self.sink.encode(pending.batch)
+            try:
+                pending.encoded = await self.sink.encode(pending.batch)
+            except BrokerUnsuitable as error:
+                raise DeliveryFailed(str(error)) from error  # the next `open` finds out whose topic it is
         await self.sink.deliver(pending.batch, pending.encoded)
         self._confirm(pending)
         self._listener.on_delivered(pending)

@@ -14,7 +14,7 @@ from connector.coverage.ledger import decode_ids, encode_ids
 from connector.coverage.offset import Coverage
 from connector.coverage.progress import ledger_write
 from connector.errors import BrokerUnsuitable
-from connector.records.record import Batch, DeadLetter, LedgerWrite, OffsetWrite, Records, Share
+from connector.records.record import DeadLetter, LedgerWrite, OffsetWrite, Records, Share
 from connector.task.in_flight import Pending, Receipt
 
 REFUSED_IN_A_ROW = 20
@@ -128,20 +128,6 @@ def cut_before(
         offsets=tuple(offset_of(number, missing[number]) for number in range(len(receipt.parts))),
         ledger=tuple(ledger_without(all_writes, lost)),
     )
-
-
-def without_connector(pending: Pending, connector: str) -> bool:
-    """Take the share of *connector* out of *pending*; return whether there was one."""
-    kept = [
-        (share, receipt)
-        for share, receipt in zip(pending.batch.shares, pending.receipts, strict=True)
-        if share.to.connector != connector
-    ]
-    found = len(kept) < len(pending.batch.shares)
-    pending.batch = Batch(tuple(share for share, _ in kept))
-    pending.receipts = tuple(receipt for _, receipt in kept)
-    pending.measure()
-    return found
 
 
 def ledger_without(writes: Iterable[LedgerWrite], ids: Collection[int]) -> Iterator[LedgerWrite]:

@@ -16,7 +16,7 @@ from connector.task.batcher import Batcher, intolerable
 from connector.task.endings import to_the_end
 from connector.task.in_flight import InFlight, Pending
 from connector.task.ports import Sink
-from connector.task.refusal import cut_before, put_aside, without_connector
+from connector.task.refusal import cut_before, put_aside
 from connector.task.subscriber import Subscriber
 
 
@@ -54,7 +54,7 @@ class Sifting:
             except BrokerUnsuitable as error:
                 failed[subscriber] = error
                 for each in pending:
-                    without_connector(each, subscriber.name)
+                    each.leave_out(subscriber.name)
                 continue
             if reasons and subscriber.converter.dead_letters:
                 self._put_aside(share, reasons, subscriber)
@@ -74,6 +74,7 @@ class Sifting:
         else:
             await to_the_end(self._in_flight.discard())
             await self._in_flight.open()
+            failed |= {subscribers[name]: error for name, error in self._in_flight.unfit.items()}
         return failed
 
     def _fit_letters(self, first: Pending, subscribers: Mapping[str, Subscriber]) -> None:
@@ -107,4 +108,4 @@ class Sifting:
         at = [share.to.connector for share in pending[0].batch.shares].index(name)
         pending[0].batch = pending[0].batch.with_share(at, cut)
         for later in pending[1:]:
-            without_connector(later, name)
+            later.leave_out(name)

@@ -475,6 +475,8 @@ class SourceTask(Service):
     async def _open(self) -> None:
         self._sink.serve(self.subscribers.destinations)
         committed = await self._in_flight.open()
+        named = self.subscribers.named
+        self._fail({named[name]: error for name, error in self._in_flight.unfit.items()})
         if self._in_flight.emptied:
             self.rewrite_offsets()
         await self._join(committed)

@@ -33,6 +33,7 @@ from tests.unit.fakes import (
     LOST,
     MADE_MS,
     Gate,
+    Held,
     MemoryKafka,
     MemorySink,
     SharedSource,
@@ -310,6 +311,39 @@ async def test_a_topic_that_cannot_be_created_stops_its_connector(kafka, sink, f
     assert len(first) == len(kafka.of("cats"))
     assert "BrokerUnsuitable: The topic owls does not exist" == running.told["birds"][-1].trace
     assert all(0 == Coverage.decode(value).posts for key, value in kafka.offsets if b"birds" in key and value)
+
+
+@pytest.mark.parametrize("first", [["birds", "cats"], ["birds"]])
+async def test_a_topic_that_is_gone_after_a_restart_stops_its_connector(kafka, sink, first):
+    """What was on its way for the others is delivered."""
+    sink.outcomes.append(held := Held(outcome=LOST))
+    source = SharedSource([shared_post(1, *first), gate := Gate(), shared_post(2, "birds", "cats")])
+    async with Sharing(source, sink, TWO) as running:
+        await held.begun.wait()
+        sink.unsuitable = ("birds",)
+        held.released.set()
+        await until(lambda: State.FAILED in running.states("birds"))
+        gate.set()
+        await until(lambda: shared_post(2, "birds", "cats") in kafka.of("cats"))
+
+    assert [] == kafka.of("birds")
+    assert len(first) == len(kafka.of("cats"))
+    assert "BrokerUnsuitable: The topic owls does not exist" == running.told["birds"][-1].trace
+    assert all(0 == Coverage.decode(value).posts for key, value in kafka.offsets if b"birds" in key and value)
+
+
+async def test_a_topic_that_is_gone_while_a_batch_waits_to_be_built(kafka, sink):
+    """The batch is tried by a new producer, and then it is known whose topic it was."""
+    sink.encodes.append(LOST)
+    source = SharedSource([gate := Gate(), shared_post(1, "birds", "cats")])
+    async with Sharing(source, sink, TWO) as running:
+        await until(lambda: running.task.readers and running.task.readers[0].connected)
+        sink.unsuitable = ("birds",)
+        gate.set()
+        await until(lambda: State.FAILED in running.states("birds") and kafka.of("cats"))
+
+    assert [] == kafka.of("birds")
+    assert [shared_post(1, "birds", "cats")] == kafka.of("cats")
 
 
 async def test_a_refused_record_that_is_tolerated(kafka, sink):
