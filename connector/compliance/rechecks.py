@@ -47,7 +47,7 @@ class Handover:
         self._posts: tuple[int, ...] = ()
 
     def want(self, posts: tuple[int, ...]) -> None:
-        """Let X be asked about *posts* in place of those before.  Any thread."""
+        """Let X be asked about *posts*, perhaps none, in place of those before.  Any thread."""
         with self._condition:
             self._posts = posts
             self._condition.notify_all()

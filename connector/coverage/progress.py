@@ -477,6 +477,10 @@ class Progress:
             reached(settings.budget, self.coverage.spent, settings.others(), self.now_ms) if settings.budget else None
         )
 
+    def budget_left(self) -> int | None:
+        """Return how many more posts may be bought; None without a limit."""
+        return self._settings.budget.left((self.coverage.spent, *self._settings.others()), self.now_ms)
+
     def budget_used(self) -> dict[str, float]:
         """Return the part of the connector's limits, `day` and `month`, that all its source partitions have used up."""
         return self._settings.budget.used((self.coverage.spent, *self._settings.others()), self.now_ms)

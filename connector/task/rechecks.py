@@ -10,7 +10,7 @@ connection; and what X has said goes into the transaction of its tombstones.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from connector.compliance import rechecks
 from connector.compliance.memory import Memory
@@ -36,6 +36,11 @@ class Rechecks(Withdrawals):
         self._recheck = recheck
         self._asked: set[int] = set()
         self._later: dict[int, float] = {}
+        self._left: Callable[[], int | None] = lambda: None
+
+    def spend_within(self, left: Callable[[], int | None]) -> None:
+        """Ask for no more posts at once than *left* allows: X charges for each that it has."""
+        self._left = left
 
     def convert(self, arrivals: Sequence[Arrival], *, source: bytes | None = None, until_id: int = 0) -> Converted:
         """Return what the answers in *arrivals* become."""
@@ -48,7 +53,7 @@ class Rechecks(Withdrawals):
                 self._hear(memory, line, source, result)
             if arrival.lines:
                 result.newest_id = max(result.newest_id, first_id(int(arrival.at * 1000)))
-        self._seen()
+        self._want_next(len(result.bought))
         return result
 
     def _hear(self, memory: Memory, line: bytes, source: bytes | None, result: Converted) -> None:
@@ -67,15 +72,22 @@ class Rechecks(Withdrawals):
             self._later[post] = time.monotonic() + LATER_SECS
 
     def _seen(self) -> None:
-        """Hand over what X is to be asked next, unless answers are under way."""
-        memory, now = self._memory, time.monotonic()
-        if memory is None or self._asked:
-            return
-        self._later = {post: at for post, at in self._later.items() if at > now}
-        if len(self._later) >= LATER_MAX:
-            return
-        due = memory.due(self._recheck.age_ms, POSTS_AT_ONCE + len(self._later))
-        posts = [post for post in due if post not in self._later][:POSTS_AT_ONCE]
-        if posts:
+        """As `Withdrawals._seen`: posts have come of age."""
+        self._want_next(0)
+
+    def _want_next(self, unbilled: int) -> None:
+        """Hand over what X is to be asked next, unless answers are under way; *unbilled* posts are bought just now."""
+        memory = self._memory
+        if memory is not None and not self._asked:
+            posts = self._next_of(memory, unbilled)
             self._asked = set(posts)
-            self._recheck.handover.want(tuple(posts))
+            self._recheck.handover.want(posts)  # none, too: a new connection would ask for the last ones again
+
+    def _next_of(self, memory: Memory, unbilled: int) -> tuple[int, ...]:
+        now, left = time.monotonic(), self._left()
+        at_once = POSTS_AT_ONCE if left is None else min(POSTS_AT_ONCE, left - unbilled)
+        self._later = {post: at for post, at in self._later.items() if at > now}
+        if at_once <= 0 or len(self._later) >= LATER_MAX:
+            return ()
+        due = memory.due(self._recheck.age_ms, POSTS_AT_ONCE + len(self._later))
+        return tuple([post for post in due if post not in self._later][:at_once])

@@ -143,6 +143,8 @@ class Subscriber:
         partition.progress.tell_allowance()
         self.partitions.append(partition)
         self.progresses.append(partition.progress)
+        if self.withdrawals is not None:
+            self.withdrawals.spend_within(partition.progress.budget_left)
         run = asyncio.create_task(partition.repairer.run())
         run.add_done_callback(lambda _: ended())
         self.runs.append(run)

@@ -140,6 +140,9 @@ class Withdrawals(Converter):
                     ) from exc
         self._memory = memory
 
+    def spend_within(self, left: Callable[[], int | None]) -> None:
+        """Buy no more posts than *left* returns, None for any number: events are not bought."""
+
     async def follow(self, wake: Callable[[], None]) -> None:
         """Read the topic of the posts until `stop`; *wake* is called when there is a late post to be withdrawn."""
         if self._memory is None:

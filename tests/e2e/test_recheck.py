@@ -1,6 +1,7 @@
 """Without X's compliance stream: posts are asked for by their ids, and those that are gone get tombstones."""
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -8,13 +9,14 @@ import pytest
 
 from connector.simulator import SimulatorThread
 from tests import topics
-from tests.brokers import Broker
+from tests.brokers import Broker, KafkaBroker
 from tests.withdrawals import delete, emit, lying, withdrawn
 from tests.workers import Workers, environment, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 NAME = "recheck"
+AWAY_SECS = 8.0
 
 
 def config(topic: str, url: str, **more: str) -> dict[str, str]:
@@ -63,6 +65,32 @@ def test_what_is_gone_goes_also_over_a_takeover(
     assert [] == heir.events("gap.opened", connector=NAME) + owner.events("gap.opened", connector=NAME)
 
 
+def test_kafka_goes_away_meanwhile(
+    frail_broker: KafkaBroker, simulate: Callable[..., SimulatorThread], workers: Workers, fresh: str
+) -> None:
+    """What X has answered and Kafka has not taken is asked again: nothing stays, and nothing goes twice."""
+    simulator = simulate(plan="ppu")
+    worker = workers.start(environment(frail_broker, simulator.url, fresh)).wait_ready()
+    posts = emit(simulator, 4_000)
+    wait_for(lambda: set(lying(frail_broker, fresh)) == set(posts), "all posts are there", 60.0)
+    gone = posts[::9]
+    delete(simulator, gone)
+    status, body = worker.post("/connectors", {"name": NAME, "config": config(fresh, simulator.url)})
+    assert 201 == status, body
+    begun = wait_for(lambda: withdrawn(frail_broker, fresh), "the first are withdrawn", 60.0)
+    frail_broker.kill()
+    assert begun < set(gone)
+    time.sleep(AWAY_SECS)
+    frail_broker.start()
+    wait_for(lambda: withdrawn(frail_broker, fresh) == set(gone), "all are withdrawn", 120.0)
+
+    assert 0 == worker.stop()
+    found = lying(frail_broker, fresh)
+    assert {key: [True, False] for key in gone} == {key: found[key] for key in gone}
+    assert all([True] == found[key] for key in posts if key not in gone)
+    assert [] == offset(frail_broker, fresh)["gaps"]
+
+
 def test_a_budget_stops_it_until_there_is_more(
     broker: Broker, simulate: Callable[..., SimulatorThread], workers: Workers, fresh: str
 ) -> None:
@@ -77,9 +105,9 @@ def test_a_budget_stops_it_until_there_is_more(
     assert 201 == status, body
     wait_for(lambda: "PAUSED" in {task["state"] for task in worker.status(NAME)["tasks"]}, "PAUSED")
     (task,) = worker.status(NAME)["tasks"]
-    assert "budget.posts.per.day is used up: 200 of 150" in task["detail"]
+    assert "budget.posts.per.day is used up: 150 of 150" in task["detail"]
     assert set() == withdrawn(broker, fresh)
-    wait_for(lambda: offset(broker, fresh).get("spent", {}).get("posts") == 200, "what was spent is in Kafka")
+    wait_for(lambda: offset(broker, fresh).get("spent", {}).get("posts") == 150, "what was spent is in Kafka")
 
     wide = narrow | {"budget.posts.per.day": "1000"}
     assert 200 == worker.put(f"/connectors/{NAME}/config", wide)[0]

@@ -68,7 +68,7 @@ async def test_posts_of_an_age_are_asked_a_hundred_at_once(make):
     second = asked(one)
     assert tuple(OLD[100:150]) == second
     one.convert([arrival(*((post, FOUND) for post in second))])
-    assert second is asked(one)  # nothing else is wanted
+    assert () == asked(one)  # nor are these, by another connection
 
 
 async def test_what_is_gone_gets_its_tombstone_once(make):
@@ -106,7 +106,24 @@ async def test_many_that_are_not_clear_stop_the_rest(make, monkeypatch):
     first = asked(one)
     one.convert([arrival(*((post, UNCLEAR) for post in first))])
 
-    assert first is asked(one)
+    assert () == asked(one)
+
+
+async def test_no_more_are_asked_than_the_budget_has(make):
+    """What was just bought counts, also before it is billed; with a new budget it goes on."""
+    left = [150]
+    one = await make(MemoryPosts([record(post) for post in OLD]))
+    one.spend_within(lambda: left[0])
+    first = asked(one)
+    one.convert([arrival(*((post, FOUND) for post in first))])
+    assert tuple(OLD[100:150]) == asked(one)
+
+    left[0] = 50
+    one.convert([arrival(*((post, FOUND) for post in asked(one)))])
+    assert () == asked(one)
+    left[0] = 20
+    one.convert([])
+    assert tuple(OLD[150:170]) == asked(one)
 
 
 async def test_the_next_owner_asks_what_is_not_written_down(make):
