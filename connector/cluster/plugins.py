@@ -86,7 +86,13 @@ class _JsonConverter:
 
     converter_type: Annotated[str, Option(text(), "", "Whether it writes keys or values.", "LOW")]
     schemas_enable: Annotated[
-        bool, Option(boolean(), "Schemas", "Whether a schema is written around each value. Here none is.", "HIGH")
+        bool,
+        Option(
+            boolean(),
+            "Schemas",
+            "Whether each value is a post with its schema beside it (`value.shape=connect`). Keys have none.",
+            "HIGH",
+        ),
     ] = False
     schemas_cache_size: Annotated[int, Option(whole(minimum=0), "Schemas", _JSON_IS_PLAIN, "HIGH")] = 1000
     schema_content: Annotated[str | None, Option(text(), "Schemas", _JSON_IS_PLAIN, "HIGH")] = None

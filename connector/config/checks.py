@@ -283,10 +283,10 @@ def _value_notices(config: ConnectorConfig, given: Given) -> Iterable[str]:
         if config.value_raw and config.value_shape == "envelope":
             envelope = f"{given.name('value.shape')}=envelope"
             yield f"{given.name('value.raw')} has no effect with {envelope}, which is X's line."
-    elif given.has("value.shape") and config.value_shape == "envelope":
+    elif given.has("value.shape") and config.value_shape != "post":
         yield (
-            f"{given.name('value.shape')} has no effect with {given.name('value.format')}={config.value_format}, which"
-            " writes posts."
+            f"{given.name('value.shape')}={config.value_shape} has no effect with"
+            f" {given.name('value.format')}={config.value_format}, which writes posts."
         )
     if config.headers_traceparent and not wants_traces(given.environ):
         yield (

@@ -7,19 +7,21 @@ Understands how Kafka Connect names the formats of keys and values, and says wha
     io.confluent.connect.json.JsonSchemaConverter                                                          json_schema
     io.confluent.connect.protobuf.ProtobufConverter                                                        protobuf
 
-Options of the converters for the schema registry become ours.  What has no equivalent is refused if it asks for
-something else than what happens here.
+`schemas.enable=true` of the JsonConverter is `value.shape=connect`.  Options of the converters for the schema registry
+become ours.  What has no equivalent is refused if it asks for something else than what happens here.
 """
 
 from collections.abc import Mapping
 
-from connector.config.framework import CONVERTERS, SCHEMA_CONVERTERS
+from connector.config.framework import CONVERTERS, JSON_CONVERTER, SCHEMA_CONVERTERS
 from connector.config.migration import Translated
 from connector.config.options import Problem, shown
 
 VALUE = "value.converter"
 KEY = "key.converter"
 FORMAT = "value.format"
+SHAPE = "value.shape"
+SCHEMAS, KEY_SCHEMAS = f"{VALUE}.schemas.enable", f"{KEY}.schemas.enable"
 
 _REGISTRY = "schema.registry."
 _RENAMED: Mapping[str, str] = {
@@ -58,7 +60,11 @@ _WITHOUT_EFFECT = frozenset(
         *("latest.compatibility.strict", "scrub.invalid.names", "generalized.sum.type.support", "plugin.version"),
     }
 )
-"""Options that change nothing for a value as it is here; the framework's check refuses `schemas.enable=true`."""
+"""
+Options that change nothing for a value as it is here.
+
+`schemas.enable` is one as well: only the JsonConverter has it, and for that it is looked at before.
+"""
 
 
 def understood(texts: Mapping[str, str]) -> Translated:
@@ -85,6 +91,7 @@ class _Reading:
         self.problems: list[Problem] = []
 
     def work(self) -> None:
+        self._schemas_enabled()
         self._value_class()
         self._key_class()
         self.texts.pop("header.converter", None)
@@ -95,6 +102,21 @@ class _Reading:
         for name in [name for name in self.texts if name.startswith((f"{VALUE}.", f"{KEY}.", "header.converter."))]:
             if name.split(".converter.", 1)[1] in _WITHOUT_EFFECT or not name.startswith(VALUE):
                 del self.texts[name]
+
+    def _schemas_enabled(self) -> None:
+        """Make of a JsonConverter that writes schemas a shape of values; it is the converter if none is named."""
+        text = self.texts.get(SCHEMAS, "").strip().lower()
+        if text != "true" or self.texts.get(VALUE, "").strip() not in {"", JSON_CONVERTER}:
+            return
+        value_format, shape = (self.texts.get(option, "").strip().lower() for option in (FORMAT, SHAPE))
+        if value_format not in {"", "json"}:
+            self.notices.append(f"{SCHEMAS}=true has no effect, as {FORMAT} is {value_format}: remove it.")
+        elif shape == "envelope":
+            self.problems.append(
+                Problem(SCHEMAS, f"{SCHEMAS}=true means {SHAPE}=connect, and {SHAPE} is {shape}: remove one of them.")
+            )
+        else:
+            self.texts[SHAPE], self.spelled[SHAPE] = "connect", SCHEMAS
 
     def _value_class(self) -> None:
         name = self.texts.get(VALUE, "").strip()
@@ -114,6 +136,13 @@ class _Reading:
 
     def _key_class(self) -> None:
         name = self.texts.get(KEY, "").strip()
+        if name == JSON_CONVERTER and self.texts.get(KEY_SCHEMAS, "").strip().lower() == "true":
+            self.problems.append(
+                Problem(KEY_SCHEMAS, f"{KEY_SCHEMAS} cannot be true: keys are written as text here, without a schema.")
+            )
+        elif name == JSON_CONVERTER:
+            says = f"writes keys as text here, without quotes: {CONVERTERS[1]} says the same."
+            self.notices.append(f"{KEY}={name} {says}")
         if name in SCHEMA_CONVERTERS:
             self.problems.append(
                 Problem(KEY, f"{KEY} cannot be {name}: keys are written as text here, so use {CONVERTERS[1]}.")

@@ -19,7 +19,7 @@ STRING_CONVERTER = "org.apache.kafka.connect.storage.StringConverter"
 BYTES_CONVERTER = "org.apache.kafka.connect.converters.ByteArrayConverter"
 HEADER_CONVERTER = "org.apache.kafka.connect.storage.SimpleHeaderConverter"
 CONVERTERS = (JSON_CONVERTER, STRING_CONVERTER, BYTES_CONVERTER)
-"""With each of them, a value is the line of X and a key its text."""
+"""With each of them, a value is JSON, the line of X unless `value.shape` says otherwise, and a key its text."""
 AVRO_CONVERTER = "io.confluent.connect.avro.AvroConverter"
 JSON_SCHEMA_CONVERTER = "io.confluent.connect.json.JsonSchemaConverter"
 PROTOBUF_CONVERTER = "io.confluent.connect.protobuf.ProtobufConverter"
@@ -180,7 +180,7 @@ _OPTIONS = (
         8,
         JSON_CONVERTER,
         (*CONVERTERS, *SCHEMA_CONVERTERS),
-        "How a value is written: JSON without a schema around it, or with a schema in a registry.",
+        "How a value is written: as JSON, with `schemas.enable` a schema beside it, or with a schema in a registry.",
     ),
     _version("value.converter", 9, "Value converter"),
     _converter(

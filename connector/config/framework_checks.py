@@ -24,6 +24,7 @@ _TOPIC_CREATION = "topic.creation."
 _CREATION_REQUIRED = ("topic.creation.default.replication.factor", "topic.creation.default.partitions")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
 _ACKS = ("all", "-1")
+_VALUE_SCHEMAS = "value.converter.schemas.enable"
 _NOT_EXACTLY_ONCE = "The connector does not support exactly-once semantics with the provided configuration."
 
 
@@ -60,10 +61,9 @@ def errors_in(config: Mapping[str, str], declared: Mapping[str, object]) -> Iter
     acks = config.get(f"{OVERRIDE}acks")
     if acks is not None and acks not in _ACKS:
         yield f"{OVERRIDE}acks", wrong(acks, f"{OVERRIDE}acks", f"String must be one of: {', '.join(_ACKS)}")
-    for part in ("key", "value"):
-        name = f"{part}.converter.schemas.enable"
-        if config.get(name, "false").strip().lower() != "false":
-            yield name, wrong(config[name], name, "Only false is possible, as no schema is written around the record")
+    text = config.get(_VALUE_SCHEMAS, "false").strip()
+    if text.lower() not in {"true", "false"}:
+        yield _VALUE_SCHEMAS, wrong(text, _VALUE_SCHEMAS, "Expected value to be either true or false")
 
 
 def value_of(option: FrameworkOption, text: str | None) -> str | None:
@@ -83,8 +83,8 @@ def warnings_in(config: Mapping[str, str], declared: Mapping[str, Declared]) -> 
     for name in config:
         if name.startswith(OVERRIDE) and name != f"{OVERRIDE}acks":
             yield f"{shown(name)} has no effect: the worker chooses the settings of its producers."
-    if config.get("value.converter") == JSON_CONVERTER and "value.converter.schemas.enable" not in config:
-        yield "value.converter.schemas.enable is false here: no schema is written around the values."
+    if config.get("value.converter") == JSON_CONVERTER and not config.keys() & {_VALUE_SCHEMAS, "value.shape"}:
+        yield f"{_VALUE_SCHEMAS} is false here, unlike in Kafka Connect: true writes a schema beside each post."
 
 
 def _errors(option: FrameworkOption, text: str) -> Iterator[str]:

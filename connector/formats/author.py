@@ -1,7 +1,7 @@
 """
 Finds who wrote the post in a value of a topic, whatever format it has.
 
-    not 0 ─────────▶ JSON: X's line, or a post
+    not 0 ─────────▶ JSON: X's line, or a post, perhaps with its schema beside it
     0, id, "{" ────▶ JSON with a schema
     0, id, other ──▶ Avro, if a released schema fits to the end; else Protobuf, if its id is the post's
 """
@@ -14,7 +14,7 @@ from connector.formats.post.declaration import POST, VERSION
 from connector.formats.schemas import protobuf_author
 from connector.formats.schemas.avro_author import AvroAuthors, of_version
 from connector.formats.schemas.wire import BODY_AT
-from connector.records.post import MAX_DIGITS, MAX_ID
+from connector.records.post import MAX_DIGITS, MAX_ID, payload_of
 
 Lack = Literal["no_author", "no_format"]
 """Why an author is not known: the post has none, or the value has none of the formats that are known."""
@@ -54,7 +54,7 @@ _FINDERS = (
 def author_in(value: bytes, post: bytes) -> Author:
     """Return the author of *post*, an id in digits, whose *value* anybody may have written."""
     if value[:1] != b"\0":
-        return _in_json(value)
+        return _in_json(payload_of(value))
     if value[BODY_AT : BODY_AT + 1] == b"{":  # an odd number: neither the length of a text, nor that of places
         return _in_json(memoryview(value)[BODY_AT:])
     for find in _FINDERS:

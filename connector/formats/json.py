@@ -1,11 +1,11 @@
-"""`value.format=json`: the value is X's line, byte for byte, or with `value.shape=post` the post in it."""
+"""`value.format=json`: the value is X's line, byte for byte, or with another `value.shape` the post in it."""
 
 from typing import Any
 
 import orjson
 from faust.serializers.codecs import Codec
 
-from connector.records.post import to_fields, to_fields_of_shape, to_line
+from connector.records.post import payload_of, to_fields, to_fields_of_shape, to_line
 from connector.records.scanner import lean
 
 _READ = ("id", "text", "created_at", "author_id", "lang", "note_tweet")
@@ -14,12 +14,13 @@ _READ = ("id", "text", "created_at", "author_id", "lang", "note_tweet")
 
 class LineCodec(Codec):
     """
-    Reads a line of X, or a value of the shape `post`, as the fields of a `Post`.
+    Reads a line of X, or a value of the shape `post` or `connect`, as the fields of a `Post`.
 
     It writes bytes as they are, and a `Post` as the line it came from.
     """
 
     def _loads(self, s: bytes) -> Any:
+        s = payload_of(s)
         try:
             line = orjson.loads(s)
         except orjson.JSONDecodeError:  # not JSON; or JSON with half of a surrogate pair, or with a thousand levels

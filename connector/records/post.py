@@ -31,7 +31,12 @@ class _Head(msgspec.Struct, gc=False):
     data: _Data
 
 
+class _WithSchema(msgspec.Struct, gc=False):
+    payload: msgspec.Raw
+
+
 _decode_head = msgspec.json.Decoder(_Head).decode
+_decode_with_schema = msgspec.json.Decoder(_WithSchema).decode
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are no post of X, and for valid JSON that msgspec does not read."""
 
@@ -109,6 +114,16 @@ def _heads_in_python(lines: Sequence[bytes]) -> tuple[list[int], list[bytes]] | 
     if min(ids) <= 0 or max(ids) > MAX_ID:
         return None
     return ids, [b"%d" % post_id for post_id in ids]
+
+
+def payload_of(value: bytes) -> bytes:
+    """Return the post in a *value* of the shape `connect`, which has its schema before it; any other value as it is."""
+    if not value.startswith(b'{"schema":'):
+        return value
+    try:
+        return bytes(_decode_with_schema(value).payload)
+    except _REFUSED:
+        return value
 
 
 class MatchingRule(faust.Record, include_metadata=False):

@@ -231,7 +231,7 @@ class Batcher:
         """
         # A batch with posts may have to wait for a registry: that there was a connection is committed before.
         may_wait = any(not take.stamped for take in takes)
-        drained = reader.buffer.drain(self._settings.batch_max_records, to_connected=may_wait)
+        drained = reader.buffer.drain(self._posts_max(reader, takes), to_connected=may_wait)
         self.size_bytes += sum(item.size for item in drained if isinstance(item, Arrival))
         before = [(len(take.records), len(take.letters), take.filtered) for take in takes]
         fresh, broken = 0, []
@@ -263,6 +263,13 @@ class Batcher:
                 filtered=take.filtered - filtered,
             )
         return broken
+
+    def _posts_max(self, reader: Reader, takes: Sequence["_Taken"]) -> int:
+        """Return the most posts of *reader* for one batch: with what is around them they take no more memory."""
+        around_bytes = max((take.around_bytes for take in takes), default=0)
+        if not around_bytes:
+            return self._settings.batch_max_records
+        return min(self._settings.batch_max_records, max(reader.buffer.full_bytes // around_bytes, 1))
 
     def _share_out(self, number: int, arrivals: Sequence[Arrival], takes: Sequence["_Taken"], router: Router) -> None:
         """
@@ -533,6 +540,12 @@ class _Taken:
     def is_plain(self) -> bool:
         """Whether values are the lines of X, or what transforms make of these."""
         return self.subscriber.subscription.schemas is None and self.subscriber.subscription.form is None
+
+    @property
+    def around_bytes(self) -> int:
+        """Bytes that each value has around its post."""
+        transformer = self.subscriber.subscription.transformer
+        return 0 if transformer is None else transformer.around_bytes
 
     @property
     def topic(self) -> str:

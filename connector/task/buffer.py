@@ -46,10 +46,11 @@ class Buffer:
     @property
     def full(self) -> bool:
         """Whether a full batch waits: `full_posts` posts, or a third of `max_bytes`."""
-        return self._posts >= self.full_posts or self._bytes >= self._full_bytes
+        return self._posts >= self.full_posts or self._bytes >= self.full_bytes
 
     @property
-    def _full_bytes(self) -> int:
+    def full_bytes(self) -> int:
+        """Bytes that fill a batch: a third of `max_bytes`."""
         return max(self.max_bytes // BATCHES, 1)
 
     @property
@@ -96,7 +97,7 @@ class Buffer:
         drained: list[Arrival | Connected] = []
         posts = size = 0
         with self._lock:
-            while self._arrivals and posts < max_posts and size < self._full_bytes:
+            while self._arrivals and posts < max_posts and size < self.full_bytes:
                 arrival = self._arrivals.popleft()
                 drained.append(arrival)
                 if isinstance(arrival, Arrival):

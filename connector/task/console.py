@@ -22,6 +22,7 @@ from typing import TextIO
 
 import msgspec
 
+from connector.records.post import payload_of
 from connector.records.record import Records, SourceRecord
 from connector.records.scanner import lean
 from connector.records.snowflake import to_iso
@@ -116,12 +117,12 @@ def words_of_post(value: bytes) -> str:
 
 def words_of_shape(value: bytes) -> str:
     """
-    Return author and text of *value*, a post of the shape `post`, as `words_of_post` does of a line.
+    Return author and text of *value*, a post of the shape `post` or `connect`, as `words_of_post` does of a line.
 
     Raises:
         ValueError: *value* is no such post.
     """
-    post = _decode_post(value)
+    post = _decode_post(payload_of(value))
     author = post.author or _User()
     name = f"@{author.username}" if author.username else author.id or "-"
     return cleaned(f"{name}  {post.text}")

@@ -28,6 +28,10 @@ class Form(Protocol):
     def head_bytes(self) -> int:
         """How many bytes a value has at most beside those that `write` returns."""
 
+    @property
+    def around_bytes(self) -> int:
+        """How many bytes of what `write` returns are the same in each value, and no part of the post."""
+
     def shape(self, line: bytes) -> Any:
         """
         Return what transforms get of *line*.
@@ -96,6 +100,11 @@ class Transformer:
             )
         )
         return None if after is None else self._written(after, line, max_bytes)
+
+    @property
+    def around_bytes(self) -> int:
+        """As `Form.around_bytes`; 0 without a form."""
+        return 0 if self._form is None else self._form.around_bytes
 
     def know_rules(self, labels: Mapping[str, str]) -> None:
         """As `Labels.know_rules`."""

@@ -1,9 +1,10 @@
 """What a connector's configuration says of the values and headers of its records."""
 
 from functools import partial
+from typing import assert_never
 
 from connector.config.connector import ConnectorConfig
-from connector.formats.post.form import PostForm
+from connector.formats.post.form import ConnectForm, PostForm
 from connector.formats.schemas.form import SchemaForm
 from connector.formats.schemas.writer import Writer
 from connector.sources.stream.streams import STREAMS
@@ -29,7 +30,16 @@ def form_of(config: ConnectorConfig, writer: Writer | None) -> Form | None:
     """
     if writer is not None:
         return SchemaForm(writer, with_timestamps, with_raw=config.value_raw)
-    return PostForm(write_json, with_raw=config.value_raw) if config.value_shape == "post" else None
+    match config.value_shape:
+        case "envelope":
+            return None
+        case "post":
+            return PostForm(write_json, with_raw=config.value_raw)
+        case "connect":
+            changed = bool(config.chain)
+            return ConnectForm(write_json, with_timestamps, changed=changed, with_raw=config.value_raw)
+        case _:
+            assert_never(config.value_shape)
 
 
 def headers_of(config: ConnectorConfig, parents: TraceParents) -> AddedHeaders:

@@ -22,9 +22,10 @@ TEXT = {
 """The file has a record's value as text: of the whole post that is no format that anybody reads."""
 
 
-def converter_of(value_format: str, registry: Registry) -> dict[str, str]:
+def converter_of(value_format: str, shape: str, registry: Registry) -> dict[str, str]:
     if value_format == "json":
-        return {"": "org.apache.kafka.connect.json.JsonConverter", ".schemas.enable": "false"}
+        with_schemas = "true" if shape == "connect" else "false"
+        return {"": "org.apache.kafka.connect.json.JsonConverter", ".schemas.enable": with_schemas}
     return {
         "": "io.apicurio.registry.utils.converter.AvroConverter",
         ".apicurio.registry.url": f"http://127.0.0.1:{registry.port}/apis/registry/v2",
@@ -34,7 +35,7 @@ def converter_of(value_format: str, registry: Registry) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("value_format", ["json", "avro"])
+@pytest.mark.parametrize(("value_format", "shape"), [("json", "post"), ("json", "connect"), ("avro", "post")])
 def test_a_sink_of_connect_gets_each_post_once(
     broker: Broker,
     registry: Registry,
@@ -43,11 +44,12 @@ def test_a_sink_of_connect_gets_each_post_once(
     fresh: str,
     tmp_path: Path,
     value_format: str,
+    shape: str,
 ) -> None:
     """Its converter gives transforms the fields of the post, whose text comes to the file as it was written."""
     require()
     simulator = simulate()
-    chosen = {"value_shape": "post", "value_format": value_format}
+    chosen = {"value_shape": shape, "value_format": value_format}
     if value_format != "json":
         chosen["schema_registry_url"] = registry.url
     worker = workers.start(environment(broker, simulator.url, fresh, **chosen)).wait_ready()
@@ -58,6 +60,6 @@ def test_a_sink_of_connect_gets_each_post_once(
     worker.wait_delivered(POSTS)
     assert 0 == worker.stop()
 
-    with file_sink(broker, fresh, converter_of(value_format, registry), TEXT, tmp_path / "connect") as lines:
+    with file_sink(broker, fresh, converter_of(value_format, shape, registry), TEXT, tmp_path / "connect") as lines:
         wait_for(lambda: len(lines()) >= POSTS, "the file of the sink", 120.0)
         assert sorted(texts) == sorted(lines())

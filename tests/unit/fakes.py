@@ -96,7 +96,9 @@ class Gate(threading.Event):
 
 
 class NoRules:
-    """A part of a transformer that takes no interest in rules."""
+    """A part of a transformer that takes no interest in rules, and puts nothing around posts."""
+
+    around_bytes = 0
 
     def know_rules(self, labels):
         pass

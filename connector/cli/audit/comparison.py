@@ -20,6 +20,7 @@ import msgspec
 
 from connector.cli.audit.spool import MINUTE_MS, MinuteSpool
 from connector.coverage.offset import Coverage, Gap
+from connector.records.post import payload_of
 from connector.records.scanner import lean
 from connector.records.snowflake import created_ms, to_iso
 
@@ -301,7 +302,7 @@ _KEY_DIGITS = 20
 
 def _read_line(value: bytes) -> _Line:
     """
-    Parse the parts of a line of X, or of a value of the shape `post`, that the count needs.
+    Parse the parts of a line of X, or of a value of the shape `post` or `connect`, that the count needs.
 
     Raises:
         ValueError: *value* is neither.
@@ -310,7 +311,7 @@ def _read_line(value: bytes) -> _Line:
         return _decode_line(value)
     except (ValueError, RecursionError):
         try:
-            post = _decode_post(value)
+            post = _decode_post(payload_of(value))
         except (ValueError, RecursionError):  # the parser may refuse a part of a line that is not needed here
             return _decode_line(lean(value, data=("text", "referenced_tweets"), beside=("matching_rules",)))
         data = _Data(text=post.text, referenced_tweets=post.references)

@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from connector.cli.connectors.printable import printable
+from connector.records.post import payload_of
 from connector.records.scanner import lean
 from connector.records.snowflake import to_iso
 from connector.task.console import cleaned, words_of_post, words_of_shape
@@ -47,11 +48,12 @@ class Shown:
         """The tags of the rules that the post matched; none if the value does not have them."""
         if self.value is None:
             return ()
+        value = payload_of(self.value)
         try:
-            found = _decode(self.value)
+            found = _decode(value)
         except (ValueError, RecursionError):  # the parser may refuse another part of a post
             try:
-                found = _decode(lean(self.value, data=(), beside=("matching_rules",)))
+                found = _decode(lean(value, data=(), beside=("matching_rules",)))
             except ValueError:
                 return ()
         return tuple(rule.tag for rule in found.matching_rules if rule.tag)

@@ -17,7 +17,8 @@ HEAD = f"""\
 
 With `value.shape=post`, and in every format with a schema, the value of a record is a `Post`: one post with all that it
 mentions. What X sends beside a post in `includes` stands where it belongs, and the text is whole. This is version
-{VERSION} of the schema; the schemas in Avro, JSON Schema and Protobuf are made of the same declaration as this page.
+{VERSION} of the schema; the schemas in Avro, JSON Schema and Protobuf, and that of Kafka Connect which
+`value.shape=connect` puts beside each post, are made of the same declaration as this page.
 
 * **Columns.** *In X's line* says where a line of X has the field: in the object `data`, or for the fields of an inner
   record in the object that it stands for. *Present* is `always`; `maybe` for a field that X may leave out, or that was
@@ -26,7 +27,7 @@ mentions. What X sends beside a post in `includes` stands where it belongs, and 
   an empty list in Protobuf, and no member in JSON. It does not say whether there is none or X was not asked: what X
   sends is decided by `tweet.fields`, `expansions` and the options beside them.
 * **Timestamps** are UNIX time in milliseconds: `timestamp-millis` in Avro, whole numbers in JSON,
-  `google.protobuf.Timestamp` in Protobuf.
+  `google.protobuf.Timestamp` in Protobuf, `org.apache.kafka.connect.data.Timestamp` with `value.shape=connect`.
 * **Ids** are texts, as with X: they have up to 63 bits, and JSON numbers often only 53.
 * **What X adds or changes** never stops a record. Fields that are not in this schema are left out (`raw` has them, if
   it is asked for), and a field with a value of another type than here counts as absent. An item of a list that lacks

@@ -19,6 +19,7 @@ class SchemaForm:
     """
 
     head_bytes = HEAD_BYTES_MAX
+    around_bytes = 0
 
     def __init__(self, writer: Writer, plain: Callable[[Any], Any], *, with_raw: bool = False) -> None:
         self._body, self._plain, self._with_raw = writer.body, plain, with_raw

@@ -85,11 +85,11 @@ SENTENCES = [
         ["The connector does not support exactly-once semantics with the provided configuration."],
     ),
     (
-        {"value_converter_schemas_enable": "true"},
+        {"value_converter_schemas_enable": "perhaps"},
         [
             (
-                "Invalid value true for configuration value.converter.schemas.enable: Only false is possible, as no"
-                " schema is written around the record"
+                "Invalid value perhaps for configuration value.converter.schemas.enable: Expected value to be either"
+                " true or false"
             )
         ],
     ),

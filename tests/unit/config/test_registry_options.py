@@ -14,6 +14,7 @@ from tests.certificates import Authority
 BY_REST = {"topic": "posts", "hashtags": "python", "x.bearer.token": "AAAAsynthetic"}
 URL = "https://registry.example.com"
 AVRO = BY_REST | {"value.format": "avro", "schema.registry.url": URL}
+SCHEMAS = "value.converter.schemas.enable"
 STRATEGY = "io.confluent.kafka.serializers.subject.TopicRecordNameStrategy"
 
 
@@ -218,6 +219,14 @@ CONTRADICTIONS = [
         ),
     ),
     (
+        {"key.converter": JSON_CONVERTER, "key.converter.schemas.enable": "true"},
+        "key.converter.schemas.enable cannot be true: keys are written as text here, without a schema.",
+    ),
+    (
+        {"value.converter": JSON_CONVERTER, SCHEMAS: "true", "value.shape": "envelope"},
+        f"{SCHEMAS}=true means value.shape=connect, and value.shape is envelope: remove one of them.",
+    ),
+    (
         {"value.converter.basic.auth.credentials.source": "SASL_INHERIT"},
         (
             "value.converter.basic.auth.credentials.source cannot be 'SASL_INHERIT' here: write the login into"
@@ -242,6 +251,57 @@ CONTRADICTIONS = [
 def test_what_connect_can_and_we_cannot(changes, sentence):
     """It is refused with the cure, under the name that the user wrote."""
     assert [sentence] == sentences(connect(AVRO_CONVERTER, **{"schema.registry.url": URL}) | changes)
+
+
+@pytest.mark.parametrize(
+    ("texts", "shape", "notices"),
+    [
+        ({"value.converter": JSON_CONVERTER}, "connect", ()),
+        ({"value.converter": JSON_CONVERTER, "value.format": "json"}, "connect", ()),
+        ({}, "connect", ()),
+        ({"value.shape": "post"}, "connect", ()),
+        ({"value.shape": "Connect"}, "connect", ()),
+        ({"value.converter": BYTES_CONVERTER}, "envelope", ()),
+        ({"value.converter": AVRO_CONVERTER, "schema.registry.url": URL}, "envelope", ()),
+        (
+            {"value.format": "avro", "schema.registry.url": URL},
+            "envelope",
+            (f"{SCHEMAS}=true has no effect, as value.format is avro: remove it.",),
+        ),
+    ],
+)
+def test_a_json_converter_with_schemas(texts, shape, notices):
+    """It writes the schema beside the post; no other converter has the option."""
+    found = checked(BY_REST | {SCHEMAS: "True"} | texts)
+
+    assert ((), shape, notices) == (found.problems, found.config.value_shape, found.notices)
+
+
+def test_without_its_schemas():
+    """The line of X."""
+    assert "envelope" == checked(connect(JSON_CONVERTER, **{"schemas.enable": "false"})).config.value_shape
+
+
+def test_keys_have_no_quotes():
+    """Who asks for JSON is told; a converter that has nothing to do with schemas in keys may keep the option."""
+    string = {
+        "key.converter": "org.apache.kafka.connect.storage.StringConverter",
+        "key.converter.schemas.enable": "true",
+    }
+    (notice,) = checked(BY_REST | {"key.converter": JSON_CONVERTER}).notices
+
+    assert (
+        f"key.converter={JSON_CONVERTER} writes keys as text here, without quotes: {string['key.converter']} says the"
+        in notice
+    )
+    assert ((), ()) == (checked(BY_REST | string).problems, checked(BY_REST | string).notices)
+
+
+def test_the_shape_beside_avro():
+    """Values of a registry have no schema of their own."""
+    found = checked(AVRO | {"value.shape": "connect"})
+
+    assert ("value.shape=connect has no effect with value.format=avro, which writes posts.",) == found.notices
 
 
 def test_our_own_name_wins_over_a_plain_converter():

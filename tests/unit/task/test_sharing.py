@@ -111,6 +111,8 @@ async def test_a_rule_of_two_is_for_both(kafka, sink):
 class Labels:
     """A transformer that routes nothing, and notes what it knows of rules."""
 
+    around_bytes = 0
+
     def __init__(self):
         self.known = {}
 

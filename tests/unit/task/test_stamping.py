@@ -63,6 +63,8 @@ class ScriptedSchemas:
 class Bodies:
     """A transformer that writes the line as a body."""
 
+    around_bytes = 0
+
     def know_rules(self, labels):
         pass
 

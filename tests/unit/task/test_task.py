@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from connector.coverage.offset import Coverage
 from connector.coverage.spend import Budget, Spend, day_of
 from connector.errors import ConnectionLost, NotAuthorized, OutOfCredit, RightMissing, ServiceUnavailable
+from connector.formats.post.form import ConnectForm
 from connector.records import clock
 from connector.records.record import Limits, OffsetWrite
 from connector.records.snowflake import first_id
 from connector.task import backoff, ownership, pace, reader, task
 from connector.task.backoff import Schedule
+from connector.task.buffer import BATCHES
 from connector.task.console import Console
 from connector.task.status import State
 from connector.telemetry.events.task import (
@@ -38,6 +40,9 @@ from connector.telemetry.events.task import (
     TaskStopped,
     TimeLimitReached,
 )
+from connector.transforms.chain import Chain
+from connector.transforms.transformer import Transformer
+from connector.transforms.values import with_timestamps, write_json
 from tests.unit.fakes import (
     AWAY,
     CONFIRMED,
@@ -251,6 +256,24 @@ async def test_batch_built_meanwhile_survives(kafka, outcome):
         await until(lambda: 4 == len(kafka.records))
 
     assert [post(1), post(2), post(3), post(4)] == kafka.values
+
+
+async def test_what_is_around_each_post_counts(kafka):
+    """A batch takes no more memory than a third of the buffer, whatever stands around the posts in it."""
+    form = ConnectForm(write_json, with_timestamps, changed=False, with_raw=False)
+    transformer = Transformer(Chain(()), connector="posts", topic="posts", labels=(), reserved=(), form=form)
+    sink = MemorySink(kafka, [held := Held(CONFIRMED)])
+    sink.limits = Limits(record_bytes=100_000)
+    source = ScriptedSource([post(1), gate := Gate(), *map(post, range(2, 9))])
+    of_three = {"buffer_max_bytes": BATCHES * 3 * form.around_bytes, "transformer": transformer, "form": form}
+    async with Running([source], sink, **of_three) as running:
+        await asyncio.wait_for(held.begun.wait(), 20)
+        gate.set()
+        await until(lambda: 8 == len(source.put_lines))
+        held.released.set()
+        await until(lambda: 8 == len(kafka.records))
+
+    assert 3 == max(event.posts for event in running.said(BatchDelivered))
 
 
 async def test_dead_letter_alone_survives_a_failed_commit(kafka):

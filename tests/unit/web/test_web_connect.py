@@ -256,7 +256,7 @@ async def test_incomplete_configuration(web):
 
 async def test_problem_of_an_unlisted_option(web):
     """An option with errors always has a definition, because a client reads it."""
-    config = config_of(name="n", value_converter_schemas_enable="true")
+    config = config_of(name="n", value_converter_schemas_enable="perhaps")
     _, body = await web("PUT", "/connector-plugins/FileStreamSource/config/validate", config)
     (found,) = [each for each in body["configs"] if each["value"]["errors"]]
 
