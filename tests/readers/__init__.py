@@ -1,1 +1,1 @@
-"""Readers of topics with values that have a schema, in other languages."""
+"""Readers of topics, in other languages."""

@@ -275,3 +275,11 @@ def test_what_is_shown_is_what_is_said(block, tmp_path):
 def test_something_is_run():
     """At least the first command of the tutorial."""
     assert "docs/tutorial.md" in {block.page for block in RUN}
+
+
+def test_each_statement_of_sql_is_run():
+    """tests/e2e/test_flink_sql.py runs blocks by this mark, each of which has another name."""
+    marks = [block.mark.partition("run in Flink: ") for block in blocks(["sql"])]
+
+    assert all(not before and mark for before, mark, _ in marks)
+    assert len(marks) == len({name for *_, name in marks}) > 0
