@@ -7,10 +7,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from connector.config.framework import JSON_CONVERTER
 from connector.formats.post.form import ConnectForm
+from connector.simulator import SimulatorThread
 from connector.transforms.values import with_timestamps, write_json
+from tests import topics
+from tests.brokers import Broker
 from tests.sinks.json_converter import json_converter, require
 from tests.unit.formats.lines import as_line, lines, recorded
+from tests.workers import TOKEN, Workers, undeclared, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -64,3 +69,33 @@ def test_what_does_not_fit_would_be_refused(converter: Converter) -> None:
 
     with pytest.raises(AssertionError, match="Invalid null value for required INT64 field"):
         converter(json.dumps(broken).encode())
+
+
+def test_connects_names_by_rest(
+    broker: Broker, simulate: Callable[..., SimulatorThread], workers: Workers, fresh: str, converter: Converter
+) -> None:
+    """A configuration for Connect is taken as it is, with a transform that leaves a post by its schema."""
+    simulator = simulate()
+    worker = workers.start(undeclared(broker, fresh) | {"CONNECTOR_SIMULATED_TOKEN": TOKEN}).wait_ready()
+    config = {
+        "connector.class": "PostStreamSourceConnector",
+        "topic": fresh,
+        "hashtags": "murmuration,kafka",
+        "x.bearer.token": "${env:CONNECTOR_SIMULATED_TOKEN}",
+        "x.api.url": simulator.url,
+        "value.converter": JSON_CONVERTER,
+        "value.converter.schemas.enable": "true",
+        "transforms": "lang",
+        "transforms.lang.type": "org.apache.kafka.connect.transforms.ReplaceField$Value",
+        "transforms.lang.exclude": "lang",
+    }
+    status, answer = worker.put("/connectors/birds/config", config)
+    assert (201, "true") == (status, answer["config"]["value.converter.schemas.enable"])
+    worker.wait_event("stream.connected")
+    texts = {simulator.emit_post(text): text for text in ("a starling #murmuration", "a stream #kafka")}
+    wait_for(lambda: worker.delivered("birds") == 2, "two posts")
+    assert 0 == worker.stop()
+
+    read = [json.loads(converter(record.value))["payload"] for record in topics.read(broker, fresh)]
+    assert texts == {post["id"]: post["text"] for post in read}
+    assert {None} == {post["lang"] for post in read}

@@ -1,4 +1,4 @@
-"""`value.shape=post` and headers in whole workers: each post once over a kill, as X's line says, for any consumer."""
+"""`value.shape=post` and `connect`, and headers, in whole workers: each post once over a kill, as X's line says."""
 
 import re
 import subprocess
@@ -12,6 +12,7 @@ import pytest
 from aiokafka.structs import ConsumerRecord
 from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka_event
 
+from connector.records.post import payload_of
 from connector.simulator import SimulatorThread
 from tests import ROOT, topics
 from tests.brokers import Broker
@@ -26,12 +27,15 @@ __all__ = ["collector"]  # a fixture
 EXPANSIONS = "author_id,referenced_tweets.id,referenced_tweets.id.author_id,attachments.media_keys"
 
 
-@pytest.mark.parametrize("headers", [False, True], ids=["alone", "headers"])
+@pytest.mark.parametrize(
+    ("shape", "headers"), [("post", False), ("post", True), ("connect", False)], ids=["alone", "headers", "connect"]
+)
 def test_each_post_once_over_a_kill(
     broker: Broker,
     simulate: Callable[..., SimulatorThread],
     workers: Workers,
     fresh: str,
+    shape: str,
     headers: bool,  # noqa: FBT001  # pytest gives it
 ) -> None:
     """Killed while posts flow, and taken over: what lies in the topic is what the lines say, each once."""
@@ -42,7 +46,7 @@ def test_each_post_once_over_a_kill(
         fresh,
         plan="enterprise",
         hashtags="murmuration,kafka",
-        value_shape="post",
+        value_shape=shape,
         value_raw="true",
         headers_cloudevents=headers,
         headers_rules=headers,
@@ -61,7 +65,8 @@ def test_each_post_once_over_a_kill(
     assert 0 == second.stop()
 
     records = topics.read(broker, fresh)
-    values = [orjson.loads(record.value) for record in records]
+    values = [orjson.loads(payload_of(record.value)) for record in records]
+    assert (shape == "connect") == records[0].value.startswith(b'{"schema":{"type":"struct"')
     assert len(set(topics.ids(records))) == len(records) > 300
     assert topics.ids(records) == [value["id"] for value in values]
     assert all(conforms(value) for value in values)
@@ -86,12 +91,18 @@ def _is_event(record: ConsumerRecord, value: dict[str, Any], source: str) -> Non
     assert sorted(orjson.loads(headers["rules"])) == sorted(tag.removeprefix("posts/") for tag in tags)
 
 
+@pytest.mark.parametrize("value_shape", ["post", "connect"])
 def test_bad_lines_and_the_other_commands(
-    broker: Broker, simulate: Callable[..., SimulatorThread], workers: Workers, fresh: str
+    broker: Broker, simulate: Callable[..., SimulatorThread], workers: Workers, fresh: str, value_shape: str
 ) -> None:
     """A line that is no post is kept aside as X sent it; `tail --rule` and `print` show posts of the shape."""
     simulator = simulate()
-    shape = {"value_shape": "post", "errors_tolerance": "all", "dead_letter_topic": f"{fresh}-dead", "print": "true"}
+    shape = {
+        "value_shape": value_shape,
+        "errors_tolerance": "all",
+        "dead_letter_topic": f"{fresh}-dead",
+        "print": "true",
+    }
     settings = environment(broker, simulator.url, fresh, hashtags="murmuration,kafka", **shape)
     worker = workers.start(settings).wait_ready()
     simulator.emit_post("a starling #murmuration")
