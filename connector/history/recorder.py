@@ -20,6 +20,9 @@ from connector.telemetry.events.event import Event, TaskEvent
 WAITING_MAX = 500
 """The most events that wait to be written; what comes then is left out, and counted."""
 
+TOGETHER = 64
+"""So many delivered batches are added up together."""
+
 A_MINUTE_MAX = 120
 """The most events of one worker that are told within a minute: a flapping connection shall not fill the topic."""
 
@@ -65,6 +68,7 @@ class Recorder:
         self.woken: Callable[[], None] = lambda: None
         self._clock = clock
         self._tallies: dict[str, Tally] = {}
+        self._delivered: list[events.BatchDelivered] = []
         self._waiting: deque[Happened] = deque()
         self._window, self._in_window = 0, 0
         self._counting: Mapping[type[Event], Callable[[Any], None]] = {
@@ -88,6 +92,7 @@ class Recorder:
 
     def take_counts(self) -> dict[str, Counts]:
         """Return what was counted since this was last asked, by connector."""
+        self._add_delivered()
         tallies, self._tallies = self._tallies, {}
         return {connector: tally.done() for connector, tally in tallies.items()}
 
@@ -133,7 +138,15 @@ class Recorder:
         return tally
 
     def _count_delivered(self, event: events.BatchDelivered) -> None:
-        self._tally(event).add_delivered(event.posts, event.waits, event.usd)
+        self._delivered.append(event)
+        if len(self._delivered) >= TOGETHER:
+            self._add_delivered()
+
+    def _add_delivered(self) -> None:
+        """Add up the batches that were delivered: many at once cost a part of what one by one do."""
+        delivered, self._delivered = self._delivered, []
+        for event in delivered:
+            self._tally(event).add_delivered(event.posts, event.waits, event.usd)
 
     def _count_received(self, event: events.PostsReceived) -> None:
         self._tally(event).counts.received += event.posts

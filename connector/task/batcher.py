@@ -36,6 +36,7 @@ from connector.records.record import (
     SourcePartition,
     TaskId,
 )
+from connector.task.buffer import Buffer
 from connector.task.converter import Converter
 from connector.task.encoding import encode_fit
 from connector.task.in_flight import NOT_BUILT, InFlight, Pending, Receipt
@@ -134,15 +135,25 @@ class Batcher:
         if self._held is None:
             self._held = await self._take(readers, subscribers, router, prove=prove, quiet=quiet)
         held = self._held
-        held.takes = [take for take in held.takes if take.subscriber in subscribers]  # the others have left
-        refused = self._stamp(held, subscribers)
-        if held.waiting:
-            return None, refused
+        failed: dict[Subscriber, ConnectorError] = {}
+        if held.needs_ids:
+            held.takes = [take for take in held.takes if take.subscriber in subscribers]  # the others have left
+            failed = self._stamp(held, subscribers)
+            if held.waiting:
+                return None, failed
         self._held = None
-        pending, unfit = await self._pending_of([take for take in held.takes if take.has_any], held.live)
+        with_any = []
+        for take in held.takes:
+            if take.has_any:
+                with_any.append(take)
+            if take.error is not None:
+                failed[take.subscriber] = intolerable(str(take.error))
+        if not with_any:
+            self.size_bytes = 0
+            return None, failed
+        pending, unfit = await self._pending_of(with_any, held.live)
         self.size_bytes = 0
-        failed = {take.subscriber: intolerable(str(take.error)) for take in held.takes if take.error is not None}
-        return pending, failed | unfit | refused
+        return pending, failed | unfit
 
     @property
     def waits(self) -> bool:
@@ -196,19 +207,23 @@ class Batcher:
         quiet: bool,
     ) -> "_Held":
         """Convert what is there for the next batch, and take the offsets that go with it."""
-        takes = [_Taken(subscriber) for subscriber in subscribers]
-        for take in takes:
-            self._measure(take.subscriber)
+        takes = []
+        for subscriber in subscribers:
+            self._measure(subscriber)
+            takes.append(_Taken(subscriber))
         live: list[int] = []
         for number, reader in enumerate(readers):
-            before = [len(take.records) for take in takes]
+            for take in takes:
+                take.begin_part()
             broken = await self._take_arrivals(number, reader, takes, router)
-            if any(len(take.records) > count for take, count in zip(takes, before, strict=True)):
-                live.append(number)
-            for take, count in zip(takes, before, strict=True):
+            is_live = False
+            for take in takes:
+                is_live = is_live or take.in_part > 0
                 if take not in broken:
                     self._take_page(number, take, router)
-                take.parts.append(len(take.records) - count)
+                take.parts.append(take.in_part)
+            if is_live:
+                live.append(number)
         over = time.monotonic() - self._offsets_at >= self._settings.offset_interval_secs
         for take in takes:
             _take_due(take)  # nothing waits between the two: what is learnt to be gone has its tombstone here
@@ -230,14 +245,12 @@ class Batcher:
         Return those that a bad record ends: their offset must not pass its line, so they take nothing behind it.
         """
         # A batch with posts may have to wait for a registry: that there was a connection is committed before.
-        may_wait = any(not take.stamped for take in takes)
-        drained = reader.buffer.drain(self._posts_max(reader, takes), to_connected=may_wait)
-        self.size_bytes += sum(item.size for item in drained if isinstance(item, Arrival))
-        before = [(len(take.records), len(take.letters), take.filtered) for take in takes]
-        fresh, broken = 0, []
+        drained = self._drained(reader.buffer, takes)
+        fresh = 0
+        broken: list[_Taken] = []
         at_once = POSTS_AT_ONCE if all(take.is_plain for take in takes) else FORMED_AT_ONCE
         for item in _together(drained, at_once):
-            reading = [take for take in takes if take not in broken]
+            reading = [take for take in takes if take not in broken] if broken else takes
             if isinstance(item, Connected):
                 if router is not None:
                     router.renew()
@@ -256,20 +269,24 @@ class Batcher:
             if fresh >= at_once:
                 fresh = 0
                 await asyncio.sleep(0)  # so that the commit in flight can send its next request
-        for take, (posts, letters, filtered) in zip(takes, before, strict=True):
-            take.subscriber.progresses[number].delivered(
-                posts=len(take.records) - posts,
-                dead_letters=len(take.letters) - letters,
-                filtered=take.filtered - filtered,
-            )
+        for take in takes:
+            take.tell_part(take.subscriber.progresses[number])
         return broken
 
-    def _posts_max(self, reader: Reader, takes: Sequence["_Taken"]) -> int:
-        """Return the most posts of *reader* for one batch: with what is around them they take no more memory."""
-        around_bytes = max((take.around_bytes for take in takes), default=0)
-        if not around_bytes:
-            return self._settings.batch_max_records
-        return min(self._settings.batch_max_records, max(reader.buffer.full_bytes // around_bytes, 1))
+    def _drained(self, buffer: Buffer, takes: Sequence["_Taken"]) -> Sequence[Arrival | Connected]:
+        """Take out of *buffer* what goes into one batch; what is put around posts takes no more memory than they."""
+        to_connected, around_bytes = False, 0
+        for take in takes:
+            to_connected = to_connected or not take.stamped
+            around_bytes = max(around_bytes, take.around_bytes)
+        most = self._settings.batch_max_records
+        if around_bytes:
+            most = min(most, max(buffer.full_bytes // around_bytes, 1))
+        drained = buffer.drain(most, to_connected=to_connected)
+        for item in drained:
+            if isinstance(item, Arrival):
+                self.size_bytes += item.size
+        return drained
 
     def _share_out(self, number: int, arrivals: Sequence[Arrival], takes: Sequence["_Taken"], router: Router) -> None:
         """
@@ -326,8 +343,6 @@ class Batcher:
         self, takes: Sequence["_Taken"], live: Sequence[int]
     ) -> tuple[Pending | None, dict[Subscriber, ConnectorError]]:
         """Return the batch of *takes*, and the subscribers whose topics cannot be used: nothing of theirs is in it."""
-        if not takes:
-            return None, {}
         self.built_at = time.monotonic()
         if any(take.offsets for take in takes):
             self._offsets_at = self.built_at
@@ -510,6 +525,9 @@ class _Held:
     def __init__(self, takes: "list[_Taken]", live: list[int]) -> None:
         self.takes, self.live = takes, live
         self.since = time.monotonic()
+        self.needs_ids = False
+        for take in takes:
+            self.needs_ids = self.needs_ids or not take.stamped
 
     @property
     def waiting(self) -> "list[_Taken]":
@@ -531,10 +549,29 @@ class _Taken:
         self.filtered = 0
         self.found: list[tuple[Sequence[int], Way]] = []
         self.parts: list[int] = []
+        self._before = 0, 0, 0
         self.error: BadRecord | None = None
         self.authors: tuple[bytes, ...] = ()
         self.stamped = subscriber.subscription.schemas is None
         """Whether the values are complete: with a schema format they are bodies at first."""
+
+    def begin_part(self) -> None:
+        """Begin to take from the next source partition."""
+        self._before = len(self.records), len(self.letters), self.filtered
+
+    @property
+    def in_part(self) -> int:
+        """How many records were taken from this source partition until now."""
+        return len(self.records) - self._before[0]
+
+    def tell_part(self, progress: Progress) -> None:
+        """Tell *progress* what was taken from its source partition until now."""
+        posts, letters, filtered = self._before
+        progress.delivered(
+            posts=len(self.records) - posts,
+            dead_letters=len(self.letters) - letters,
+            filtered=self.filtered - filtered,
+        )
 
     @property
     def is_plain(self) -> bool:

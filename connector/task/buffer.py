@@ -32,6 +32,8 @@ class Buffer:
 
     def __init__(self, max_bytes: int, wake: Callable[[], None], *, full_posts: int) -> None:
         self.max_bytes, self.full_posts = max_bytes, full_posts
+        self.full_bytes = max(max_bytes // BATCHES, 1)
+        """Bytes that fill a batch: a third of *max_bytes*."""
         self._wake = wake
         self._arrivals: deque[Arrival | Connected] = deque()
         self._lock = threading.Lock()
@@ -47,11 +49,6 @@ class Buffer:
     def full(self) -> bool:
         """Whether a full batch waits: `full_posts` posts, or a third of `max_bytes`."""
         return self._posts >= self.full_posts or self._bytes >= self.full_bytes
-
-    @property
-    def full_bytes(self) -> int:
-        """Bytes that fill a batch: a third of `max_bytes`."""
-        return max(self.max_bytes // BATCHES, 1)
 
     @property
     def size_bytes(self) -> int:

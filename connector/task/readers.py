@@ -31,7 +31,8 @@ class Readers(Sequence[Reader]):
     The readers of *sources* for *subscribers*; there are none before `make`.
 
     *ghosts* are connections that the task's last owner may have left open at X.  *changed* is called when the status of
-    a reader has changed.  *runs* are what `start` began; *wake* is set when one of them has ended.
+    a reader has changed.  *runs* are what `start` began; *wake* is set when one of them has ended, and
+    *some_ended* is true from then on.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Readers(Sequence[Reader]):
         self._keepers: list[RuleKeeper] = []
         self._sources, self._subscribers, self._executor, self._settings = sources, subscribers, executor, settings
         self._ownership, self._wake, self._emit, self._changed, self._ghosts = ownership, wake, emit, changed, ghosts
+        self.some_ended = False
 
     @overload
     def __getitem__(self, at: int) -> Reader: ...
@@ -102,8 +104,12 @@ class Readers(Sequence[Reader]):
         """Begin to read, and to keep the rules."""
         for coming in [reader.run() for reader in self._all] + [keeper.run() for keeper in self._keepers]:
             run = asyncio.create_task(coming)
-            run.add_done_callback(lambda _: self._wake.set())
+            run.add_done_callback(self._note_ended)
             self.runs.append(run)
+
+    def _note_ended(self, _run: "asyncio.Task[None]") -> None:
+        self.some_ended = True
+        self._wake.set()
 
     def stop(self) -> None:
         """End the connections, and let the rules be."""
@@ -131,12 +137,15 @@ class Readers(Sequence[Reader]):
         for keeper in self._keepers:
             keeper.look()
 
-    # -- what waits in the buffers
+    # -- what waits in the buffers; loops without generators, as all this is asked in each turn
 
     @property
     def posts(self) -> int:
         """How many posts wait."""
-        return sum(reader.buffer.posts for reader in self._all)
+        posts = 0
+        for reader in self._all:
+            posts += reader.buffer.posts
+        return posts
 
     @property
     def size_bytes(self) -> int:
@@ -145,7 +154,10 @@ class Readers(Sequence[Reader]):
 
     def full(self) -> bool:
         """Return whether one of the buffers has enough for a whole batch."""
-        return any(reader.buffer.full for reader in self._all)
+        for reader in self._all:  # noqa: SIM110
+            if reader.buffer.full:
+                return True
+        return False
 
     def hold(self, size_bytes: int) -> None:
         """Tell the buffers how many bytes were taken and are not delivered yet; each counts an equal share."""
@@ -154,7 +166,7 @@ class Readers(Sequence[Reader]):
 
     def say_next_drain(self, at: float) -> None:
         """Say that the task drains at *at* (monotonic seconds) if posts wait now; with 0.0, that it has to be woken."""
-        if at and not any(reader.buffer.posts for reader in self._all):
+        if at and not self.posts:
             return
         for reader in self._all:
             reader.buffer.will_drain(at)

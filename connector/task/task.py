@@ -138,6 +138,7 @@ class SourceTask(Service):
         self._refused: RecordsRefused | None = None
         self._fatal: ConnectorError | None = None
         self._stopping = False
+        self._some_ended = False
         self._written: set[tuple[TaskId, str]] = set()
         self._main: asyncio.Task[Any] | None = None
         self._wake = Wake()
@@ -533,8 +534,8 @@ class SourceTask(Service):
             partition = self._maker.make(subscriber.subscription, reader, finder, progress, subscriber.known_ids)
             partition.joined = joined
             progress.allowance.fly(reader.buffer.posts)
-            subscriber.start(partition, self._wake.set)
-        subscriber.follow(self._wake.set, self._wake.set)
+            subscriber.start(partition, self._note_ended)
+        subscriber.follow(self._wake.set, self._note_ended)
 
     def _start_reading(self) -> None:
         self.readers.start()
@@ -710,8 +711,15 @@ class SourceTask(Service):
 
     # -- the outside
 
+    def _note_ended(self) -> None:
+        """Look at what has become of a repair: it has ended."""
+        self._some_ended = True
+        self._wake.set()
+
     def _readers_over(self) -> bool:
         """Return whether all readers and repairs have ended; if one has failed, stop the others."""
+        if not self._some_ended and not self.readers.some_ended:  # as in nearly all turns
+            return False
         for subscriber in self.reading:
             errors = [error for run in subscriber.runs if (error := self._error_of(run))]
             if errors and isinstance(errors[0], ConnectorError) and len(self.reading) > 1:
