@@ -26,6 +26,7 @@ MARK = "run in Flink: "
 WRITTEN: dict[str, dict[str, str]] = {
     "envelope": {"value.shape": "envelope"},
     "post": {"value.shape": "post"},
+    "connect": {"value.shape": "connect"},
     "avro": {"value.format": "avro"},
     "json_schema": {"value.format": "json_schema"},
 }
