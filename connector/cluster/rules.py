@@ -7,8 +7,9 @@ once, for rules that somebody has deleted at X by hand, or that an error has lef
 """
 
 import asyncio
+import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,9 @@ from connector.cluster.configs import Configs, Connector, TargetState
 from connector.cluster.refused import Conflicting, Refused, Unavailable
 from connector.cluster.statuses import Statuses
 from connector.cluster.view.terms import Terms
-from connector.errors import ConfigError, ConnectorError
+from connector.errors import ConfigError, ConnectorError, RateLimited
 from connector.records.record import TaskId
+from connector.records.snowflake import to_iso
 from connector.sources.rest.plan import Plan, planned_beside
 from connector.sources.rest.rules import Rule
 from connector.task.status import State
@@ -26,8 +28,22 @@ from connector.task.status import State
 SHOWN_MAX = 200
 """The most rules of a kind that are shown; all are counted."""
 
-FRESH_SECS = 2.0
-"""For so long an answer of X is shown again: X allows 450 such requests in 15 minutes, and tasks need some, too."""
+FRESH_SECS = 15.0
+"""
+For so long an answer of X is shown again.
+
+X allows an app 450 such requests in 15 minutes, and its tasks need them: without one they do not connect.
+"""
+
+AGAIN_SECS = 2.0
+APPLIED_SECS = 20.0
+"""So long after rules were to be put in force, an answer of X is shown again for `AGAIN_SECS` only."""
+
+KEPT_SECS = 900.0
+"""How old an answer may be that is shown while X counts too many requests: its limits end after 15 minutes."""
+
+APPS_MAX = 32
+"""The most apps whose rules are remembered."""
 
 ANSWER_SECS = 25.0
 """The longest time until X has told all its rules, in seconds."""
@@ -37,15 +53,19 @@ FILTERED = "filtered"
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
+    """What X has told, and when: by the monotonic clock, and as UNIX time."""
+
     rules: Sequence[Rule]
     at: float
+    told_at: float
 
 
 class ConnectorRules:
     """
     The rules of the group's connectors.
 
-    *held* asks X for the rules of a connector's app, *terms* reads a configuration, *look* asks the owner to look.
+    *held* asks X for the rules of a connector's app, and *app* says which that is.  *terms* reads a configuration,
+    *look* asks the owner to look.
     """
 
     def __init__(
@@ -54,12 +74,14 @@ class ConnectorRules:
         statuses: Statuses,
         *,
         held: Callable[[Connector], Awaitable[Sequence[Rule]]],
+        app: Callable[[Connector], Hashable],
         terms: Callable[[Connector], Terms],
         look: Callable[[str], Awaitable[None]],
     ) -> None:
         self._configs, self._statuses = configs, statuses
-        self._held, self._terms, self._look = held, terms, look
-        self._seen: dict[str, _Seen] = {}
+        self._held, self._app, self._terms, self._look = held, app, terms, look
+        self._seen: dict[Hashable, _Seen] = {}
+        self._applied_at = -math.inf
         self._asking = asyncio.Lock()
 
     async def plan(self, name: str) -> dict[str, Any]:
@@ -73,11 +95,12 @@ class ConnectorRules:
             Unavailable: X does not answer, or refuses.
         """
         connector = self._with_rules(name)
-        held = await self._rules_at_x(connector)
+        seen = await self._rules_at_x(connector)
         names = {each.name: each for each in self._configs.all_at(connector.slots[0])} if connector.slots else {}
         names[name] = connector
         wanted = {each.name: self._wanted(each) for each in names.values()}
-        return _fields(planned_beside(name, wanted, held, self._objection(connector)), connector.target)
+        plan = planned_beside(name, wanted, seen.rules, self._objection(connector))
+        return _fields(plan, connector.target) | {"told_at": to_iso(int(seen.told_at * 1000))}
 
     async def apply(self, name: str) -> None:
         """
@@ -92,7 +115,7 @@ class ConnectorRules:
         if objection := self._objection(connector):
             raise Conflicting(objection)
         await self._look(name)
-        self._seen.pop(name, None)
+        self._applied_at = time.monotonic()
 
     def _with_rules(self, name: str) -> Connector:
         connector = self._configs.get(name)
@@ -130,23 +153,40 @@ class ConnectorRules:
     def _status(self, name: str, number: int) -> Any:
         return self._statuses.of(TaskId(name, number))
 
-    async def _rules_at_x(self, connector: Connector) -> Sequence[Rule]:
+    async def _rules_at_x(self, connector: Connector) -> _Seen:
         async with self._asking:  # one at a time: X counts the requests of all
-            seen = self._seen.get(connector.name)
-            if seen is not None and time.monotonic() - seen.at < FRESH_SECS:
-                return seen.rules
-            self._seen = {name: each for name, each in self._seen.items() if self._configs.get(name) is not None}
             try:
-                async with asyncio.timeout(ANSWER_SECS):
-                    rules = await self._held(connector)
+                app = self._app(connector)
+                seen = self._seen.get(app)
+                if seen is None or not self._fresh(seen):
+                    seen = await self._asked(connector, seen)
             except ConfigError as error:
                 raise Conflicting(f"This worker cannot use the configuration of {connector.name}: {error}") from None
-            except ConnectorError as error:
+            self._seen.pop(app, None)
+            self._seen[app] = seen  # the last used one at the end
+            if len(self._seen) > APPS_MAX:
+                del self._seen[next(iter(self._seen))]
+            return seen
+
+    def _fresh(self, seen: _Seen) -> bool:
+        now = time.monotonic()
+        return now - seen.at < (AGAIN_SECS if now - self._applied_at < APPLIED_SECS else FRESH_SECS)
+
+    async def _asked(self, connector: Connector, before: _Seen | None) -> _Seen:
+        try:
+            async with asyncio.timeout(ANSWER_SECS):
+                rules = await self._held(connector)
+        except RateLimited as error:
+            if before is None or time.monotonic() - before.at >= KEPT_SECS:
                 raise Unavailable(f"X does not tell its rules: {error}") from None
-            except TimeoutError:
-                raise Unavailable(f"X has not told its rules within {ANSWER_SECS:g} s: ask again.") from None
-            self._seen[connector.name] = _Seen(rules, time.monotonic())
-            return rules
+            return before
+        except ConfigError:
+            raise
+        except ConnectorError as error:
+            raise Unavailable(f"X does not tell its rules: {error}") from None
+        except TimeoutError:
+            raise Unavailable(f"X has not told its rules within {ANSWER_SECS:g} s: ask again.") from None
+        return _Seen(rules, time.monotonic(), time.time())
 
 
 def _fields(plan: Plan, target: TargetState) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """
 /rules: the rules at X beside those that a connector wants; the owner of its task is asked to put them in force.
 
-    GET  /rules?connector=posts   {"add": [...], "delete": [...], "kept": [...], "counts": {...}, "objection", ...}
+    GET  /rules?connector=posts   {"add": [...], "delete": [...], "counts": {...}, "objection", "told_at", ...}
     POST /rules                   {"connector": "posts", "action": "apply"}
 """
 
@@ -53,7 +53,7 @@ class RulePlan(TypedDict):
     What the owner of the task would change at X, the first rules of each kind.
 
     *held_elsewhere* are wanted values that X holds under a tag of no connector; *objection* says why nothing is changed
-    now.
+    now.  X told its rules at *told_at*: some seconds ago, or minutes if it counts too many requests now.
     """
 
     connector: str
@@ -64,6 +64,7 @@ class RulePlan(TypedDict):
     held_elsewhere: list[str]
     counts: RuleCounts
     objection: str | None
+    told_at: str
 
 
 class RulesAsked(TypedDict):

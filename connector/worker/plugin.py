@@ -83,10 +83,15 @@ def identity_of(config: ConnectorConfig) -> str:
 
     X counts connections by app, and the posts of one connection go into one transaction.
     """
-    secrets = (config.bearer_token, config.consumer_key)
-    credential = next((secret.reveal() for secret in secrets if secret is not None), "")
+    url, credential = app_of(config)
     own = f"\n{config.name}" if config.stream == RECHECK else ""  # each asks for the posts of its own topic
-    return f"{config.x_api_url}\n{config.stream}\n{config.delivery}\n{credential}{own}"
+    return f"{url}\n{config.stream}\n{config.delivery}\n{credential}{own}"
+
+
+def app_of(config: ConnectorConfig) -> tuple[str, str]:
+    """Return what connectors of one app at X have in common, who share its rules and its limits; it holds a secret."""
+    secrets = (config.bearer_token, config.consumer_key)
+    return config.x_api_url, next((secret.reveal() for secret in secrets if secret is not None), "")
 
 
 def tasks_of(texts: Mapping[str, str]) -> int:

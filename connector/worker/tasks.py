@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
@@ -57,6 +57,7 @@ from connector.transforms.catalogue import CATALOGUE
 from connector.transforms.chain import Chain
 from connector.transforms.headers import NO_HEADERS, AddedHeaders
 from connector.transforms.transformer import Form, Transformer
+from connector.worker.plugin import app_of
 from connector.worker.process import ConnectorApp
 from connector.worker.threads import DaemonExecutor
 from connector.worker.values import form_of, headers_of
@@ -234,6 +235,15 @@ class TaskBuilder:
             others = [self.parts_of(each).config for each in beside]
             source.want({connector.name: {}, **{each.name: _rules_of(each) for each in others}})
             await asyncio.get_running_loop().run_in_executor(self._executor, source.prepare)
+
+    def app_of(self, connector: Connector) -> Hashable:
+        """
+        Return which app at X *connector* reads with.
+
+        Raises:
+            ConfigError: the configuration cannot be used on this worker.
+        """
+        return app_of(self.parts_of(connector).config)
 
     async def held_rules(self, connector: Connector) -> Sequence[Rule]:
         """

@@ -255,7 +255,12 @@ def wire(loaded: Loaded) -> ConnectorApp:
         plugins=plugins,
         live=live,
         rules=ConnectorRules(
-            configs, statuses, held=builder.held_rules, terms=builder.terms_of, look=connectors.look_at_rules
+            configs,
+            statuses,
+            held=builder.held_rules,
+            app=builder.app_of,
+            terms=builder.terms_of,
+            look=connectors.look_at_rules,
         ),
         login=bool(settings.web_users),
     )

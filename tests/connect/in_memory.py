@@ -85,7 +85,8 @@ class InMemoryRules:
         delete = [] if right else [{"value": "#old", "tag": "posts/old", "id": "7"}]
         counts = {"add": len(add), "delete": len(delete), "kept": 0, "held_elsewhere": 1, "unchanged": 3, "others": 2}
         listed = {"add": add, "delete": delete, "kept": [], "held_elsewhere": ["#owl"]}
-        return {"connector": name, "state": "RUNNING", **listed, "counts": counts, "objection": self.objection}
+        said = {"objection": self.objection, "told_at": "2026-11-27T10:15:30.000Z"}
+        return {"connector": name, "state": "RUNNING", **listed, "counts": counts, **said}
 
     async def apply(self, name):
         if name != "posts":

@@ -11,7 +11,7 @@ from connector.cluster.refused import Conflicting, NotFound, Refused, Unavailabl
 from connector.cluster.rules import ConnectorRules
 from connector.cluster.statuses import SharedStatus
 from connector.cluster.view.terms import Terms
-from connector.errors import ConfigError, RateLimited
+from connector.errors import ConfigError, ConnectionLost, RateLimited
 from connector.records.record import TaskId
 from connector.sources.rest.rules import Rule
 from connector.task.status import State, TaskStatus
@@ -34,8 +34,14 @@ class Group:
                 self.configs.apply(key.encode(), value)
         self.states = {TaskId(each.name, 0): state for each in connectors or (POSTS,)}
         self.terms = {"posts": replace(FILTERED, rules={"a": "#a", "b": "#b"})}
+        self.apps = {}
         self.rules = ConnectorRules(
-            self.configs, self, held=self._held, terms=lambda each: self.terms[each.name], look=self._look
+            self.configs,
+            self,
+            held=self._held,
+            app=lambda each: self.apps.get(each.name, "one"),
+            terms=lambda each: self.terms[each.name],
+            look=self._look,
         )
 
     def of(self, task):
@@ -110,8 +116,9 @@ async def test_a_task_that_does_not_run(state, words):
     assert [] == group.looks
 
 
-async def test_the_owner_is_asked():
-    """X is not changed from here, and what it said before is not shown again."""
+async def test_the_owner_is_asked(monkeypatch):
+    """X is not changed from here, and what it said before is not shown much longer."""
+    monkeypatch.setattr(module, "AGAIN_SECS", 0.0)
     group = Group(held=[RIGHT])
     await group.rules.plan("posts")
     await group.rules.apply("posts")
@@ -121,11 +128,43 @@ async def test_the_owner_is_asked():
 
 
 async def test_x_is_asked_seldom():
-    """Whoever asks again at once is told the same: the tasks need X's requests, too."""
-    group = Group(held=[RIGHT])
-    await asyncio.gather(*(group.rules.plan("posts") for _ in range(20)))
+    """Who asks again is told the same, for all connectors of an app: the tasks need X's requests, too."""
+    group = Group(POSTS, BIRDS, OWLS, held=[RIGHT])
+    group.terms |= dict.fromkeys(("birds", "owls"), FILTERED)
+    group.apps = {"owls": "another"}
+    told = await asyncio.gather(*(group.rules.plan(name) for name in ("posts", "birds") * 20))
+    await group.rules.plan("owls")
 
-    assert 1 == group.asked
+    assert 2 == group.asked
+    assert 1 == len({plan["told_at"] for plan in told})
+
+
+async def test_x_counts_too_many_requests(monkeypatch):
+    """What it told before is shown, with its time; after a quarter of an hour nothing is."""
+    monkeypatch.setattr(module, "FRESH_SECS", 0.0)
+    group = Group(held=[RIGHT])
+    before = await group.rules.plan("posts")
+    group.refuse = ConnectionLost("no network")
+    with pytest.raises(Unavailable, match="no network"):
+        await group.rules.plan("posts")
+    group.refuse, group.held = RateLimited("429"), []
+    again = await group.rules.plan("posts")
+    monkeypatch.setattr(module, "KEPT_SECS", 0.0)
+    with pytest.raises(Unavailable, match="429"):
+        await group.rules.plan("posts")
+
+    assert before == again
+
+
+async def test_a_bounded_number_of_apps(monkeypatch):
+    """The one that was asked about longest ago is forgotten."""
+    monkeypatch.setattr(module, "APPS_MAX", 2)
+    group = Group(held=[RIGHT])
+    for app in ("a", "b", "a", "c", "a", "b"):
+        group.apps = {"posts": app}
+        await group.rules.plan("posts")
+
+    assert 4 == group.asked
 
 
 async def test_an_answer_of_bounded_size():

@@ -3,9 +3,9 @@
 import { ask } from "./api.js";
 import { closer, confirm, show } from "./dialog.js";
 import { h, name } from "./dom.js";
-import { count } from "./format.js";
+import { count, time } from "./format.js";
 
-const LOOK_MS = 3_000; // an answer of X is told again for two seconds
+const LOOK_MS = 3_000; // after an apply an answer of X is told again for two seconds
 const LOOKS = 6;
 
 const KINDS = [
@@ -73,6 +73,7 @@ function planLines(plan) {
     lines.push(h("p", {}, `${count(all)} ${word}:`), h("ul", { class: "plan", data: { kind: key } }, rules, more ? h("li", {}, `and ${count(more)} more`) : null));
   }
   lines.push(`${count(plan.counts.unchanged)} stay as they are. ${count(plan.counts.others)} at X are not of this connector, and are not touched.`);
+  lines.push(`As X told it at ${time(plan.told_at)}.`);
   return lines;
 }
 
