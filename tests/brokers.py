@@ -4,7 +4,6 @@ A real Apache Kafka broker (KRaft, one node) for tests, from Maven Central's jar
 `python -m tests.brokers PORT` starts one in the foreground, to try things by hand.
 """
 
-import asyncio
 import contextlib
 import itertools
 import os
@@ -15,21 +14,24 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, Self
 
-from aiokafka.admin import AIOKafkaAdminClient
-
 from tests.absent import skip
 
 HERE = Path(__file__).parent
 JARS = HERE.parent / "build" / "kafka"
 START_SECS = 60.0
-TOPICS_AT_ONCE = 20
+PARTITIONS_MAX = 4_000
+"""
+With more partitions a broker that tests share begins anew.
+
+Each is an open file, of which many systems allow 20,000.  To delete topics does not help: the files of deleted ones are
+closed by a task whose first run we put off, as it is put off together with the one that deletes old records.
+"""
 LOWEST_PORT = 10_000
 USUAL_LOWEST = 32_768
 """Linux gives outgoing connections ports from here on, unless it is told otherwise."""
@@ -195,12 +197,15 @@ class KafkaBroker:
             # records after 30 s, and then every 5 minutes, and would delete them before they are read.
             "log.retention.check.interval.ms": f"{24 * 3600 * 1000}",
             "log.initial.task.delay.ms": f"{24 * 3600 * 1000}",
-            "log.segment.delete.delay.ms": "1000",  # files of topics that are deleted stay open so long
             **properties,
         }
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in stated.items()))
+        self._format_arguments = format_arguments
+        self._format()
+
+    def _format(self) -> None:
         format_ = ["kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAA", "-c", str(self._properties)]
-        command = self._java(*format_, *format_arguments)
+        command = self._java(*format_, *self._format_arguments)
         subprocess.run(command, check=True, capture_output=True, timeout=60)  # noqa: S603  # likewise
 
     def __enter__(self) -> Self:
@@ -264,22 +269,13 @@ class KafkaBroker:
         self._frozen = False
         self._signal(signal.SIGCONT)
 
-    def forget_topics(self) -> None:
-        """Delete all topics but Kafka's own."""
-
-        async def forget() -> None:
-            admin = AIOKafkaAdminClient(bootstrap_servers=self.address)
-            await admin.start()
-            try:
-                names = [name for name in await admin.list_topics() if not name.startswith("__")]
-                for at in range(0, len(names), TOPICS_AT_ONCE):
-                    await admin.delete_topics(names[at : at + TOPICS_AT_ONCE])
-            finally:
-                await admin.close()
-
-        thread = threading.Thread(target=lambda: asyncio.run(forget()))  # the tests of a browser leave a loop running
-        thread.start()
-        thread.join()
+    def renew(self) -> None:
+        """Begin anew, without topics, if there are so many that the broker could reach its limit of open files."""
+        if len(list((self.folder / "data").iterdir())) > PARTITIONS_MAX:
+            self.stop()
+            shutil.rmtree(self.folder / "data")
+            self._format()
+            self.start()
 
     def kill(self) -> None:
         """SIGKILL; `start` recovers from the folder."""

@@ -74,12 +74,11 @@ def broker(shared_broker: Broker) -> Iterator[Broker]:
     """
     The broker that most tests share; nobody may stop it.
 
-    A module's topics go with it: a worker makes two hundred partitions, each is an open file of the broker, and there
-    is a limit to these.
+    It may begin anew behind each module: a worker makes two hundred partitions.
     """
     yield shared_broker
     if isinstance(shared_broker, KafkaBroker):
-        shared_broker.forget_topics()
+        shared_broker.renew()
 
 
 @pytest.fixture(scope="module")
