@@ -125,8 +125,7 @@ class InFlight:
         self.commits = 0
         self.emptied = False
         """Whether, at the last `open`, the offsets topic had lost values that were known to be in it."""
-        self.unfit: dict[str, BrokerUnsuitable] = {}
-        """The connectors whose topics could not be used at the last `open`: nothing of them is held any more."""
+        self._unfit: dict[str, BrokerUnsuitable] = {}
         self.delayed_since: float | None = None
         self._listener, self._wake = listener, wake
         self._commit: asyncio.Task[None] | None = None
@@ -169,16 +168,24 @@ class InFlight:
 
     async def _encode_again(self) -> None:
         """Encode for this producer what was encoded for the last one."""
-        self.unfit = {}
-        for pending in self.pending:
-            for connector in self.unfit:
-                pending.leave_out(connector)
+        for number, pending in enumerate(self.pending):
             pending.encoded, unfit = await encode_fit(self.sink, pending.batch)
-            for connector in unfit:
-                pending.leave_out(connector)
-            self.unfit |= unfit
-        if self.unfit:
+            self._unfit |= unfit
+            # at once in all that follows: nobody may deliver a later batch of a connector without this one
+            for each in self.pending[number:]:
+                for connector in unfit:
+                    each.leave_out(connector)
+        if self._unfit:
             self.pending = [pending for pending in self.pending if pending.batch.shares]
+
+    def take_unfit(self) -> dict[str, BrokerUnsuitable]:
+        """
+        Return the connectors whose topics could not be used at an `open` since this was last asked, and why.
+
+        Nothing of them is held any more, so they have to fail.
+        """
+        unfit, self._unfit = self._unfit, {}
+        return unfit
 
     async def _resolve_by_ledger(self) -> None:
         """

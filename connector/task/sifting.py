@@ -74,7 +74,7 @@ class Sifting:
         else:
             await to_the_end(self._in_flight.discard())
             await self._in_flight.open()
-            failed |= {subscribers[name]: error for name, error in self._in_flight.unfit.items()}
+            failed |= {subscribers[name]: error for name, error in self._in_flight.take_unfit().items()}
         return failed
 
     def _fit_letters(self, first: Pending, subscribers: Mapping[str, Subscriber]) -> None:

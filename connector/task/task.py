@@ -477,7 +477,8 @@ class SourceTask(Service):
         self._sink.serve(self.subscribers.destinations)
         committed = await self._in_flight.open()
         named = self.subscribers.named
-        self._fail({named[name]: error for name, error in self._in_flight.unfit.items()})
+        unfit = {named[name]: error for name, error in self._in_flight.take_unfit().items()}
+        self._fail({each: error for each, error in unfit.items() if each in self.reading})
         if self._in_flight.emptied:
             self.rewrite_offsets()
         await self._join(committed)

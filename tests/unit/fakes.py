@@ -465,6 +465,8 @@ class MemorySink:
         self.unsuitable = ()
         """The connectors of which a topic is absent, and may not be created."""
         self.sifts, self.encodes = deque(sifts), deque(encodes)
+        self.when_away = lambda: None
+        """Called when `encode` is about to fail."""
         self.outcomes, self.opens, self.reads = deque(outcomes), deque(opens), deque(reads)
         self.ledger_reads = []
         self.attempts, self.closed, self.opened = [], 0, 0
@@ -495,7 +497,10 @@ class MemorySink:
 
     async def encode(self, batch):
         if batch.posts:
-            _raise_for(self.encodes.popleft() if self.encodes else CONFIRMED)
+            outcome = self.encodes.popleft() if self.encodes else CONFIRMED
+            if outcome is not CONFIRMED:
+                self.when_away()
+            _raise_for(outcome)
         if any(share.records and share.to.connector in self.unsuitable for share in batch.shares):
             raise BrokerUnsuitable("The topic owls does not exist")
         return self._epoch, batch

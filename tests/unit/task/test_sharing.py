@@ -300,38 +300,54 @@ async def test_a_topic_that_refuses_all_stops_its_connector(kafka, sink, monkeyp
 
 
 @pytest.mark.parametrize("first", [["birds", "cats"], ["birds"]])
-async def test_a_topic_that_cannot_be_created_stops_its_connector(kafka, sink, first):
-    """None of its posts is delivered, and its offset does not pass them."""
-    sink.unsuitable = ("birds",)
-    source = SharedSource([shared_post(1, *first), gate := Gate(), shared_post(2, "birds", "cats")])
-    async with Sharing(source, sink, TWO) as running:
-        await until(lambda: State.FAILED in running.states("birds"))
-        gate.set()
-        await until(lambda: shared_post(2, "birds", "cats") in kafka.of("cats"))
-
-    assert [] == kafka.of("birds")
-    assert len(first) == len(kafka.of("cats"))
-    assert "BrokerUnsuitable: The topic owls does not exist" == running.told["birds"][-1].trace
-    assert all(0 == Coverage.decode(value).posts for key, value in kafka.offsets if b"birds" in key and value)
-
-
-@pytest.mark.parametrize("first", [["birds", "cats"], ["birds"]])
-async def test_a_topic_that_is_gone_after_a_restart_stops_its_connector(kafka, sink, first):
-    """What was on its way for the others is delivered."""
-    sink.outcomes.append(held := Held(outcome=LOST))
-    source = SharedSource([shared_post(1, *first), gate := Gate(), shared_post(2, "birds", "cats")])
-    async with Sharing(source, sink, TWO) as running:
-        await held.begun.wait()
+@pytest.mark.parametrize("when", ["at once", "after a restart"])
+async def test_a_topic_that_cannot_be_created_stops_its_connector(kafka, sink, first, when):
+    """None of its posts is delivered, and its offset does not pass them; the others get what was on its way to them."""
+    held = Held(outcome=LOST)
+    if when == "at once":
         sink.unsuitable = ("birds",)
-        held.released.set()
+    else:
+        sink.outcomes.append(held)
+    source = SharedSource([shared_post(1, *first), gate := Gate(), shared_post(2, "birds", "cats")])
+    async with Sharing(source, sink, TWO) as running:
+        if when == "after a restart":
+            await held.begun.wait()
+            sink.unsuitable = ("birds",)
+            held.released.set()
         await until(lambda: State.FAILED in running.states("birds"))
         gate.set()
         await until(lambda: shared_post(2, "birds", "cats") in kafka.of("cats"))
 
-    assert [] == kafka.of("birds")
     assert len(first) == len(kafka.of("cats"))
     assert "BrokerUnsuitable: The topic owls does not exist" == running.told["birds"][-1].trace
-    assert all(0 == Coverage.decode(value).posts for key, value in kafka.offsets if b"birds" in key and value)
+    assert_nothing_of_birds(kafka, sink)
+
+
+def assert_nothing_of_birds(kafka, sink):
+    """No post of it is in Kafka, and its offset has passed none."""
+    key = sink.offset_key("birds", {"stream": "filtered"})
+    assert [] == kafka.of("birds")
+    assert all(0 == Coverage.decode(value).posts for each, value in kafka.offsets if each == key)
+
+
+async def test_a_topic_that_is_gone_and_comes_back_while_kafka_is_away(kafka, sink):
+    """What was on its way to it was left out, so it fails, and no later post is delivered past that."""
+    sink.outcomes.append(held := Held(outcome=LOST))
+    source = SharedSource([shared_post(1, *TWO), shared_post(2, *TWO), gate := Gate(), shared_post(3, *TWO)])
+    async with Sharing(source, sink, TWO, batch_max_records=1) as running:
+        await held.begun.wait()
+        await until(lambda: 2 == len(running.task._in_flight.pending))
+        sink.unsuitable = ("birds",)
+        # of the first batch both, birds, cats, and what is left; at the second Kafka is away, and the topic comes back
+        sink.encodes.extend([CONFIRMED] * 4 + [LOST])
+        sink.when_away = lambda: setattr(sink, "unsuitable", ())
+        held.released.set()
+        await until(lambda: 2 == len(kafka.of("cats")))
+        gate.set()
+        await until(lambda: 3 == len(kafka.of("cats")))
+
+    assert 1 == running.states("birds").count(State.FAILED)
+    assert_nothing_of_birds(kafka, sink)
 
 
 async def test_a_topic_that_is_gone_while_a_batch_waits_to_be_built(kafka, sink):
@@ -344,8 +360,8 @@ async def test_a_topic_that_is_gone_while_a_batch_waits_to_be_built(kafka, sink)
         gate.set()
         await until(lambda: State.FAILED in running.states("birds") and kafka.of("cats"))
 
-    assert [] == kafka.of("birds")
     assert [shared_post(1, "birds", "cats")] == kafka.of("cats")
+    assert_nothing_of_birds(kafka, sink)
 
 
 async def test_a_refused_record_that_is_tolerated(kafka, sink):
