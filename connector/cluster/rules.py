@@ -10,7 +10,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from connector.cluster import sentences
@@ -53,10 +53,10 @@ FILTERED = "filtered"
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What X has told, and when: by the monotonic clock, and as UNIX time."""
+    """What X told at *told_at* (UNIX time), and when it was last asked (monotonic seconds)."""
 
     rules: Sequence[Rule]
-    at: float
+    asked_at: float
     told_at: float
 
 
@@ -170,16 +170,16 @@ class ConnectorRules:
 
     def _fresh(self, seen: _Seen) -> bool:
         now = time.monotonic()
-        return now - seen.at < (AGAIN_SECS if now - self._applied_at < APPLIED_SECS else FRESH_SECS)
+        return now - seen.asked_at < (AGAIN_SECS if now - self._applied_at < APPLIED_SECS else FRESH_SECS)
 
     async def _asked(self, connector: Connector, before: _Seen | None) -> _Seen:
         try:
             async with asyncio.timeout(ANSWER_SECS):
                 rules = await self._held(connector)
         except RateLimited as error:
-            if before is None or time.monotonic() - before.at >= KEPT_SECS:
+            if before is None or time.time() - before.told_at >= KEPT_SECS:
                 raise Unavailable(f"X does not tell its rules: {error}") from None
-            return before
+            return replace(before, asked_at=time.monotonic())
         except ConfigError:
             raise
         except ConnectorError as error:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from connector.cluster.configs import Connector
@@ -238,12 +239,12 @@ class TaskBuilder:
 
     def app_of(self, connector: Connector) -> Hashable:
         """
-        Return which app at X *connector* reads with.
+        Return which app at X *connector* reads with; no secret can be read out of it.
 
         Raises:
             ConfigError: the configuration cannot be used on this worker.
         """
-        return app_of(self.parts_of(connector).config)
+        return sha256("\n".join(app_of(self.parts_of(connector).config)).encode()).digest()
 
     async def held_rules(self, connector: Connector) -> Sequence[Rule]:
         """

@@ -149,6 +149,11 @@ async def test_x_counts_too_many_requests(monkeypatch):
         await group.rules.plan("posts")
     group.refuse, group.held = RateLimited("429"), []
     again = await group.rules.plan("posts")
+    monkeypatch.setattr(module, "FRESH_SECS", 15.0)
+    asked = group.asked
+    assert before == await group.rules.plan("posts")
+    assert asked == group.asked  # X is not asked at once again
+    monkeypatch.setattr(module, "FRESH_SECS", 0.0)
     monkeypatch.setattr(module, "KEPT_SECS", 0.0)
     with pytest.raises(Unavailable, match="429"):
         await group.rules.plan("posts")

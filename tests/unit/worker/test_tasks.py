@@ -236,6 +236,16 @@ async def test_a_task_begins_with_what_lies_in_earlier_slots(tmp_path):
     assert [(7,)] == [each.subscription.destination.earlier_slots for each in task.subscribers.coming]
 
 
+async def test_connectors_of_one_app(tmp_path):
+    """Who reads with the same credentials shares X's limits; what says so does not hold them."""
+    builder, connector = await wired(tmp_path)
+    beside = replace(connector, name="beside", config={**connector.config, "name": "beside"})
+    other = replace(connector, name="other", config={**beside.config, "name": "other", "x.bearer.token": "another"})
+
+    assert builder.app_of(connector) == builder.app_of(beside) != builder.app_of(other)
+    assert DECLARED["CONNECTOR_X_BEARER_TOKEN"].encode() not in builder.app_of(connector)
+
+
 async def test_credentials_of_the_deleted_are_forgotten(tmp_path):
     """A worker that runs for months does not keep those of all connectors that it ever had."""
     builder, connector = await wired(tmp_path)
