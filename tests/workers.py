@@ -275,6 +275,30 @@ def undeclared(broker: Broker, name: str) -> dict[str, str]:
     return _variables(broker_url=broker.url, group_id=name, broker_session_timeout=SESSION_SECS, log_format="json")
 
 
+def by_rest(
+    broker: Broker, workers: "Workers", url: str, name: str, options: Mapping[str, str]
+) -> tuple[Worker, dict[str, str]]:
+    """
+    Start a worker of the group *name* that declares no connector, and create `birds` by REST.
+
+    It follows two hashtags from the simulator at *url* into the topic *name*, with *options*.  Return the worker, once
+    the stream is connected, and the configuration as it answers it.
+    """
+    worker = workers.start(undeclared(broker, name) | {"CONNECTOR_SIMULATED_TOKEN": TOKEN}).wait_ready()
+    config = {
+        "connector.class": "PostStreamSourceConnector",
+        "topic": name,
+        "hashtags": "murmuration,kafka",
+        "x.bearer.token": "${env:CONNECTOR_SIMULATED_TOKEN}",
+        "x.api.url": url,
+        **options,
+    }
+    status, answer = worker.put("/connectors/birds/config", config)
+    assert status == 201, answer
+    worker.wait_event("stream.connected")
+    return worker, answer["config"]
+
+
 def environment(broker: Broker, url: str, name: str, **overrides: object) -> dict[str, str]:
     """Return what a worker needs to follow #murmuration from the simulator at *url* into the topic *name*."""
     settings = {

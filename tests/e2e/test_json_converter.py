@@ -15,7 +15,7 @@ from tests import topics
 from tests.brokers import Broker
 from tests.sinks.json_converter import json_converter, require
 from tests.unit.formats.lines import as_line, lines, recorded
-from tests.workers import TOKEN, Workers, undeclared, wait_for
+from tests.workers import Workers, by_rest, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -76,22 +76,15 @@ def test_connects_names_by_rest(
 ) -> None:
     """A configuration for Connect is taken as it is, with a transform that leaves a post by its schema."""
     simulator = simulate()
-    worker = workers.start(undeclared(broker, fresh) | {"CONNECTOR_SIMULATED_TOKEN": TOKEN}).wait_ready()
-    config = {
-        "connector.class": "PostStreamSourceConnector",
-        "topic": fresh,
-        "hashtags": "murmuration,kafka",
-        "x.bearer.token": "${env:CONNECTOR_SIMULATED_TOKEN}",
-        "x.api.url": simulator.url,
+    options = {
         "value.converter": JSON_CONVERTER,
         "value.converter.schemas.enable": "true",
         "transforms": "lang",
         "transforms.lang.type": "org.apache.kafka.connect.transforms.ReplaceField$Value",
         "transforms.lang.exclude": "lang",
     }
-    status, answer = worker.put("/connectors/birds/config", config)
-    assert (201, "true") == (status, answer["config"]["value.converter.schemas.enable"])
-    worker.wait_event("stream.connected")
+    worker, config = by_rest(broker, workers, simulator.url, fresh, options)
+    assert "true" == config["value.converter.schemas.enable"]
     texts = {simulator.emit_post(text): text for text in ("a starling #murmuration", "a stream #kafka")}
     wait_for(lambda: worker.delivered("birds") == 2, "two posts")
     assert 0 == worker.stop()

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from connector.simulator import SimulatorThread
 from tests import topics
 from tests.brokers import Broker, KafkaBroker
 from tests.withdrawals import delete, emit, lying, withdrawn
-from tests.workers import Workers, environment, wait_for
+from tests.workers import Worker, Workers, environment, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -38,19 +38,38 @@ def offset(broker: Broker, group: str) -> dict[str, Any]:
     return next((value for key, value in found.items() if json.loads(key) == [NAME, {"stream": "recheck"}]), {})
 
 
+def begun(
+    broker: Broker, worker: Worker, simulator: SimulatorThread, topic: str
+) -> tuple[list[str], list[str], set[str]]:
+    """
+    Let thousands of posts be delivered, delete some and recheck them.
+
+    Return all, which are to be withdrawn, and which of these are.
+    """
+    posts = emit(simulator, 4_000)
+    wait_for(lambda: set(lying(broker, topic)) == set(posts), "all posts are there", 60.0)
+    gone = posts[::9]
+    delete(simulator, gone)
+    status, body = worker.post("/connectors", {"name": NAME, "config": config(topic, simulator.url)})
+    assert 201 == status, body
+    return posts, gone, wait_for(lambda: withdrawn(broker, topic), "the first are withdrawn", 60.0)
+
+
+def assert_withdrawn_once(broker: Broker, group: str, posts: Sequence[str], gone: Collection[str]) -> None:
+    """Each of *gone* has one tombstone behind it, the others of *posts* have none, and there is no gap."""
+    found = lying(broker, group)
+    assert {key: [True, False] for key in gone} == {key: found[key] for key in gone}
+    assert all([True] == found[key] for key in posts if key not in gone)
+    assert [] == offset(broker, group)["gaps"]
+
+
 def test_what_is_gone_goes_also_over_a_takeover(
     broker: Broker, simulate: Callable[..., SimulatorThread], workers: Workers, fresh: str
 ) -> None:
     """Each post that X has no more gets one tombstone, whoever asks; the others stay, and no gap is opened."""
     simulator = simulate(plan="ppu")
     group = [workers.start(environment(broker, simulator.url, fresh)).wait_ready() for _ in range(2)]
-    posts = emit(simulator, 4_000)
-    wait_for(lambda: set(lying(broker, fresh)) == set(posts), "all posts are there", 60.0)
-    gone = posts[::9]
-    delete(simulator, gone)
-    status, body = group[0].post("/connectors", {"name": NAME, "config": config(fresh, simulator.url)})
-    assert 201 == status, body
-    wait_for(lambda: withdrawn(broker, fresh), "the first are withdrawn", 60.0)
+    posts, gone, _ = begun(broker, group[0], simulator, fresh)
     (owner,) = (each for each in group if each.events("task.started", connector=NAME))
     owner.kill()
     assert withdrawn(broker, fresh) < set(gone)
@@ -58,10 +77,7 @@ def test_what_is_gone_goes_also_over_a_takeover(
     wait_for(lambda: withdrawn(broker, fresh) == set(gone), "all are withdrawn", 120.0)
 
     assert 0 == heir.stop()
-    found = lying(broker, fresh)
-    assert {key: [True, False] for key in gone} == {key: found[key] for key in gone}
-    assert all([True] == found[key] for key in posts if key not in gone)
-    assert [] == offset(broker, fresh)["gaps"]
+    assert_withdrawn_once(broker, fresh, posts, gone)
     assert [] == heir.events("gap.opened", connector=NAME) + owner.events("gap.opened", connector=NAME)
 
 
@@ -71,24 +87,15 @@ def test_kafka_goes_away_meanwhile(
     """What X has answered and Kafka has not taken is asked again: nothing stays, and nothing goes twice."""
     simulator = simulate(plan="ppu")
     worker = workers.start(environment(frail_broker, simulator.url, fresh)).wait_ready()
-    posts = emit(simulator, 4_000)
-    wait_for(lambda: set(lying(frail_broker, fresh)) == set(posts), "all posts are there", 60.0)
-    gone = posts[::9]
-    delete(simulator, gone)
-    status, body = worker.post("/connectors", {"name": NAME, "config": config(fresh, simulator.url)})
-    assert 201 == status, body
-    begun = wait_for(lambda: withdrawn(frail_broker, fresh), "the first are withdrawn", 60.0)
+    posts, gone, first = begun(frail_broker, worker, simulator, fresh)
     frail_broker.kill()
-    assert begun < set(gone)
+    assert first < set(gone)
     time.sleep(AWAY_SECS)
     frail_broker.start()
     wait_for(lambda: withdrawn(frail_broker, fresh) == set(gone), "all are withdrawn", 120.0)
 
     assert 0 == worker.stop()
-    found = lying(frail_broker, fresh)
-    assert {key: [True, False] for key in gone} == {key: found[key] for key in gone}
-    assert all([True] == found[key] for key in posts if key not in gone)
-    assert [] == offset(frail_broker, fresh)["gaps"]
+    assert_withdrawn_once(frail_broker, fresh, posts, gone)
 
 
 def test_a_budget_stops_it_until_there_is_more(

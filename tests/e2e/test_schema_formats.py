@@ -26,7 +26,7 @@ from connector.simulator import SimulatorThread
 from tests import topics
 from tests.brokers import Broker, free_port
 from tests.registries import Registry
-from tests.workers import TOKEN, Worker, Workers, environment, undeclared, wait_for
+from tests.workers import Worker, Workers, by_rest, environment, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
@@ -226,22 +226,15 @@ def test_connects_names_by_rest(
 ) -> None:
     """A configuration for Connect is taken as it is; transforms route to topics with subjects of their own."""
     simulator = simulate()
-    worker = workers.start(undeclared(broker, fresh) | {"CONNECTOR_SIMULATED_TOKEN": TOKEN}).wait_ready()
-    config = {
-        "connector.class": "PostStreamSourceConnector",
-        "topic": fresh,
-        "hashtags": "murmuration,kafka",
-        "x.bearer.token": "${env:CONNECTOR_SIMULATED_TOKEN}",
-        "x.api.url": simulator.url,
+    options = {
         "value.converter": AVRO_CONVERTER,
         "value.converter.schema.registry.url": registry.url,
         "transforms": "route",
         "transforms.route.type": "RuleRouter",
         "transforms.route.topic.format": "${topic}.${rule}",
     }
-    status, answer = worker.put("/connectors/birds/config", config)
-    assert (201, config["value.converter"]) == (status, answer["config"]["value.converter"])
-    worker.wait_event("stream.connected")
+    worker, config = by_rest(broker, workers, simulator.url, fresh, options)
+    assert AVRO_CONVERTER == config["value.converter"]
     starling = simulator.emit_post("a starling #murmuration")
     stream = simulator.emit_post("a stream #kafka")
     wait_for(lambda: worker.delivered("birds") == 2, "two posts")
