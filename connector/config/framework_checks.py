@@ -24,7 +24,7 @@ _TOPIC_CREATION = "topic.creation."
 _CREATION_REQUIRED = ("topic.creation.default.replication.factor", "topic.creation.default.partitions")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
 _ACKS = ("all", "-1")
-_VALUE_SCHEMAS = "value.converter.schemas.enable"
+_KEY_SCHEMAS, _VALUE_SCHEMAS = "key.converter.schemas.enable", "value.converter.schemas.enable"
 _NOT_EXACTLY_ONCE = "The connector does not support exactly-once semantics with the provided configuration."
 
 
@@ -61,9 +61,10 @@ def errors_in(config: Mapping[str, str], declared: Mapping[str, object]) -> Iter
     acks = config.get(f"{OVERRIDE}acks")
     if acks is not None and acks not in _ACKS:
         yield f"{OVERRIDE}acks", wrong(acks, f"{OVERRIDE}acks", f"String must be one of: {', '.join(_ACKS)}")
-    text = config.get(_VALUE_SCHEMAS, "false").strip()
-    if text.lower() not in {"true", "false"}:
-        yield _VALUE_SCHEMAS, wrong(text, _VALUE_SCHEMAS, "Expected value to be either true or false")
+    for name in (_KEY_SCHEMAS, _VALUE_SCHEMAS):
+        text = config.get(name, "false").strip()
+        if text.lower() not in {"true", "false"}:
+            yield name, wrong(text, name, "Expected value to be either true or false")
 
 
 def value_of(option: FrameworkOption, text: str | None) -> str | None:

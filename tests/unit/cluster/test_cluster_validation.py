@@ -94,6 +94,15 @@ SENTENCES = [
         ],
     ),
     (
+        {"key_converter_schemas_enable": "perhaps"},
+        [
+            (
+                "Invalid value perhaps for configuration key.converter.schemas.enable: Expected value to be either"
+                " true or false"
+            )
+        ],
+    ),
+    (
         {"transforms": "t", "transforms_t_type": CAST},
         [
             'Missing required configuration "transforms.t.spec" which has no default value.',
