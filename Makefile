@@ -99,15 +99,15 @@ test-pythons: $(VENV)/.dev
 
 # In a copy, as the compiled part lies beside the others.  Python's own allocator would hide what is beyond a block.
 SANITIZED := tests/unit/records/test_native.py tests/unit/records/test_hostile_lines.py tests/unit/records/test_matches.py tests/unit/kafka/test_kafka_partitioner.py \
-	tests/unit/kafka/test_kafka_record_batch.py
+	tests/unit/kafka/test_kafka_record_batch.py tests/unit/formats/test_avro_at_once.py
 
 sanitize: $(VENV)/.dev
 	@rm -rf build/sanitized && mkdir -p build/sanitized
-	@cp -r connector tests pyproject.toml setup.py build/sanitized/ && rm -f build/sanitized/connector/records/*.so
-	@gcc -g -O1 -shared -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
+	@cp -r connector tests pyproject.toml setup.py build/sanitized/ && find build/sanitized -name '*.abi3.so' -delete
+	@for each in records/_native formats/schemas/_avro; do gcc -g -O1 -shared -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
 	  -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Werror \
 	  -I"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')" \
-	  connector/records/_native.c -o build/sanitized/connector/records/_native.abi3.so
+	  connector/$$each.c -o build/sanitized/connector/$$each.abi3.so || exit 1; done
 	@cd build/sanitized && LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 	  $(abspath $(BIN))/python -m pytest -q -p no:cacheprovider $(SANITIZED) $(ARGS)
 
@@ -177,7 +177,7 @@ pictures: $(VENV)/.dev
 	@PYTHONPATH=. $(BIN)/python docs/page/pictures.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info connector/records/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info connector/records/*.so connector/formats/schemas/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # -- installing; a stamp says what is done, so the second time takes no time
@@ -191,7 +191,9 @@ $(VENV)/.pip:
 	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	@touch $@
 
-$(VENV)/.demo: $(VENV)/.pip pyproject.toml setup.py connector/records/_native.c
+COMPILED := connector/records/_native.c connector/records/_json.h connector/formats/schemas/_avro.c
+
+$(VENV)/.demo: $(VENV)/.pip pyproject.toml setup.py $(COMPILED)
 	@echo "Installing into $(VENV), once ..."
 	@PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install --quiet --editable ".[embedded]"
 	@touch $@

@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the hot path in C, which is left out where it cannot be built."""
+"""What pyproject.toml cannot say: the hot paths in C, which are left out where they cannot be built."""
 
 import sysconfig
 
@@ -11,12 +11,14 @@ else:
     setup(
         ext_modules=[
             Extension(
-                "connector.records._native",
-                ["connector/records/_native.c"],
+                name,
+                [f"{name.replace('.', '/')}.c"],
+                depends=["connector/records/_json.h"],
                 extra_compile_args=["-O3", "-Werror=implicit-function-declaration"],
                 py_limited_api=True,
                 optional=True,  # without a C compiler
             )
+            for name in ("connector.records._native", "connector.formats.schemas._avro")
         ],
         options={"bdist_wheel": {"py_limited_api": "cp311"}},  # one wheel for all versions of Python
     )

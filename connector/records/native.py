@@ -1,5 +1,5 @@
 """
-Loads `_native.c`, the compiled code for the work on every post.
+Loads compiled code: `_native.c`, for the work on every post, and that of other rooms.
 
 `compiled` is the module, or None if it was not built, cannot be loaded or is turned off.  Each place that uses it also
 has Python code with the same results.
@@ -15,22 +15,24 @@ if TYPE_CHECKING:
 PURE_PYTHON = "CONNECTOR_PURE_PYTHON"
 """With any value, this environment variable turns the compiled code off: to compare, or to rule it out as a cause."""
 
-_NAME = "connector.records._native"
 
+def load(name: str) -> "tuple[ModuleType | None, str]":
+    """
+    Load the compiled module *name*.
 
-def _load() -> "tuple[ModuleType | None, str]":
-    """Return the module and ""; None and the reason if it cannot be loaded; None and "" if not built or turned off."""
+    Return it and ""; None and the reason if it cannot be loaded; None and "" if it was not built or is turned off.
+    """
     if os.environ.get(PURE_PYTHON):
         return None, ""
     try:
-        return import_module(_NAME), ""
+        return import_module(name), ""
     except ModuleNotFoundError as exc:
-        if exc.name == _NAME:  # installed without a C compiler, or for a Python without the limited API
+        if exc.name == name:  # installed without a C compiler, or for a Python without the limited API
             return None, ""
         return None, str(exc)
     except ImportError as exc:
         return None, str(exc)
 
 
-compiled, broken = _load()
+compiled, broken = load("connector.records._native")
 """*broken* says why the compiled code was built but cannot be loaded; empty if nothing is wrong."""

@@ -48,6 +48,15 @@ class Form(Protocol):
             ValueError: *value* does not fit.
         """
 
+    def body(self, line: bytes) -> bytes:
+        """
+        Return what `write` returns for what `shape` returns, for a line that no transform gets.
+
+        Raises:
+            BadRecord: *line* holds no post.
+            ValueError: the post does not fit.
+        """
+
 
 class Transformer:
     """

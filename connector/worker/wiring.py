@@ -30,6 +30,7 @@ from connector.config.load import Examined, Loaded, examine
 from connector.config.names import Names
 from connector.config.vault import Vault
 from connector.config.worker import WorkerSettings
+from connector.formats.schemas import native as avro_native
 from connector.history.recorder import Recorder
 from connector.kafka import internals as kafka_internals
 from connector.kafka import topics
@@ -46,7 +47,7 @@ from connector.kafka.metadata import make_no_topics
 from connector.kafka.slot_topics import SlotTopics
 from connector.kafka.state.compacted_log import METADATA_MS, SILENCE_SECS, CompactedLog
 from connector.kafka.state.offsets import OffsetTable
-from connector.records.native import broken, compiled
+from connector.records import native
 from connector.sources.http import internals as x_internals
 from connector.telemetry.events.event import Event
 from connector.telemetry.events.worker import CompiledFormBroken, FastPathOff, Noticed, WorkerStarting
@@ -437,11 +438,11 @@ def _announce(app: ConnectorApp, loaded: Loaded, emit: Callable[[Event], None]) 
             connector=None if config is None else config.name,
             topic=None if config is None else config.topic,
             delivery=None if config is None else config.delivery,
-            compiled=compiled is not None,
+            compiled=native.compiled is not None,
         )
     )
-    if broken:
-        emit(CompiledFormBroken(reason=broken))
+    for reason in filter(None, (native.broken, avro_native.broken)):
+        emit(CompiledFormBroken(reason=reason))
     for off in x_internals.paths_off():
         emit(off)
     if lacking := kafka_internals.check(kafka_internals.FALL_BACKS):

@@ -76,7 +76,8 @@ def test_the_image_has_the_hot_path_in_c() -> None:
     first = DOCKERFILE[: DOCKERFILE.rindex("FROM ")]
 
     assert "python3-dev" in first
-    assert '-I -c "import connector.records._native"' in first  # not the sources beside it
+    # -I: not the sources beside it
+    assert '-I -c "import connector.records._native, connector.formats.schemas._avro"' in first
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from connector.config.connector import CONNECTOR_OPTIONS
 from connector.config.dotenv import DOTENV, read_dotenv
 from connector.config.options import FILE_SUFFIX
 from connector.config.worker import WORKER_OPTIONS
+from connector.formats.schemas import native as avro_native
 from connector.kafka import internals as kafka_internals
 from connector.records import native
 from connector.sources.http import internals as x_internals
@@ -144,8 +145,9 @@ def _slower_ways() -> Iterator[Finding]:
         yield warning(
             f"{', '.join(off.installed)} does not have {', '.join(off.missing)}: {off.consequence}.", off.cure
         )
-    if native.compiled is None:
-        why = f" ({native.broken})" if native.broken else ""
+    if native.compiled is None or avro_native.compiled is None:
+        reason = native.broken or avro_native.broken
+        why = f" ({reason})" if reason else ""
         yield warning(
             f"The compiled part is not in use{why}: each post takes more CPU.",
             "Install a wheel, or with a C compiler from source; unset CONNECTOR_PURE_PYTHON.",

@@ -30,6 +30,10 @@ class PostForm:
         """As `Form.write`."""
         return self._write(value)
 
+    def body(self, line: bytes) -> bytes:
+        """As `Form.body`."""
+        return self.write(self.shape(line))
+
 
 class ConnectForm(PostForm):
     """

@@ -21,6 +21,8 @@ _MS = timedelta(milliseconds=1)
 _FIRST_MS = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MS
 _LAST_MS = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MS
 _NOTHING = wire.Includes()
+_ID, _MEDIA_KEY = attrgetter("id"), attrgetter("media_key")
+_S = TypeVar("_S", bound=Struct)
 _AS_THEY_ARE = (
     "lang",
     "conversation_id",
@@ -30,7 +32,42 @@ _AS_THEY_ARE = (
     "source",
 )
 
+LOOKED_THROUGH_BYTES_MAX = 64 * 1024 * 1024
+"""
+The most bytes of lines that are looked through for one post: its line, as often as it refers to what X sent along.
+
+A line that names one large object thousands of times, as X never writes it, would become a post of gigabytes.
+"""
+
 Value = dict[str, Any]
+
+
+class _Beside:
+    """What X sent along with the post in a line of *line_bytes*."""
+
+    __slots__ = ("_left", "_line_bytes", "sent")
+
+    def __init__(self, sent: wire.Includes, line_bytes: int) -> None:
+        self.sent, self._line_bytes = sent, line_bytes
+        self._left = LOOKED_THROUGH_BYTES_MAX // line_bytes
+
+    def find(self, key: Callable[[_S], str], among: Sequence[_S], wanted: str) -> _S | None:
+        """
+        Return the first *among* these with the key *wanted*; X sends few, so a table of them would not pay.
+
+        Raises:
+            BadRecord: the post refers to too many.
+        """
+        self._left -= 1
+        if self._left < 0:
+            most = LOOKED_THROUGH_BYTES_MAX // self._line_bytes
+            raise BadRecord(
+                f"The post in a line of {self._line_bytes} bytes refers more than {most} times to what X sent along"
+            )
+        for each in among:
+            if key(each) == wanted:
+                return each
+        return None
 
 
 def post_of(line: bytes, *, with_raw: bool = False) -> Value:
@@ -41,7 +78,7 @@ def post_of(line: bytes, *, with_raw: bool = False) -> Value:
         BadRecord: *line* is not JSON, or holds no post with an id.
     """
     read = wire.read(line)
-    data, beside = read.data, read.includes or _NOTHING
+    data, beside = read.data, _Beside(read.includes or _NOTHING, len(line))
     if not _is_id(data.id):
         head_of(line)
         raise BadRecord(f"A line of {len(line)} bytes has the post id {data.id!r}, which is no number of 63 bits")
@@ -49,7 +86,7 @@ def post_of(line: bytes, *, with_raw: bool = False) -> Value:
     references = []
     for reference in data.referenced_tweets:
         found: Value = {"type": reference.type, "id": reference.id}
-        other = _by(_ID, beside.tweets, reference.id)
+        other = beside.find(_ID, beside.sent.tweets, reference.id)
         if other is not None and _is_id(other.id):
             found["post"] = _referenced(other, beside)
             if reference.type == "retweeted":
@@ -65,7 +102,7 @@ def post_of(line: bytes, *, with_raw: bool = False) -> Value:
     return post
 
 
-def _referenced(data: wire.Data, beside: wire.Includes) -> Value:
+def _referenced(data: wire.Data, beside: _Beside) -> Value:
     """Return the post *data* of `includes`, to which another one refers."""
     post = _content(data, beside, data)
     if data.referenced_tweets:
@@ -73,12 +110,12 @@ def _referenced(data: wire.Data, beside: wire.Includes) -> Value:
     return post
 
 
-def _content(data: wire.Data, beside: wire.Includes, original: wire.Data) -> Value:
+def _content(data: wire.Data, beside: _Beside, original: wire.Data) -> Value:
     """Return what each post has, with the text of *original*: the post itself, or the one that it reposts."""
     text, entities = _whole_text(original)
     post: Value = {"id": data.id, "text": text, "created_at": _created_at(data)}
     if data.author_id is not None:
-        user = _by(_ID, beside.users, data.author_id)
+        user = beside.find(_ID, beside.sent.users, data.author_id)
         post["author"] = {"id": data.author_id} if user is None else _user(user)
     for name in _AS_THEY_ARE:
         plain = getattr(data, name)
@@ -101,7 +138,7 @@ def _content(data: wire.Data, beside: wire.Includes, original: wire.Data) -> Val
     return post
 
 
-def _add_attachments(attachments: wire.Attachments, beside: wire.Includes, post: Value) -> None:
+def _add_attachments(attachments: wire.Attachments, beside: _Beside, post: Value) -> None:
     if attachments.media_keys:
         post["media"] = [_media(key, beside) for key in attachments.media_keys]
     if attachments.poll_ids:
@@ -139,8 +176,8 @@ def _user(user: wire.User) -> Value:
     return found
 
 
-def _media(key: str, beside: wire.Includes) -> Value:
-    media = _by(_MEDIA_KEY, beside.media, key)
+def _media(key: str, beside: _Beside) -> Value:
+    media = beside.find(_MEDIA_KEY, beside.sent.media, key)
     if media is None:
         return {"media_key": key}
     found: Value = to_builtins(media)
@@ -150,9 +187,9 @@ def _media(key: str, beside: wire.Includes) -> Value:
     return found
 
 
-def _add_place(geo: wire.Geo, beside: wire.Includes, post: Value) -> None:
+def _add_place(geo: wire.Geo, beside: _Beside, post: Value) -> None:
     if geo.place_id is not None:
-        place = _by(_ID, beside.places, geo.place_id)
+        place = beside.find(_ID, beside.sent.places, geo.place_id)
         post["place"] = {"id": geo.place_id} if place is None else _place(place)
     if geo.coordinates is not None:
         longitude, latitude = geo.coordinates.coordinates
@@ -167,8 +204,8 @@ def _place(place: wire.Place) -> Value:
     return found
 
 
-def _poll(poll_id: str, beside: wire.Includes) -> Value:
-    poll = _by(_ID, beside.polls, poll_id)
+def _poll(poll_id: str, beside: _Beside) -> Value:
+    poll = beside.find(_ID, beside.sent.polls, poll_id)
     if poll is None:
         return {"id": poll_id}
     found: Value = to_builtins(poll)
@@ -196,18 +233,6 @@ def _renamed(found: Value | None, old: str, new: str) -> Value | None:
     if found and old in found:
         found[new] = found.pop(old)
     return found
-
-
-_ID, _MEDIA_KEY = attrgetter("id"), attrgetter("media_key")
-_S = TypeVar("_S", bound=Struct)
-
-
-def _by(key: Callable[[_S], str], found: Sequence[_S], wanted: str) -> _S | None:
-    """Return the first of *found* with the key *wanted*; X sends few, so a table of them would not pay."""
-    for each in found:
-        if key(each) == wanted:
-            return each
-    return None
 
 
 def _is_id(text: str) -> bool:

@@ -23,6 +23,7 @@ class SchemaForm:
 
     def __init__(self, writer: Writer, plain: Callable[[Any], Any], *, with_raw: bool = False) -> None:
         self._body, self._plain, self._with_raw = writer.body, plain, with_raw
+        self._at_once = writer.at_once(with_raw=with_raw)
 
     def shape(self, line: bytes) -> Any:
         """As `Form.shape`: a post as `connector.formats.post.declaration` says."""
@@ -34,6 +35,11 @@ class SchemaForm:
             return self._body(value)
         except ValueError:
             return self._body(self._plain(value))
+
+    def body(self, line: bytes) -> bytes:
+        """As `Form.body`."""
+        at_once = None if self._at_once is None else self._at_once(line)
+        return self.write(self.shape(line)) if at_once is None else at_once
 
 
 def writer_of(value_format: ValueFormat) -> Writer | None:
@@ -49,7 +55,7 @@ def writer_of(value_format: ValueFormat) -> Writer | None:
             from connector.formats.post import avro as avro_schema
             from connector.formats.schemas.avro import AvroWriter
 
-            return AvroWriter(avro_schema.schema_text(POST))
+            return AvroWriter(avro_schema.schema_text(POST), POST)
         case "json_schema":
             from connector.formats.post import json_schema
             from connector.formats.schemas.json_schema import JsonSchemaWriter

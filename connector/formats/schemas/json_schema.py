@@ -26,6 +26,9 @@ class JsonSchemaWriter:
         except TypeError as error:
             raise ValueError(f"it cannot be written as JSON: {error}") from error
 
+    def at_once(self, *, with_raw: bool) -> None:
+        """As `Writer.at_once`: nothing does."""
+
     def by(self, text: str) -> tuple[bytes, Callable[[bytes], bytes] | None]:
         """As `Writer.by`: JSON is the same by any version."""
         return b"", None

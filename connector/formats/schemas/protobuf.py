@@ -29,6 +29,9 @@ class ProtobufWriter:
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise ValueError(f"it does not fit the Protobuf schema: {error!r:.200}") from error
 
+    def at_once(self, *, with_raw: bool) -> None:
+        """As `Writer.at_once`: nothing does."""
+
     def by(self, text: str) -> tuple[bytes, Callable[[bytes], bytes] | None]:
         """As `Writer.by`: numbers of fields never change, so only the place of the message may be another."""
         place = place_of(self._name, text)

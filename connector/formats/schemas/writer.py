@@ -41,6 +41,13 @@ class Writer(Protocol):
             ValueError: *value* does not fit the schema; the message says where.
         """
 
+    def at_once(self, *, with_raw: bool) -> Callable[[bytes], bytes | None] | None:
+        """
+        Return what makes of a line of X the `body` of its post, with *with_raw* also the line; None if nothing does.
+
+        It returns None for a line that has to be made into a post first.
+        """
+
     def by(self, text: str) -> "tuple[bytes, Callable[[bytes], bytes] | None]":
         """
         Return how to write by another version of the schema, *text*: what stands after the id, and what makes a body

@@ -274,7 +274,7 @@ def test_built_and_broken(tmp_path):
 
 def test_broken_is_a_warning(monkeypatch, tmp_path):
     """The log says what was found, what it costs, and what to do."""
-    monkeypatch.setattr(wiring, "broken", "wrong ELF class")
+    monkeypatch.setattr(wiring.native, "broken", "wrong ELF class")
     told = []
     app = SimpleNamespace(conf=SimpleNamespace(web_enabled=False))
     wiring._announce(app, load({}, tmp_path), told.append)
