@@ -2,7 +2,8 @@
 Measures what each value format with a schema costs alone: `python -m benchmarks.formats_alone FILE`, with lines of X.
 
 The lines are made into posts, and the posts are written by each format: CPU time of the least of several passes.
-Confluent's serializer for Avro, with a registry in memory, stands beside.
+Where the compiled form writes a line at once, that stands beside, and so does Confluent's serializer for Avro, with a
+registry in memory.
 """
 
 import asyncio
@@ -33,6 +34,11 @@ def measured(lines: Sequence[bytes]) -> Text:
         writer = writer_of(name)
         cost = _least(lambda body=writer.body: list(map(body, posts)), len(posts))
         rows.append((f"post to {name}", f"{cost:.1f}", f"{_mean([writer.body(post) for post in posts]):,.0f}"))
+        at_once = writer.at_once(with_raw=False)
+        if at_once is not None:
+            cost = _least(lambda at_once=at_once: list(map(at_once, lines)), len(lines))
+            left = sum(at_once(line) is None for line in lines)
+            rows.append((f"line to {name} at once, {left} of {len(lines):,} left to Python", f"{cost:.1f}", ""))
     rows.append(("post to avro, Confluent's serializer", f"{asyncio.run(_confluent(posts)):.1f}", ""))
     return grid(rows)
 
