@@ -11,7 +11,8 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from connector.cluster import sentences
 from connector.cluster.configs import Configs, Connector, TargetState
@@ -50,6 +51,8 @@ ANSWER_SECS = 25.0
 
 FILTERED = "filtered"
 
+_K = TypeVar("_K")
+
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
@@ -82,7 +85,8 @@ class ConnectorRules:
         self._held, self._app, self._terms, self._look = held, app, terms, look
         self._seen: dict[Hashable, _Seen] = {}
         self._applied_at = -math.inf
-        self._asking = asyncio.Lock()
+        self._failed: dict[Hashable, tuple[float, str]] = {}
+        self._asking: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
 
     async def plan(self, name: str) -> dict[str, Any]:
         """
@@ -154,25 +158,34 @@ class ConnectorRules:
         return self._statuses.of(TaskId(name, number))
 
     async def _rules_at_x(self, connector: Connector) -> _Seen:
-        async with self._asking:  # one at a time: X counts the requests of all
-            try:
-                app = self._app(connector)
+        begun = time.monotonic()
+        try:
+            app = self._app(connector)
+            async with self._asking.setdefault(app, asyncio.Lock()):  # X counts the requests of all who look
+                failed_at, why = self._failed.get(app, (-math.inf, ""))
+                if failed_at >= begun:
+                    raise Unavailable(why)
                 seen = self._seen.get(app)
                 if seen is None or not self._fresh(seen):
-                    seen = await self._asked(connector, seen)
-            except ConfigError as error:
-                raise Conflicting(f"This worker cannot use the configuration of {connector.name}: {error}") from None
-            self._seen.pop(app, None)
-            self._seen[app] = seen  # the last used one at the end
-            if len(self._seen) > APPS_MAX:
-                del self._seen[next(iter(self._seen))]
-            return seen
+                    seen = await self._asked(connector, app, seen)
+                _keep(self._seen, app, seen)
+                return seen
+        except ConfigError as error:
+            raise Conflicting(f"This worker cannot use the configuration of {connector.name}: {error}") from None
 
     def _fresh(self, seen: _Seen) -> bool:
         now = time.monotonic()
         return now - seen.asked_at < (AGAIN_SECS if now - self._applied_at < APPLIED_SECS else FRESH_SECS)
 
-    async def _asked(self, connector: Connector, before: _Seen | None) -> _Seen:
+    async def _asked(self, connector: Connector, app: Hashable, before: _Seen | None) -> _Seen:
+        """Ask X; who waits for the same meanwhile is told of a failure without another request."""
+        try:
+            return await self._answer(connector, before)
+        except Unavailable as failure:
+            _keep(self._failed, app, (time.monotonic(), str(failure)))
+            raise
+
+    async def _answer(self, connector: Connector, before: _Seen | None) -> _Seen:
         try:
             async with asyncio.timeout(ANSWER_SECS):
                 rules = await self._held(connector)
@@ -187,6 +200,14 @@ class ConnectorRules:
         except TimeoutError:
             raise Unavailable(f"X has not told its rules within {ANSWER_SECS:g} s: ask again.") from None
         return _Seen(rules, time.monotonic(), time.time())
+
+
+def _keep(kept: dict[Hashable, _K], app: Hashable, new: _K) -> None:
+    """Put *new* at the end of *kept*, and forget the app that was not asked for longest if there are too many."""
+    kept.pop(app, None)
+    kept[app] = new
+    if len(kept) > APPS_MAX:
+        del kept[next(iter(kept))]
 
 
 def _fields(plan: Plan, target: TargetState) -> dict[str, Any]:

@@ -215,3 +215,43 @@ async def test_x_is_silent(monkeypatch):
     group.rules._held = lambda _: asyncio.sleep(60)
     with pytest.raises(Unavailable, match="has not told its rules within"):
         await group.rules.plan("posts")
+
+
+async def test_a_silent_x_of_one_app_holds_up_no_other():
+    """Each app has limits of its own, and perhaps an X of its own."""
+    group = Group(POSTS, BIRDS, held=[RIGHT])
+    group.terms["birds"] = replace(FILTERED, rules={"a": "#a"})
+    group.apps = {"posts": "one", "birds": "two"}
+    told = asyncio.Event()
+
+    async def held(connector):
+        if connector.name == "posts":
+            await told.wait()
+        return [RIGHT]
+
+    group.rules._held = held
+    waiting = asyncio.create_task(group.rules.plan("posts"))
+    await asyncio.sleep(0)
+    await asyncio.wait_for(group.rules.plan("birds"), 5)
+    told.set()
+    await waiting
+
+
+async def test_who_waits_for_an_answer_that_fails_is_told_at_once(monkeypatch):
+    """One after the other would wait for as long as X is silent; who asks later asks X again."""
+    monkeypatch.setattr(module, "ANSWER_SECS", 0.05)
+    group = Group()
+    asked = []
+
+    async def silent(_):
+        asked.append(1)
+        await asyncio.sleep(60)
+
+    group.rules._held = silent
+    told = await asyncio.gather(*(group.rules.plan("posts") for _ in range(9)), return_exceptions=True)
+
+    assert ["X has not told its rules within 0.05 s: ask again."] * 9 == [str(each) for each in told]
+    assert [1] == asked
+    with pytest.raises(Unavailable):
+        await group.rules.plan("posts")
+    assert [1, 1] == asked
