@@ -191,7 +191,7 @@ $(VENV)/.pip:
 	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	@touch $@
 
-COMPILED := connector/records/_native.c connector/records/_json.h connector/formats/schemas/_avro.c
+COMPILED := $(wildcard connector/records/_*.[ch] connector/formats/schemas/_*.[ch])
 
 $(VENV)/.demo: $(VENV)/.pip pyproject.toml setup.py $(COMPILED)
 	@echo "Installing into $(VENV), once ..."

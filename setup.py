@@ -1,6 +1,7 @@
 """What pyproject.toml cannot say: the hot paths in C, which are left out where they cannot be built."""
 
 import sysconfig
+from glob import glob
 
 from setuptools import Extension, setup
 
@@ -13,7 +14,7 @@ else:
             Extension(
                 name,
                 [f"{name.replace('.', '/')}.c"],
-                depends=["connector/records/_json.h"],
+                depends=glob("connector/**/_*.h", recursive=True),
                 extra_compile_args=["-O3", "-Werror=implicit-function-declaration"],
                 py_limited_api=True,
                 optional=True,  # without a C compiler

@@ -4,8 +4,8 @@
  *
  * Each function has a form in Python, which is used without this module; the tests compare both.  `heads` reads only
  * what is certainly a proper post.  For other lines it returns None; `connector.records.post` decides.  `count_ends`
- * counts the same as `connector.records.matches`; `split` gives the same as `connector.kafka.delivery.partitioner`; `measure` and `join` give the same bytes as
- * `connector.kafka.delivery.record_batch`.
+ * counts the same as `connector.records.matches`; `split` gives the same as `connector.kafka.delivery.partitioner`;
+ * `measure` and `join` give the same bytes as `connector.kafka.delivery.record_batch`.
  *
  * The functions take tuples, not lists.  Nobody can change a tuple, so they release the interpreter's lock while they
  * read or copy megabytes.

@@ -10,273 +10,36 @@
  * `avro_encoder`.  The tests compare both.  Source: https://avro.apache.org/docs/1.12.0/specification/#binary-encoding
  */
 
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "_steps.h"
+
 #include <math.h>
-#include <stdlib.h>
 
-#include "../../records/_json.h"
-
-/* -- the steps */
-
-#define MEMBERS_MAX 30 /* of an object of X that steps read */
-#define PLACES 64      /* in the table of their names */
-#define NAMES_MAX 3
-#define SOURCES_MAX 8
-
-typedef enum {
-    STRING, LONG, DOUBLE, BOOLEAN, MOMENT, MADE, ITEM, STRINGS, DOUBLES, RECORD, RECORDS, RULES, JOINED, JOINED_LIST,
-    REFERENCED, TEXT, WHOLE, RAW, ABSENT, OPS
-} Op;
-
-static const char *const op_names[OPS] = {
-    "string", "long", "double", "boolean", "moment", "made", "item", "strings", "doubles", "record", "records", "rules",
-    "joined", "joined_list", "referenced", "text", "whole", "raw", "absent",
-};
-
-struct Record;
-
-typedef struct {
-    Op op;
-    int slot, second, nullable, names, source;
-    Slice path[NAMES_MAX];
-    const struct Record *record;
-} Step;
-
-typedef struct Record {
-    int members, steps;
-    Slice names[MEMBERS_MAX];
-    int8_t places[PLACES]; /* of the names by their hashes: slots, -1 for none */
-    Step *step;
-} Record;
-
-typedef struct {
-    PyObject *description; /* the names are in it */
-    int records, sources;
-    Record *record; /* the last one is the post */
-    Slice source[SOURCES_MAX];
-    /* where a post says whose text it repeats: slot of the references, the record of one, slots in it, source */
-    int references, reference, type, id, posts;
-} Program;
-
-static unsigned
-hash_of(Slice name)
-{
-    unsigned first = name.size ? name.bytes[0] : 0, last = name.size ? name.bytes[name.size - 1] : 0;
-    return (unsigned)name.size * 5 + first * 3 + last * 11;
-}
-
-static int
-same(Slice one, Slice other)
-{
-    return one.size == other.size && !memcmp(one.bytes, other.bytes, (size_t)one.size);
-}
-
-static int
-slot_of(const Record *record, Slice name)
-{
-    for (unsigned place = hash_of(name);; place++) {
-        int slot = record->places[place % PLACES];
-        if (slot < 0 || same(record->names[slot], name))
-            return slot;
-    }
-}
-
-/* -- the values of a line */
-
-#define DEPTH_MAX 64
-
-typedef enum { AN_OBJECT, AN_ARRAY, A_STRING, A_NUMBER, A_WORD, A_NULL } Kind;
-
-/* A value: its bytes (of a string without the quotes) and, of objects and arrays, the number of the value after it. */
-typedef struct {
-    uint32_t start, end, next;
-    uint8_t kind, escaped;
-} Value;
+/* -- what is written of a line */
 
 typedef struct {
     const Program *program;
-    Slice line;
-    Value *values;
-    uint32_t count, room;
+    Table table;
     uint8_t *out;
-    size_t size, out_room;
+    size_t size, room;
     Py_ssize_t lookups;
     uint32_t sources[SOURCES_MAX], rules;
-    int no_memory;
 } Work;
-
-/* The number of a value that is not there: value 0 is the line, which is no member. */
-#define NOTHING 0
-
-#define TRY(done)                                                                                                      \
-    do {                                                                                                               \
-        if (!(done))                                                                                                   \
-            return 0;                                                                                                  \
-    } while (0)
-
-static Value *
-add(Work *work, Kind kind, const uint8_t *start)
-{
-    if (work->count == work->room) {
-        size_t room = work->room ? 2 * (size_t)work->room : 512;
-        Value *larger = realloc(work->values, room * sizeof *larger);
-        if (!larger) {
-            work->no_memory = 1;
-            return NULL;
-        }
-        work->values = larger;
-        work->room = (uint32_t)room;
-    }
-    Value *value = &work->values[work->count++];
-    value->start = (uint32_t)(start - work->line.bytes);
-    value->next = work->count;
-    value->kind = (uint8_t)kind;
-    value->escaped = 0;
-    return value;
-}
-
-/* Reads a string whose quote is at *p*; returns the position after it, or NULL. */
-static const uint8_t *
-add_string(Work *work, const uint8_t *p, const uint8_t *end)
-{
-    Value *value = add(work, A_STRING, p + 1);
-    int escaped = 0;
-    if (!value || !(p = skip_string(p + 1, end, &escaped)))
-        return NULL;
-    value->end = (uint32_t)(p - 1 - work->line.bytes);
-    value->escaped = (uint8_t)escaped;
-    return p;
-}
-
-/* Reads the line into the table of values; an object is followed by name, value, name, value.  Returns 1 if it could. */
-static int
-read_line(Work *work)
-{
-    const uint8_t *p = work->line.bytes, *end = p + work->line.size;
-    uint32_t open[DEPTH_MAX];
-    int depth = 0;
-
-    work->count = 0;
-value:
-    p = skip_spaces(p, end);
-    if (p >= end)
-        return 0;
-    switch (*p) {
-    case '{':
-    case '[':
-        if (depth == DEPTH_MAX || !add(work, *p == '{' ? AN_OBJECT : AN_ARRAY, p))
-            return 0;
-        open[depth++] = work->count - 1;
-        p = skip_spaces(p + 1, end);
-        if (p < end && *p == (work->values[open[depth - 1]].kind == AN_OBJECT ? '}' : ']'))
-            goto close;
-        if (work->values[open[depth - 1]].kind == AN_OBJECT)
-            goto name;
-        goto value;
-    case '"': TRY(p = add_string(work, p, end)); break;
-    default: {
-        const uint8_t *start = p;
-        switch (*p) {
-        case 't': p = skip_word(p, end, "true"); break;
-        case 'f': p = skip_word(p, end, "false"); break;
-        case 'n': p = skip_word(p, end, "null"); break;
-        default: p = skip_number(p, end);
-        }
-        TRY(p);
-        Value *value = add(work, *start == 'n' ? A_NULL : *start == 't' || *start == 'f' ? A_WORD : A_NUMBER, start);
-        TRY(value);
-        value->end = (uint32_t)(p - work->line.bytes);
-    }
-    }
-after:
-    p = skip_spaces(p, end);
-    if (!depth)
-        return p == end;
-    if (p >= end)
-        return 0;
-    Kind around = work->values[open[depth - 1]].kind;
-    if (*p == ',') {
-        p = skip_spaces(p + 1, end);
-        if (around == AN_ARRAY)
-            goto value;
-        goto name;
-    }
-    if (*p != (around == AN_OBJECT ? '}' : ']'))
-        return 0;
-close:
-    p++;
-    depth--;
-    work->values[open[depth]].end = (uint32_t)(p - work->line.bytes);
-    work->values[open[depth]].next = work->count;
-    goto after;
-name:
-    if (p >= end || *p != '"')
-        return 0;
-    TRY(p = add_string(work, p, end));
-    p = skip_spaces(p, end);
-    if (p >= end || *p != ':')
-        return 0;
-    p++;
-    goto value;
-}
-
-static Slice
-bytes_of(const Work *work, uint32_t at)
-{
-    const Value *value = &work->values[at];
-    return (Slice){work->line.bytes + value->start, (Py_ssize_t)(value->end - value->start)};
-}
-
-static int
-is(const Work *work, uint32_t at, Kind kind)
-{
-    return work->values[at].kind == kind;
-}
 
 /* Finds the members of the object *at* that *record* names; *found* has one for each slot, or NOTHING. */
 static int
 find_members(const Work *work, const Record *record, uint32_t at, uint32_t *found)
 {
-    TRY(is(work, at, AN_OBJECT));
+    TRY(is(&work->table, at, AN_OBJECT));
     memset(found, 0, (size_t)record->members * sizeof *found);
-    uint32_t end = work->values[at].next;
-    for (uint32_t name = at + 1; name < end; name = work->values[name + 1].next) {
-        TRY(!work->values[name].escaped);
-        int slot = slot_of(record, bytes_of(work, name));
+    uint32_t end = work->table.values[at].next;
+    for (uint32_t name = at + 1; name < end; name = work->table.values[name + 1].next) {
+        TRY(!work->table.values[name].escaped);
+        int slot = slot_of(record, bytes_of(&work->table, name));
         if (slot >= 0) {
             TRY(found[slot] == NOTHING);
             found[slot] = name + 1;
         }
     }
-    return 1;
-}
-
-/* Finds the member *wanted* of the object *at*. */
-static int
-find_in(const Work *work, uint32_t at, Slice wanted, uint32_t *found)
-{
-    *found = NOTHING;
-    TRY(is(work, at, AN_OBJECT));
-    uint32_t end = work->values[at].next;
-    for (uint32_t name = at + 1; name < end; name = work->values[name + 1].next) {
-        TRY(!work->values[name].escaped);
-        if (same(bytes_of(work, name), wanted)) {
-            TRY(*found == NOTHING);
-            *found = name + 1;
-        }
-    }
-    return 1;
-}
-
-/* Finds the member *wanted* of a member of another object: of NOTHING and of null there is none. */
-static int
-find_member(const Work *work, uint32_t at, Slice wanted, uint32_t *found)
-{
-    if (at != NOTHING && !is(work, at, A_NULL))
-        return find_in(work, at, wanted, found);
-    *found = NOTHING;
     return 1;
 }
 
@@ -286,8 +49,8 @@ find_value(const Work *work, const Step *step, const uint32_t *found, uint32_t *
 {
     *value = found[step->slot];
     for (int i = 0; i < step->names; i++)
-        TRY(find_member(work, *value, step->path[i], value));
-    if (*value != NOTHING && is(work, *value, A_NULL)) {
+        TRY(find_member(&work->table, *value, step->path[i], value));
+    if (*value != NOTHING && is(&work->table, *value, A_NULL)) {
         TRY(step->op != STRINGS && step->op != DOUBLES && step->op != RECORDS && step->op != JOINED_LIST);
         *value = NOTHING;
     }
@@ -298,8 +61,8 @@ find_value(const Work *work, const Step *step, const uint32_t *found, uint32_t *
 static int
 find_id(const Work *work, uint32_t at, uint64_t *id)
 {
-    TRY(at != NOTHING && is(work, at, A_STRING) && !work->values[at].escaped);
-    Slice digits = bytes_of(work, at);
+    TRY(at != NOTHING && is(&work->table, at, A_STRING) && !work->table.values[at].escaped);
+    Slice digits = bytes_of(&work->table, at);
     TRY(digits.size && digits.size <= MAX_DIGITS && digits.bytes[0] != '0');
     TRY(skip_digits(digits.bytes, digits.bytes + digits.size) == digits.bytes + digits.size);
     *id = number_of(digits);
@@ -312,15 +75,15 @@ find_id(const Work *work, uint32_t at, uint64_t *id)
 static uint8_t *
 reserve(Work *work, size_t more)
 {
-    if (work->out_room - work->size < more) {
+    if (work->room - work->size < more) {
         size_t room = 2 * (work->size + more);
         uint8_t *larger = realloc(work->out, room);
         if (!larger) {
-            work->no_memory = 1;
+            work->table.no_memory = 1;
             return NULL;
         }
         work->out = larger;
-        work->out_room = room;
+        work->room = room;
     }
     return work->out + work->size;
 }
@@ -398,7 +161,7 @@ put_utf8(uint8_t *to, unsigned code)
     return to;
 }
 
-/* Writes the string of *raw*, in which all escapes are JSON's, at *to*, where there is room for *raw*; returns its end. */
+/* Writes the string *raw*, whose escapes are JSON's, at *to*, where there is room for it as it is; returns its end. */
 static uint8_t *
 unescape(uint8_t *to, Slice raw)
 {
@@ -441,9 +204,9 @@ unescape(uint8_t *to, Slice raw)
 static int
 put_string(Work *work, uint32_t at)
 {
-    TRY(is(work, at, A_STRING));
-    Slice raw = bytes_of(work, at);
-    if (!work->values[at].escaped)
+    TRY(is(&work->table, at, A_STRING));
+    Slice raw = bytes_of(&work->table, at);
+    if (!work->table.values[at].escaped)
         return put_bytes(work, raw);
     uint8_t *to = reserve(work, VARINT_MAX + (size_t)raw.size);
     TRY(to);
@@ -458,8 +221,8 @@ put_string(Work *work, uint32_t at)
 static int
 put_whole_number(Work *work, uint32_t at)
 {
-    TRY(is(work, at, A_NUMBER));
-    Slice digits = bytes_of(work, at);
+    TRY(is(&work->table, at, A_NUMBER));
+    Slice digits = bytes_of(&work->table, at);
     int negative = digits.bytes[0] == '-';
     digits.bytes += negative;
     digits.size -= negative;
@@ -473,8 +236,8 @@ put_whole_number(Work *work, uint32_t at)
 static int
 put_double(Work *work, uint32_t at)
 {
-    TRY(is(work, at, A_NUMBER));
-    Slice text = bytes_of(work, at);
+    TRY(is(&work->table, at, A_NUMBER));
+    Slice text = bytes_of(&work->table, at);
     char *end; /* a number is never the last of a line, so this reads no further than the line */
     double number = strtod((const char *)text.bytes, &end);
     /* in a locale with another decimal point it ends before that; and what -0 is depends on the reader */
@@ -492,8 +255,8 @@ put_double(Work *work, uint32_t at)
 static int
 put_boolean(Work *work, uint32_t at)
 {
-    TRY(is(work, at, A_WORD));
-    return put_byte(work, work->line.bytes[work->values[at].start] == 't');
+    TRY(is(&work->table, at, A_WORD));
+    return put_byte(work, work->table.line.bytes[work->table.values[at].start] == 't');
 }
 
 /* Reads *count* digits at *p*; -1 if there are others. */
@@ -524,8 +287,8 @@ static int
 put_moment(Work *work, uint32_t at)
 {
     static const uint8_t month_days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    TRY(is(work, at, A_STRING));
-    Slice text = bytes_of(work, at);
+    TRY(is(&work->table, at, A_STRING));
+    Slice text = bytes_of(&work->table, at);
     const uint8_t *p = text.bytes;
     TRY((text.size == 20 && p[19] == 'Z') || (text.size == 24 && p[19] == '.' && p[23] == 'Z'));
     TRY(p[4] == '-' && p[7] == '-' && p[10] == 'T' && p[13] == ':' && p[16] == ':');
@@ -551,7 +314,7 @@ static uint32_t
 items_of(const Work *work, uint32_t array)
 {
     uint32_t items = 0;
-    for (uint32_t at = array + 1; at < work->values[array].next; at = work->values[at].next)
+    for (uint32_t at = array + 1; at < work->table.values[array].next; at = work->table.values[at].next)
         items++;
     return items;
 }
@@ -563,15 +326,15 @@ items_of(const Work *work, uint32_t array)
 static int
 look_up(Work *work, int source, const Record *record, uint32_t key, uint32_t *at, uint32_t *found)
 {
-    TRY(is(work, key, A_STRING) && !work->values[key].escaped);
-    TRY(++work->lookups <= LOOKED_THROUGH_MAX / work->line.size);
-    Slice wanted = bytes_of(work, key);
+    TRY(is(&work->table, key, A_STRING) && !work->table.values[key].escaped);
+    TRY(++work->lookups <= LOOKED_THROUGH_MAX / work->table.line.size);
+    Slice wanted = bytes_of(&work->table, key);
     uint32_t array = work->sources[source];
     if (array != NOTHING) {
-        for (*at = array + 1; *at < work->values[array].next; *at = work->values[*at].next) {
+        for (*at = array + 1; *at < work->table.values[array].next; *at = work->table.values[*at].next) {
             TRY(find_members(work, record, *at, found));
-            TRY(found[0] != NOTHING && is(work, found[0], A_STRING) && !work->values[found[0]].escaped);
-            if (same(bytes_of(work, found[0]), wanted))
+            TRY(found[0] != NOTHING && is(&work->table, found[0], A_STRING) && !work->table.values[found[0]].escaped);
+            if (same(bytes_of(&work->table, found[0]), wanted))
                 return 1;
         }
     }
@@ -596,13 +359,13 @@ put_joined(Work *work, const Step *step, uint32_t key)
 static int
 put_items(Work *work, const Step *step, uint32_t array)
 {
-    TRY(is(work, array, AN_ARRAY));
+    TRY(is(&work->table, array, AN_ARRAY));
     uint32_t items = items_of(work, array), found[MEMBERS_MAX];
     int some;
     if (!items)
         return put_byte(work, 0);
     TRY(put_long(work, items));
-    for (uint32_t at = array + 1; at < work->values[array].next; at = work->values[at].next)
+    for (uint32_t at = array + 1; at < work->table.values[array].next; at = work->table.values[at].next)
         switch (step->op) {
         case STRINGS: TRY(put_string(work, at)); break;
         case DOUBLES: TRY(put_double(work, at)); break;
@@ -621,13 +384,13 @@ find_whole(const Work *work, const Step *step, const uint32_t *original, uint32_
     static const Slice text_name = {(const uint8_t *)"text", 4};
     uint32_t note = original[step->second], text;
     *value = original[step->slot];
-    TRY(find_member(work, note, text_name, &text));
-    if (text != NOTHING && !is(work, text, A_NULL)) {
-        TRY(is(work, text, A_STRING));
-        if (bytes_of(work, text).size)
-            TRY(find_member(work, note, step->path[0], value));
+    TRY(find_member(&work->table, note, text_name, &text));
+    if (text != NOTHING && !is(&work->table, text, A_NULL)) {
+        TRY(is(&work->table, text, A_STRING));
+        if (bytes_of(&work->table, text).size)
+            TRY(find_member(&work->table, note, step->path[0], value));
     }
-    if (*value != NOTHING && is(work, *value, A_NULL))
+    if (*value != NOTHING && is(&work->table, *value, A_NULL))
         *value = NOTHING;
     return 1;
 }
@@ -680,8 +443,8 @@ put_made(Work *work, const uint32_t *found, uint32_t value)
 static int
 put_item(Work *work, const Step *step, uint32_t array)
 {
-    TRY(is(work, array, AN_ARRAY) && items_of(work, array) == 2 && step->second < 2);
-    return put_double(work, step->second ? work->values[array + 1].next : array + 1);
+    TRY(is(&work->table, array, AN_ARRAY) && items_of(work, array) == 2 && step->second < 2);
+    return put_double(work, step->second ? work->table.values[array + 1].next : array + 1);
 }
 
 static int
@@ -692,7 +455,7 @@ put_step(Work *work, const Step *step, const uint32_t *found, const uint32_t *or
     case ABSENT: return put_byte(work, 0);
     case RAW:
         *some = 1;
-        return put_byte(work, 2) && put_bytes(work, work->line);
+        return put_byte(work, 2) && put_bytes(work, work->table.line);
     case RULES: value = work->rules; break;
     case TEXT:
         *some = 1;
@@ -715,7 +478,7 @@ put_step(Work *work, const Step *step, const uint32_t *found, const uint32_t *or
         step->op == JOINED_LIST) {
         if (value == NOTHING)
             return put_byte(work, 0);
-        *some |= work->values[value].next > value + 1;
+        *some |= work->table.values[value].next > value + 1;
         return put_items(work, step, value);
     }
     if (value == NOTHING)
@@ -744,7 +507,7 @@ put_record(Work *work, const Record *record, const uint32_t *found, const uint32
     return 1;
 }
 
-/* Finds the members of the post whose text the post with the members *found* has: its own, or those of a reposted one. */
+/* Finds the members of the post whose text the post with the members *found* has: of itself, or of a reposted one. */
 static int
 find_original(Work *work, const uint32_t *found, uint32_t *original)
 {
@@ -755,12 +518,12 @@ find_original(Work *work, const uint32_t *found, uint32_t *original)
     memcpy(original, found, (size_t)post->members * sizeof *found);
     if (array == NOTHING)
         return 1;
-    TRY(is(work, array, AN_ARRAY));
-    for (uint32_t at = array + 1; at < work->values[array].next; at = work->values[at].next) {
+    TRY(is(&work->table, array, AN_ARRAY));
+    for (uint32_t at = array + 1; at < work->table.values[array].next; at = work->table.values[at].next) {
         TRY(find_members(work, reference, at, it));
         uint32_t type = it[program->type], key = it[program->id];
-        TRY(type != NOTHING && is(work, type, A_STRING) && !work->values[type].escaped && key != NOTHING);
-        if (same(bytes_of(work, type), (Slice){(const uint8_t *)"retweeted", 9})) {
+        TRY(type != NOTHING && is(&work->table, type, A_STRING) && !work->table.values[type].escaped && key != NOTHING);
+        if (same(bytes_of(&work->table, type), (Slice){(const uint8_t *)"retweeted", 9})) {
             TRY(look_up(work, program->posts, post, key, &other, reposted));
             if (other != NOTHING) {
                 TRY(find_id(work, reposted[0], &id));
@@ -783,12 +546,12 @@ put_post(Work *work)
     uint64_t id;
     int some;
 
-    TRY(read_line(work));
-    TRY(find_in(work, 0, names[0], &data) && data != NOTHING);
-    TRY(find_in(work, 0, names[1], &includes) && find_in(work, 0, names[2], &work->rules));
+    TRY(read_line(&work->table));
+    TRY(find_in(&work->table, 0, names[0], &data) && data != NOTHING);
+    TRY(find_in(&work->table, 0, names[1], &includes) && find_in(&work->table, 0, names[2], &work->rules));
     for (int i = 0; i < program->sources; i++) {
-        TRY(find_member(work, includes, program->source[i], &work->sources[i]));
-        TRY(work->sources[i] == NOTHING || is(work, work->sources[i], AN_ARRAY));
+        TRY(find_member(&work->table, includes, program->source[i], &work->sources[i]));
+        TRY(work->sources[i] == NOTHING || is(&work->table, work->sources[i], AN_ARRAY));
     }
     TRY(find_members(work, post, data, found) && find_id(work, found[0], &id));
     TRY(find_original(work, found, original));
@@ -805,18 +568,18 @@ write_post(PyObject *capsule, PyObject *argument)
     const Program *program = PyCapsule_GetPointer(capsule, CAPSULE);
     char *line;
     Work work = {.program = program};
-    if (!program || PyBytes_AsStringAndSize(argument, &line, &work.line.size) < 0)
+    if (!program || PyBytes_AsStringAndSize(argument, &line, &work.table.line.size) < 0)
         return NULL;
-    work.line.bytes = (const uint8_t *)line;
+    work.table.line.bytes = (const uint8_t *)line;
     PyObject *body = NULL;
-    int written = work.line.size <= INT32_MAX && put_post(&work);
-    if (work.no_memory)
+    int written = work.table.line.size <= LOOKED_THROUGH_MAX && put_post(&work);
+    if (work.table.no_memory)
         PyErr_NoMemory();
     else if (written)
         body = PyBytes_FromStringAndSize((const char *)work.out, (Py_ssize_t)work.size);
     else
         body = Py_NewRef(Py_None);
-    free(work.values);
+    free(work.table.values);
     free(work.out);
     return body;
 }
@@ -826,135 +589,9 @@ static PyMethodDef write_post_method = {
     "write_post(line, /)\n--\n\nReturn the post in *line* in Avro's binary form; None if X would not write the line."};
 
 static void
-free_program(Program *program)
-{
-    for (int i = 0; program->record && i < program->records; i++)
-        PyMem_Free(program->record[i].step);
-    PyMem_Free(program->record);
-    Py_XDECREF(program->description);
-    PyMem_Free(program);
-}
-
-static void
 free_capsule(PyObject *capsule)
 {
     free_program(PyCapsule_GetPointer(capsule, CAPSULE));
-}
-
-static int
-wrong(const char *what)
-{
-    PyErr_Format(PyExc_ValueError, "these steps cannot be done: %s", what);
-    return 0;
-}
-
-/* Fills *names* from a tuple of at most *most* bytes; returns their count, or -1 with an error. */
-static int
-names_of(PyObject *tuple, Slice *names, int most)
-{
-    if (!PyTuple_Check(tuple) || PyTuple_Size(tuple) > most) {
-        wrong("too many names");
-        return -1;
-    }
-    int count = (int)PyTuple_Size(tuple);
-    for (int i = 0; i < count; i++) {
-        char *bytes;
-        if (PyBytes_AsStringAndSize(PyTuple_GetItem(tuple, i), &bytes, &names[i].size) < 0)
-            return -1;
-        names[i].bytes = (const uint8_t *)bytes;
-    }
-    return count;
-}
-
-static int
-read_step(PyObject *tuple, const Program *program, int own, Step *step)
-{
-    const char *name;
-    PyObject *path;
-    int record;
-    if (!PyTuple_Check(tuple))
-        return wrong("a step is a tuple");
-    TRY(PyArg_ParseTuple(tuple, "siiO!pii", &name, &step->slot, &step->second, &PyTuple_Type, &path, &step->nullable,
-                         &record, &step->source));
-    int op = 0;
-    while (op < OPS && strcmp(name, op_names[op]))
-        op++;
-    if (op == OPS)
-        return wrong(name);
-    step->op = (Op)op;
-    TRY((step->names = names_of(path, step->path, NAMES_MAX)) >= 0);
-    int members = program->record[own].members;
-    int reads = op != RAW && op != ABSENT && op != RULES, whole = op == TEXT || op == WHOLE;
-    if (reads && (step->slot < 0 || step->slot >= members))
-        return wrong("a step reads a member that its record does not name");
-    if (whole && (step->second < 0 || step->second >= members || step->names != 1))
-        return wrong("a whole text stands in two places");
-    int joins = op == JOINED || op == JOINED_LIST || op == REFERENCED;
-    if (joins && (step->source < 0 || step->source >= program->sources))
-        return wrong("a step looks something up that is nowhere");
-    if (joins || op == RECORD || op == RECORDS || op == RULES || op == WHOLE) {
-        /* a record is described before those in which it is, so none is in itself */
-        if (record < 0 || record >= own || !program->record[record].members)
-            return wrong("a record is not described before");
-        step->record = &program->record[record];
-    }
-    return 1;
-}
-
-static int
-read_record(PyObject *tuple, const Program *program, int own)
-{
-    Record *record = &program->record[own];
-    PyObject *members, *steps;
-    if (!PyTuple_Check(tuple))
-        return wrong("a record is a tuple");
-    TRY(PyArg_ParseTuple(tuple, "O!O!", &PyTuple_Type, &members, &PyTuple_Type, &steps));
-    TRY((record->members = names_of(members, record->names, MEMBERS_MAX)) >= 0);
-    memset(record->places, -1, sizeof record->places);
-    for (int slot = 0; slot < record->members; slot++) {
-        unsigned place = hash_of(record->names[slot]);
-        while (record->places[place % PLACES] >= 0)
-            place++;
-        record->places[place % PLACES] = (int8_t)slot;
-    }
-    Py_ssize_t count = PyTuple_Size(steps);
-    if (count > 256)
-        return wrong("too many");
-    if (!(record->step = PyMem_Calloc((size_t)count + 1, sizeof(Step)))) {
-        PyErr_NoMemory();
-        return 0;
-    }
-    record->steps = (int)count;
-    for (int i = 0; i < record->steps; i++)
-        TRY(read_step(PyTuple_GetItem(steps, i), program, own, &record->step[i]));
-    return 1;
-}
-
-static int
-read_program(Program *program)
-{
-    PyObject *records, *sources;
-    TRY(PyArg_ParseTuple(program->description, "O!O!(iiiii)", &PyTuple_Type, &records, &PyTuple_Type, &sources,
-                         &program->references, &program->reference, &program->type, &program->id, &program->posts));
-    TRY((program->sources = names_of(sources, program->source, SOURCES_MAX)) >= 0);
-    Py_ssize_t count = PyTuple_Size(records);
-    if (count < 1 || count > 64)
-        return wrong("there are some records, and not many");
-    if (!(program->record = PyMem_Calloc((size_t)count, sizeof(Record)))) {
-        PyErr_NoMemory();
-        return 0;
-    }
-    program->records = (int)count;
-    for (int i = 0; i < program->records; i++)
-        TRY(read_record(PyTuple_GetItem(records, i), program, i));
-    const Record *post = &program->record[count - 1];
-    if (program->references < 0 || program->references >= post->members || program->posts < 0 ||
-        program->posts >= program->sources || program->reference < 0 || program->reference >= count - 1)
-        return wrong("no post says what it refers to");
-    int members = program->record[program->reference].members;
-    if (program->type < 0 || program->type >= members || program->id < 0 || program->id >= members)
-        return wrong("a reference has a type and an id");
-    return 1;
 }
 
 PyDoc_STRVAR(writer_doc, "writer(program, /)\n--\n\n"
