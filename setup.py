@@ -1,7 +1,7 @@
 """What pyproject.toml cannot say: the hot paths in C, which are left out where they cannot be built."""
 
 import sysconfig
-from glob import glob
+from pathlib import Path
 
 from setuptools import Extension, setup
 
@@ -14,7 +14,7 @@ else:
             Extension(
                 name,
                 [f"{name.replace('.', '/')}.c"],
-                depends=glob("connector/**/_*.h", recursive=True),
+                depends=[str(each) for each in Path("connector").rglob("_*.h")],
                 extra_compile_args=["-O3", "-Werror=implicit-function-declaration"],
                 py_limited_api=True,
                 optional=True,  # without a C compiler
