@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
-from connector.cli.demo.command import Demo, Plan
+from connector.cli.demo.demo import Demo
+from connector.cli.demo.plan import Plan
 from connector.cli.demo.screen import Screen
 
 PICTURE = Path(__file__).with_name("demo.svg")

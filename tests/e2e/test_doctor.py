@@ -16,7 +16,7 @@ import requests
 from click.testing import CliRunner
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from connector.cli.demo.command import broker_command
+from connector.cli.demo.surroundings import broker_command
 from connector.cli.doctor.command import command_of
 from connector.config.load import examine as load_examined
 from connector.config.load import load

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
-from connector.cli.demo import command
+from connector.cli.demo import command, plan, surroundings
 from connector.cli.demo.children import Children
 from connector.cli.demo.proof import Proof, compare
 from connector.cli.demo.screen import Figures, Screen, sentence, summary
@@ -157,8 +157,8 @@ def test_settings_of_the_user_stay_outside() -> None:
     """No CONNECTOR_* reaches the children, but the login to a broker of the user's own."""
     environ = {"CONNECTOR_TOPIC": "mine", "CONNECTOR_KAFKA_SASL_USERNAME": "me", "PATH": "/bin", "PYTHONPATH": "/lib"}
 
-    embedded = command.surroundings(environ, keep_kafka=False)
-    own = command.surroundings(environ, keep_kafka=True)
+    embedded = surroundings.surroundings(environ, keep_kafka=False)
+    own = surroundings.surroundings(environ, keep_kafka=True)
 
     assert "CONNECTOR_TOPIC" not in own
     assert own["CONNECTOR_KAFKA_SASL_USERNAME"] == "me"
@@ -173,10 +173,10 @@ def test_without_an_embedded_broker_it_says_what_to_do(monkeypatch) -> None:
     def none(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(command.importlib, "import_module", none)
+    monkeypatch.setattr(surroundings.importlib, "import_module", none)
 
-    with pytest.raises(command.DemoFailed, match=r"make demo KAFKA=real.*make demo BROKER=kafka://host:9092"):
-        command.broker_command(1)
+    with pytest.raises(surroundings.DemoFailed, match=r"make demo KAFKA=real.*make demo BROKER=kafka://host:9092"):
+        surroundings.broker_command(1)
 
 
 @pytest.mark.parametrize(
@@ -191,10 +191,10 @@ def test_without_an_embedded_broker_it_says_what_to_do(monkeypatch) -> None:
 )
 def test_which_kafka(monkeypatch, options, wheel, kind) -> None:
     """What was asked for, else what the platform has."""
-    monkeypatch.setattr(command.importlib.util, "find_spec", lambda _: object() if wheel else None)
+    monkeypatch.setattr(plan.importlib.util, "find_spec", lambda _: object() if wheel else None)
     given = {"broker": None, "rate": 5.0, "duration": None, "faults": True, "keep": False, **options}
 
-    assert command.Plan(**given).kind == kind
+    assert plan.Plan(**given).kind == kind
 
 
 def test_takes_another_port_where_one_is_taken() -> None:
@@ -202,8 +202,8 @@ def test_takes_another_port_where_one_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
-        assert command.free_port(port) != port
-    assert command.free_port(port) == port
+        assert surroundings.free_port(port) != port
+    assert surroundings.free_port(port) == port
 
 
 @pytest.mark.parametrize(
