@@ -19,7 +19,6 @@ from connector.kafka.delivery.posts_topic import PostsTopic
 from connector.records.post import Post
 from tests import topics
 from tests.brokers import Broker
-from tests.readers import java
 from tests.registries import Registry
 from tests.unit.formats.lines import recorded
 
@@ -120,15 +119,3 @@ async def _read(broker: Broker, topic: str, codec: SchemaCodec, count: int, fold
     finally:
         await app.stop()
     return found
-
-
-async def test_a_consumer_in_java(broker: Broker, registry: Registry, fresh: str) -> None:
-    """Apicurio's deserializer for Avro reads each recorded kind of post, any character among them."""
-    await asyncio.to_thread(java.require)
-    await _deliver(broker, registry, fresh, "avro")
-    posts = [post_of(line) for line in recorded().values()]
-    address = registry.url.removesuffix("/apis/ccompat/v7")
-    found = await asyncio.to_thread(java.read, broker.address, address, fresh, len(posts))
-
-    expected = [(post["id"], post["created_at"], post.get("author", {}).get("id", ""), post["text"]) for post in posts]
-    assert sorted(expected) == sorted(found)

@@ -1,10 +1,8 @@
 """`value.shape=post` and `connect`, and headers, in whole workers: each post once over a kill, as X's line says."""
 
-import re
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -129,31 +127,6 @@ def test_bad_lines_and_the_other_commands(
     (line,) = tailed.stdout.splitlines()
     assert "[kafka]" in line
     assert line.endswith("a broker #kafka")
-
-
-def test_the_consumer_of_the_page(
-    broker: Broker, simulate: Callable[..., SimulatorThread], workers: Workers, fresh: str, tmp_path: Path
-) -> None:
-    """The example of docs/records.md, as it stands there but for the address and the topic, prints each post."""
-    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "records.md").read_text(), re.MULTILINE | re.DOTALL)
-    script = tmp_path / "consumer.py"
-    script.write_text(code.replace("localhost:9092", broker.address).replace('["posts"]', f'["{fresh}"]'))
-    simulator = simulate()
-    worker = workers.start(environment(broker, simulator.url, fresh, value_shape="post", expansions="author_id"))
-    worker.wait_ready()
-    sent = simulator.emit(20)
-    worker.wait_delivered(20)
-    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as reading:  # noqa: S603  # ours
-        lines = [reading.stdout.readline() for _ in sent]
-        reading.kill()
-    assert 0 == worker.stop()
-
-    values = {value["text"]: value for value in (orjson.loads(r.value) for r in topics.read(broker, fresh))}
-    for line in lines:
-        found = re.fullmatch(r"(\S+) (\S+) \['posts/murmuration'\] (.*)\n", line)
-        value = values.pop(orjson.loads(found[3]))
-        assert (topics.iso_ms(found[1]), value["author"]["username"]) == (value["created_at"], found[2])
-    assert not values
 
 
 def test_records_name_their_spans(

@@ -1,25 +1,28 @@
-"""A consumer in Java with Apicurio's deserializer for Avro, compiled into build/readers."""
+"""The jars and the protoc with which the consumers in Java of docs/formats are run, in build/readers."""
 
-import subprocess
+import zipfile
+from pathlib import Path
 
 from tests.readers import compiled
 
 FOLDER = compiled.BUILD / "readers"
+WELL_KNOWN = "google/protobuf/"
+"""What a schema may import without having it."""
 
 
 def require() -> None:
-    """Skip the test where the reader cannot be had; with CI=true that is a failure."""
-    compiled.require(FOLDER, compiled.HERE / "pom.xml", compiled.HERE / "AvroReader.java")
+    """Skip the test where the jars cannot be had; with CI=true that is a failure."""
+    compiled.require(FOLDER, compiled.HERE / "pom.xml")
 
 
-def read(broker: str, registry: str, topic: str, count: int) -> list[tuple[str, int, str, str]]:
-    """Return id, creation (UNIX ms), author's id and text of the first *count* posts of *topic*, as Java reads them."""
-    command = ["java", "-cp", f"{FOLDER}/*:{FOLDER}", "AvroReader", broker, registry, topic, str(count)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603  # ours
-    assert 0 == ran.returncode, ran.stderr[-2000:]
-    rows = [line.split("\t") for line in ran.stdout.splitlines()]
-    return [(key, int(made), author, _unescaped(text)) for key, made, author, text in rows]
-
-
-def _unescaped(text: str) -> str:
-    return text.encode("ascii").decode("unicode_escape").encode("utf-16", "surrogatepass").decode("utf-16")
+def lay(folder: Path) -> None:
+    """Put `jars` into *folder*, and into `bin` and `include` what a release of protoc has there."""
+    (folder / "jars").symlink_to(FOLDER)
+    (protoc,) = FOLDER.glob("protoc-*.exe")
+    (folder / "bin").mkdir()
+    (folder / "bin" / "protoc").write_bytes(protoc.read_bytes())
+    (folder / "bin" / "protoc").chmod(0o755)
+    (jar,) = FOLDER.glob("protobuf-java-*.jar")
+    with zipfile.ZipFile(jar) as opened:
+        named = [name for name in opened.namelist() if name.startswith(WELL_KNOWN) and name.endswith(".proto")]
+        opened.extractall(folder / "include", named)

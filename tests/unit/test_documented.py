@@ -283,3 +283,32 @@ def test_each_statement_of_sql_is_run():
 
     assert all(not before and mark for before, mark, _ in marks)
     assert len(marks) == len({name for *_, name in marks}) > 0
+
+
+CONSUMERS = [each for each in blocks(["python", "java", "sh"]) if each.page.startswith("docs/formats/")]
+
+
+@pytest.mark.parametrize("block", CONSUMERS, ids=str)
+def test_each_consumer_is_run(block):
+    """tests/e2e/test_consumers.py runs blocks by this mark."""
+    assert re.fullmatch(r"run in (Python|Java|the shell): .+", block.mark)
+
+
+def artifacts(pom):
+    """What the Maven project names, as `group:artifact:version`."""
+    properties = dict(re.findall(r"<(\w+)>([\w.-]+)</\1>", pom))
+    filled = re.sub(r"\$\{(\w+)\}", lambda name: properties[name[1]], pom)
+    parts = r"<groupId>(.+)</groupId>\s*<artifactId>(.+)</artifactId>\s*<version>(.+)</version>"
+    return {":".join(names) for names in re.findall(parts, filled)}
+
+
+def test_the_jars_that_are_named_are_those_of_the_tests():
+    """Consumers and sinks were run with the versions that the pages give."""
+    ours = {
+        name for folder in ("readers", "sinks") for name in artifacts((ROOT / f"tests/{folder}/pom.xml").read_text())
+    }
+    pages = [path.read_text() for path in PAGES if str(path.relative_to(ROOT)).startswith("docs/formats")]
+    named = {name for page in pages for name in re.findall(r"`(\w+(?:\.\w+)+:[\w-]+:[\w.]+)`", page)}
+
+    assert set() == named - ours
+    assert len(named) >= 6
