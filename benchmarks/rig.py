@@ -432,7 +432,7 @@ class Rig:
 @contextlib.contextmanager
 def rig(folder: Path) -> Iterator[Rig]:
     """Run Kafka in *folder* inside `with`."""
-    broker = KafkaBroker(folder / "broker")
+    broker = KafkaBroker(folder / "broker", java=("-Xmx1g",))  # compiled as for service
     with (broker.folder / "server.properties").open("a") as properties:
         properties.write(BROKER_EXTRAS)
     try:

@@ -51,7 +51,14 @@ async def prepare(
     jars = cache_folder(environ) / f"kafka-{kafka}"
     await bring(jars, repository, say)
     properties, logging = _written(folder, port, controller_port)
-    common = ("-Xmx512m", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={logging}", "-cp", f"{jars}/*")
+    common = (
+        "-Xmx512m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        f"-Dlog4j2.configurationFile={logging}",
+        "-cp",
+        f"{jars}/*",
+    )
     await _format(java, *common, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties))
     return RealKafka((java, *common, "kafka.Kafka", str(properties)), kafka, java)
 
