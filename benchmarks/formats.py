@@ -1,5 +1,5 @@
 """
-Measures each value format in a worker, and what it costs alone.
+Measures each value format and shape in a worker, and what a format costs alone.
 
 The feed of `throughput` (lines of 2.6 KB as fast as the socket takes them), exactly once, one worker, in rounds of a
 rotating order; the schema formats with a real registry (Apicurio), which is asked once.  CPU is that of the worker.
@@ -9,7 +9,7 @@ Then lines of the same feed are written by each format alone (`formats_alone`).
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from confluent_kafka import TopicPartition
 
@@ -21,28 +21,38 @@ from benchmarks.tables import Text
 from benchmarks.throughput import measure
 from tests.registries import Registry
 
-FORMATS = ("json", "avro", "json_schema", "protobuf")
+JSON = "json"
+SETTINGS: Mapping[str, Mapping[str, object]] = {
+    JSON: {},
+    "json, shape=post": {"value.shape": "post"},
+    "json, shape=connect": {"value.shape": "connect"},
+    "avro": {"value.format": "avro"},
+    "json_schema": {"value.format": "json_schema"},
+    "protobuf": {"value.format": "protobuf"},
+}
+"""What is set for each way."""
+
 LINES = 500
 
 
 def formats(bench: Rig, effort: Effort) -> Iterator[Text]:
-    """Run all formats in rounds, then each alone."""
+    """Run all ways in rounds, then each format alone."""
     with Registry(bench.folder / "registry") as registry, bench.feed() as simulator:
-        ways = [_way(name, registry) for name in FORMATS]
+        ways = [_way(name, registry) for name in SETTINGS]
         results = Results()
         for number in range(effort.rounds):
             first = number % len(ways)
             for way in ways[first:] + ways[:first]:
                 results.add(way.name, number, measure(bench, simulator, way, effort))
-        yield table(results.in_order(dict.fromkeys(FORMATS)), ("json",))
+        yield table(results.in_order(dict.fromkeys(SETTINGS)), (JSON,))
         yield from results.failures
         lines = _lines(bench, simulator, ways[0])
         yield _alone(bench, lines)
 
 
 def _way(name: str, registry: Registry) -> Ours:
-    settings: dict[str, object] = {"value.format": name}
-    if name != "json":
+    settings = dict(SETTINGS[name])
+    if "value.format" in settings:
         settings["schema.registry.url"] = registry.url
     return Ours(name=name, delivery="exactly_once", settings=settings)
 
