@@ -37,7 +37,7 @@ help:
 	@echo "make bench-cluster  one worker with up to 100 connectors and 200 tasks: REST, memory, idle CPU;"
 	@echo "                about 7 minutes, written to docs/benchmarks.md"
 	@echo "make bench-shared  1, 3 and 10 connectors on one stream; about 8 minutes, written to docs/benchmarks.md"
-	@echo "make bench-formats  each value format; about 3 minutes, written to docs/benchmarks.md"
+	@echo "make bench-formats  each value format; about 5 minutes, written to docs/benchmarks.md"
 	@echo "make bench-page a worker with five open pages, and one without history; about 6 minutes, written to"
 	@echo "                docs/benchmarks.md"
 	@echo "make bench-versions BEFORE=REV  this tree beside the git revision REV, in one run of about 12 minutes,"
