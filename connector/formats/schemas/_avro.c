@@ -347,7 +347,7 @@ static int
 put_joined(Work *work, const Step *step, uint32_t key)
 {
     uint32_t at, found[MEMBERS_MAX];
-    int some;
+    int some = 0;
     TRY(look_up(work, step->source, step->record, key, &at, found));
     if (at == NOTHING) {
         memset(found, 0, sizeof found);
@@ -361,7 +361,7 @@ put_items(Work *work, const Step *step, uint32_t array)
 {
     TRY(is(&work->table, array, AN_ARRAY));
     uint32_t items = items_of(work, array), found[MEMBERS_MAX];
-    int some;
+    int some = 0;
     if (!items)
         return put_byte(work, 0);
     TRY(put_long(work, items));
@@ -420,7 +420,7 @@ put_referenced(Work *work, const Step *step, uint32_t key, int *some)
 {
     uint32_t at, found[MEMBERS_MAX];
     uint64_t id;
-    int in_it;
+    int in_it = 0;
     TRY(key != NOTHING && look_up(work, step->source, step->record, key, &at, found));
     if (at == NOTHING)
         return put_byte(work, 0);
@@ -544,7 +544,7 @@ put_post(Work *work)
     const Record *post = &program->record[program->records - 1];
     uint32_t data, includes, found[MEMBERS_MAX], original[MEMBERS_MAX];
     uint64_t id;
-    int some;
+    int some = 0;
 
     TRY(read_line(&work->table));
     TRY(find_in(&work->table, 0, names[0], &data) && data != NOTHING);
