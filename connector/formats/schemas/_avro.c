@@ -229,8 +229,8 @@ put_whole_number(Work *work, uint32_t at)
     TRY(digits.size <= MAX_DIGITS);
     TRY(skip_digits(digits.bytes, digits.bytes + digits.size) == digits.bytes + digits.size);
     uint64_t number = number_of(digits);
-    TRY(number <= (uint64_t)INT64_MAX);
-    return put_long(work, negative ? -(int64_t)number : (int64_t)number);
+    TRY(number <= (uint64_t)INT64_MAX + (uint64_t)negative);
+    return put_long(work, negative && number ? -(int64_t)(number - 1) - 1 : (int64_t)number);
 }
 
 static int

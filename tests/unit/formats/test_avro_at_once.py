@@ -217,6 +217,7 @@ def test_damaged_lines(at_once):
         b'"public_metrics":{"like_count":9223372036854775807}',
         b'"public_metrics":{"like_count":-9223372036854775808}',
         b'"public_metrics":{"like_count":9223372036854775808}',
+        b'"public_metrics":{"like_count":-9223372036854775809}',
         b'"public_metrics":{"like_count":18446744073709551617}',
         b'"geo":{"coordinates":{"coordinates":[-0.0,1e309]}}',
         b'"geo":{"coordinates":{"coordinates":[-73.98765432101234,5]}}',
