@@ -1,5 +1,5 @@
 """
-Loads compiled code: `_native.c`, for the work on every post, and that of other rooms.
+Loads compiled code: `_native.c`, for the work on every post; `formats/schemas/native` loads another one by `load`.
 
 `compiled` is the module, or None if it was not built, cannot be loaded or is turned off.  Each place that uses it also
 has Python code with the same results.

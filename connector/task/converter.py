@@ -115,7 +115,7 @@ class Converter:
         lines = tuple(chain.from_iterable(arrival.lines for arrival in arrivals))
         if not lines:
             return False
-        values = lines if self._form is None else self._bodies(lines, self._form)
+        values = lines if self._form is None else self._bodies(lines, self._form, self._max_record_bytes)
         head_bytes = 0 if self._form is None else self._form.head_bytes
         if not values or max(map(len, values)) + head_bytes + MAX_DIGITS > self._max_record_bytes:
             return False
@@ -139,12 +139,23 @@ class Converter:
         return True
 
     @staticmethod
-    def _bodies(lines: Sequence[bytes], form: Form) -> Sequence[bytes]:
-        """Return the posts in *lines* as *form* writes them; nothing if one of them is bad."""
+    def _bodies(lines: Sequence[bytes], form: Form, max_bytes: int) -> Sequence[bytes]:
+        """
+        Return the posts in *lines* as *form* writes them; nothing if one of them is bad or has more than *max_bytes*.
+
+        One by one, it is found again, and no other is held beside it: a body may have a thousand times as many bytes as
+        its line.
+        """
+        bodies = []
         try:
-            return list(map(form.body, lines))
-        except (BadRecord, ValueError):  # one by one, it is found again
+            for line in lines:
+                body = form.body(line)
+                if len(body) > max_bytes:
+                    return ()
+                bodies.append(body)
+        except (BadRecord, ValueError):
             return ()
+        return bodies
 
     def _convert_one_by_one(self, arrival: Arrival, result: Converted, source: bytes | None, until_id: int) -> None:
         ledger, records, ids = self.ledger, result.records, result.ids

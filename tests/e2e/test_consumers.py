@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ from connector.formats.schemas.subjects import subject_of
 from connector.formats.schemas.wire import BODY_AT
 from connector.formats.schemas.writer import Schema, stamp_of
 from connector.transforms.values import with_timestamps, write_json
-from tests import topics
+from tests import absent, topics
 from tests.broker.test_schema_topics import FORMATS, client
 from tests.brokers import Broker
 from tests.documents import blocks
@@ -32,7 +33,7 @@ from tests.registries import Registry
 from tests.unit.formats.lines import recorded
 from tests.unit.formats.oracle import expected
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 READ_SECS = 90.0
 ODD = {
@@ -74,7 +75,7 @@ class Place:
         # Into a file, Java would write ASCII, and Python what it has when its buffer is full.
         self._environ = os.environ | {
             "PATH": path,
-            "JAVA_TOOL_OPTIONS": "-Dfile.encoding=UTF-8 -Xmx200m -XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+            "JAVA_TOOL_OPTIONS": "-Dfile.encoding=UTF-8 -Dstdout.encoding=UTF-8 -Xmx200m -XX:+UseSerialGC",
             "PYTHONUTF8": "1",
             "PYTHONUNBUFFERED": "1",
         }
@@ -95,6 +96,8 @@ class Place:
 
     def shell(self, commands: str) -> None:
         """Carry out *commands*."""
+        if "curl" in commands and shutil.which("curl") is None:
+            absent.skip("curl is not installed")
         self.write("commands.sh", commands)
         ran = subprocess.run(
             ["bash", "-e", "commands.sh"],  # noqa: S607  # the page's
@@ -197,16 +200,16 @@ def made(post: Mapping[str, Any]) -> datetime:
     return datetime.fromtimestamp(post["created_at"] / 1000, UTC)
 
 
-def printed(kind: str, absent: str, time_of: Callable[[datetime], str]) -> str:
+def printed(kind: str, nothing: str, time_of: Callable[[datetime], str]) -> str:
     """Return what a consumer is to print for `LINES`: id, time, username, language and text."""
     rows = []
     for line in map(orjson.loads, LINES):
         data, post = line["data"], expected(line)
-        username = post.get("author", {}).get("username", "" if kind == "protobuf" else absent)
+        username = post.get("author", {}).get("username", "" if kind == "protobuf" else nothing)
         at, text = time_of(made(post)), post["text"]
         if kind == "envelope":
-            at, text = data.get("created_at", absent), data.get("note_tweet", data)["text"]
-        rows.append(f"{post['id']} {at} {username} {post.get('lang', absent)} {text}\n")
+            at, text = data.get("created_at", nothing), data.get("note_tweet", data)["text"]
+        rows.append(f"{post['id']} {at} {username} {post.get('lang', nothing)} {text}\n")
     return "".join(rows)
 
 

@@ -45,7 +45,7 @@ def broker_command(port: int) -> list[str]:
 
 def free_port(preferred: int) -> int:
     """
-    Return *preferred* if that port is free, else one of the hundreds above it, else any free port.
+    Return *preferred* if that port is free, else the port 100, 200, ... above it, else any free port.
 
     The kernel's own choice comes last: it may give the same port to a connection before somebody listens there.
 

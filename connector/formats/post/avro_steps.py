@@ -36,7 +36,12 @@ the slot of its references, the record of one, its slots of `type` and `id`, the
 
 
 def program(post: RecordType, *, with_raw: bool) -> Program:
-    """Return the steps for *post*; with *with_raw* it gets its line, too."""
+    """
+    Return the steps for *post*; with *with_raw* it gets its line, too.
+
+    Raises:
+        ValueError: no step can write one of its fields.
+    """
     return _Maker(with_raw=with_raw).program(post)
 
 
@@ -120,6 +125,8 @@ def _done(field: Field, place: _Place, other: str) -> str:
     sent_along = other.startswith(_INCLUDES)
     match field.type:
         case ListOf(item):
+            if not isinstance(item, RecordType) and item not in _LISTS:
+                raise ValueError(f"{field.name}: no step writes a list of type {item}")
             plain = "records" if isinstance(item, RecordType) else _LISTS[item]
             return "joined_list" if sent_along else plain
         case RecordType():

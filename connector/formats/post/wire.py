@@ -281,9 +281,9 @@ def _readable(texts: dict[str, bytes]) -> dict[str, Any]:
     return found
 
 
-def _whole(digits: str) -> int | None:
-    """Return the number in *digits*; None for one that is too large for any field."""
-    return int(digits) if len(digits) <= len(str(-_LONG_MAX)) else None
+def _whole(digits: str) -> float:
+    """Return the number in *digits*: one that is too large for a whole number of ours as a float, as msgspec does."""
+    return int(digits) if len(digits) <= len(str(-_LONG_MAX)) else float(digits)
 
 
 _O = TypeVar("_O", bound=msgspec.Struct)

@@ -1,9 +1,9 @@
 /*
  * Writes the post in a line of X in Avro's binary form, with nothing built in between.
  *
- * What is written where is said by steps, which `connector.formats.post.avro_steps` makes of the declaration of `Post`;
- * it says what each of them does.  Here is how: the line is read into a table of its values, and the steps take from it
- * what they write, in the order of the schema.
+ * What is written where is said by steps.  `connector.formats.post.avro_steps` makes them of the declaration of `Post`,
+ * and says what each does.  Here is how: the line is read into a table of its values, and the steps take from it what
+ * they write, in the order of the schema.
  *
  * It decides nothing.  For a line that X would not write (a member of another type, or twice; an escape in a name; half
  * of a surrogate pair; a time in another form) it returns None, and the form in Python does it: `post_of` and
@@ -57,7 +57,7 @@ find_value(const Work *work, const Step *step, const uint32_t *found, uint32_t *
     return 1;
 }
 
-/* A post or another object whose key is a number of 63 bits, as X writes it. */
+/* Reads the id of a post: a number of 63 bits, as X writes it. */
 static int
 find_id(const Work *work, uint32_t at, uint64_t *id)
 {
@@ -304,7 +304,7 @@ put_moment(Work *work, uint32_t at)
 
 /* -- what the steps write */
 
-/* Of a number of posts (X's `snowflake`): see `connector.records.snowflake`. */
+/* How the id of a post holds its time: see `connector.records.snowflake`. */
 #define EPOCH_MS 1288834974657
 #define SEQUENCE_BITS 22
 
@@ -622,10 +622,6 @@ static PyMethodDef methods[] = {
 };
 
 static PyModuleDef_Slot slots[] = {
-#ifdef Py_mod_gil
-    /* nothing is kept between calls but the steps, which do not change */
-    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
-#endif
     {0, NULL},
 };
 

@@ -93,7 +93,7 @@ static inline int
 names_of(PyObject *tuple, Slice *names, int most)
 {
     if (!PyTuple_Check(tuple) || PyTuple_Size(tuple) > most) {
-        wrong("too many names");
+        wrong("no tuple of names, or too many of them");
         return -1;
     }
     int count = (int)PyTuple_Size(tuple);
@@ -129,9 +129,13 @@ read_step(PyObject *tuple, const Program *program, int own, Step *step)
         return wrong("a step reads a member that its record does not name");
     if (whole && (step->second < 0 || step->second >= members || step->names != 1))
         return wrong("a whole text stands in two places");
+    if (op == ITEM && (step->second < 0 || step->second > 1))
+        return wrong("a point has two numbers");
+    if ((op == RECORD || op == WHOLE || op == REFERENCED || op == RAW || op == ABSENT) && !step->nullable)
+        return wrong("a value that may be absent has to be nullable");
     int joins = op == JOINED || op == JOINED_LIST || op == REFERENCED;
     if (joins && (step->source < 0 || step->source >= program->sources))
-        return wrong("a step looks something up that is nowhere");
+        return wrong("a step looks through a list of includes that is not named");
     if (joins || op == RECORD || op == RECORDS || op == RULES || op == WHOLE) {
         /* a record is described before those in which it is, so none is in itself */
         if (record < 0 || record >= own || !program->record[record].members)
@@ -159,7 +163,7 @@ read_record(PyObject *tuple, const Program *program, int own)
     }
     Py_ssize_t count = PyTuple_Size(steps);
     if (count > 256)
-        return wrong("too many");
+        return wrong("a record has more than 256 steps");
     if (!(record->step = PyMem_Calloc((size_t)count + 1, sizeof(Step)))) {
         PyErr_NoMemory();
         return 0;
@@ -179,7 +183,7 @@ read_program(Program *program)
     TRY((program->sources = names_of(sources, program->source, SOURCES_MAX)) >= 0);
     Py_ssize_t count = PyTuple_Size(records);
     if (count < 1 || count > 64)
-        return wrong("there are some records, and not many");
+        return wrong("there are no records, or more than 64");
     if (!(program->record = PyMem_Calloc((size_t)count, sizeof(Record)))) {
         PyErr_NoMemory();
         return 0;

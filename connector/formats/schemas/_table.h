@@ -2,8 +2,8 @@
  * A line of X as a flat table of its values, in the order in which they stand there.
  *
  * An object is followed by name, value, name, value; a list by its items.  Functions that may fail return 0 for a line
- * that X would not write: a name with an escape, a member twice, more than DEPTH_MAX levels, or no JSON; and if there
- * is no memory.
+ * that X would not write: a name with an escape, a member twice, more than DEPTH_MAX levels or VALUES_MAX values, or no
+ * JSON; and if there is no memory.
  */
 
 #ifndef MURMURATION_TABLE_H
@@ -14,6 +14,7 @@
 #include "../../records/_json.h"
 
 #define DEPTH_MAX 64
+#define VALUES_MAX (512 * 1024) /* 8 MB; of a post there are some hundred */
 
 typedef enum { AN_OBJECT, AN_ARRAY, A_STRING, A_NUMBER, A_WORD, A_NULL } Kind;
 
@@ -50,6 +51,8 @@ add(Table *table, Kind kind, const uint8_t *start)
 {
     if (table->count == table->room) {
         size_t room = table->room ? 2 * (size_t)table->room : 512;
+        if (room > VALUES_MAX)
+            return NULL;
         Value *larger = realloc(table->values, room * sizeof *larger);
         if (!larger) {
             table->no_memory = 1;

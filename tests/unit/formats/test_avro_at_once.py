@@ -5,6 +5,7 @@ CONNECTOR_FUZZ_MINUTES=10 damages lines for so long, with another seed each time
 """
 
 import builtins
+import contextlib
 import copy
 import gc
 import os
@@ -208,6 +209,9 @@ def test_damaged_lines(at_once):
         b'"text":"\\ud83d"',
         b'"text":"\\udc26\\ud83d"',
         b'"text":"\\ud83dx"',
+        b'"text":"\\udc26\\udc26"',
+        b'"geo":{"plac\\u0065_id":"a"}',
+        b'"note_tweet":{"t\\u0065xt":"n"},"text":"t"',
         b'"text":"a","text":"b"',
         b'"te\\u0078t":"a"',
         b'"author_id":"\\u0031"',
@@ -219,7 +223,9 @@ def test_damaged_lines(at_once):
         b'"public_metrics":{"like_count":9223372036854775808}',
         b'"public_metrics":{"like_count":-9223372036854775809}',
         b'"public_metrics":{"like_count":18446744073709551617}',
-        b'"geo":{"coordinates":{"coordinates":[-0.0,1e309]}}',
+        b'"geo":{"coordinates":{"coordinates":[-0.0,1]}}',
+        b'"geo":{"coordinates":{"coordinates":[-0,1]}}',
+        b'"geo":{"coordinates":{"coordinates":[1,1e309]}}',
         b'"geo":{"coordinates":{"coordinates":[-73.98765432101234,5]}}',
         b'"geo":{"coordinates":{"coordinates":[1,2,3]}}',
         b'"geo":{"coordinates":{"coordinates":[9007199254740993,123456789012345678901234567890]}}',
@@ -229,6 +235,10 @@ def test_damaged_lines(at_once):
         b'"note_tweet":{"text":"n"},"entities":{"hashtags":[{"tag":"y"}]}',
         b'"referenced_tweets":[{"type":"retweeted","id":"1"},{"type":"retweeted","id":"2"}]',
         b'"referenced_tweets":[{"type":"retweeted","id":"x"}]',
+        b'"referenced_tweets":[{"type":"quoted","id":"x"}]',
+        b'"referenced_tweets":[{"type":"quoted","id":"\\u0031"}]',
+        b'"referenced_tweets":[{"type":"r\\u0065tweeted","id":"1"}]',
+        b'"referenced_tweets":[{"type":"quoted","id":"3"}]',
         b'"referenced_tweets":[{"id":"1"}]',
         b'"edit_controls":{}',
         b'"withheld":{"country_codes":[]}',
@@ -239,11 +249,46 @@ def test_what_is_read_in_a_special_way(at_once, data):
     """Times, numbers, escapes, the whole text, points; with what is sent along of several kinds."""
     beside = (
         b'"includes":{"tweets":[{"id":"1","text":"one","note_tweet":{"text":"long"}},{"id":"2","text":"two",'
-        b'"referenced_tweets":[{"type":"quoted","id":"1"}]},{"id":"x","text":"no"}],"users":[{"id":"1"},{"id":"1"}]}'
+        b'"referenced_tweets":[{"type":"quoted","id":"1"}]},{"id":"\\u0033","text":"three"},{"id":"x","text":"no"}],'
+        b'"users":[{"id":"1","username":"u"},{"id":"1"}]}'
     )
     for line in (b'{"data":{"id":"7",%b}}' % data, b'{"data":{%b,"id":"7","author_id":"1"},%b}' % (data, beside)):
         never_other_than_python(at_once, line)
         assert in_python(line) == SchemaForm(WRITER, lambda value: value).body(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"d\\u0061ta":{"id":"8"},"data":{"id":"7"}}',
+        b'{"data":{"id":"\\u0037"}}',
+        b'{"data":{"id":"07"}}',
+        b'{"data":{"id":"7"},"includes":{"\\u0075sers":[]}}',
+        b'{"data":{"id":"7"},"matching_rules":{}}',
+        b'{"data":{"id":"7"},"matching_rules":null}',
+        b'{"data":{"id":"7"},"includes":{"users":{}}}',
+        b'{"data":{"id":"7"},"data":{"id":"8"}}',
+        b'{"data":{"id":"7","id":"8"}}',
+        b'{"data":{"id":"7","new":%b%b}}' % (b"[" * 64, b"]" * 64),
+        b'{"data":{"id":"7","new":[%b1]}}' % (b"1," * 600_000),
+    ],
+    ids=range(11),
+)
+def test_what_is_left_to_python(at_once, line):
+    """Names with escapes, members twice, other types, too many levels or values: whatever else the line has."""
+    assert at_once(line) is None
+    with contextlib.suppress(BadRecord):
+        assert int(post_of(line)["id"]) in (7, 8)
+
+
+def test_a_large_number_beside_what_no_parser_reads(at_once):
+    """Python reads the number as without that: a fraction may be as large."""
+    line = (
+        b'{"data":{"id":"7","geo":{"coordinates":{"coordinates":[1,12345678901234567890123]}}},'
+        b'"includes":{"tweets":[{"id":"1","text":1e999}]}}'
+    )
+    assert never_other_than_python(at_once, line) is not None
+    assert {"longitude": 1.0, "latitude": 12345678901234567890123.0} == post_of(line)["coordinates"]
 
 
 def test_what_is_no_line(at_once):
@@ -283,7 +328,7 @@ def test_a_large_object_that_is_named_often(at_once):
 
 
 def test_a_new_field():
-    """A plain field needs nothing but its declaration and its member in `wire`."""
+    """The compiled form writes a plain field by its declaration alone."""
     post = RecordType(
         POST.name, "", (*POST.fields, Field("card_uri", 40, Scalar.STRING, "", "card_uri", nullable=True))
     )
@@ -338,11 +383,17 @@ def with_step(**changed):
         with_step(path=("a",)),
         with_step(path=(b"a",) * 9),
         with_step(done="text"),
-        with_step(done="whole", second=0, path=(b"a",)),
+        with_step(done="text", second=99, path=(b"a",)),
+        with_step(done="text", second=0),
+        with_step(done="item"),
+        with_step(done="item", second=2),
+        with_step(done="record", record=0, nullable=False),
+        with_step(done="raw"),
+        with_step(done="whole", second=0, path=(b"a",), nullable=True),
         with_step(done="joined", record=0),
         with_step(done="joined", record=0, source=99),
-        with_step(done="record", record=len(RECORDS) - 1),
-        with_step(done="record", record=-1),
+        with_step(done="record", record=len(RECORDS) - 1, nullable=True),
+        with_step(done="record", record=-1, nullable=True),
         with_step(slot=2**40),
     ],
 )
@@ -350,6 +401,13 @@ def test_steps_that_cannot_be_done(steps):
     """Are refused when the writer is made."""
     with pytest.raises((ValueError, TypeError, OverflowError)):
         native.compiled.writer(steps)
+
+
+def test_a_list_that_no_step_writes():
+    """Is told when the steps are made."""
+    post = RecordType("Post", "", (*POST.fields, Field("years", 50, ListOf(Scalar.LONG), "", "years")))
+    with pytest.raises(ValueError, match="years: no step writes a list of type long"):
+        program(post, with_raw=False)
 
 
 def test_what_has_no_references_is_no_post():

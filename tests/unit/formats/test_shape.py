@@ -93,6 +93,27 @@ def test_many_at_once_are_as_one_by_one(bad):
     assert list(bad) == [letter.value for letter in found.dead_letters]
 
 
+def test_posts_that_are_too_large_are_not_held_together():
+    """A body may have a thousand times as many bytes as its line: at the first such one each line goes alone."""
+    written = []
+
+    class Counting(PostForm):
+        def body(self, line):
+            written.append(line)
+            return super().body(line)
+
+    form = Counting(write_json, with_raw=True)
+    transformer = Transformer(Chain(()), connector="posts", topic="posts", labels=(), reserved=(), form=form)
+    converter = Converter(connector="posts", dead_letters=True, transformer=transformer, form=form)
+    converter.limit(Limits(record_bytes=500, dead_letter_bytes=1_000))
+    large = [b'{"data":{"id":"%d","text":"%b"}}' % (number, b"x" * 400) for number in (2, 3, 4)]
+    found = converter.convert([Arrival(lines=(b'{"data":{"id":"1"}}', *large), at=0.0, size=1)])
+
+    assert (b"1",) == found.records.done().keys
+    assert large == [letter.value for letter in found.dead_letters]
+    assert 2 == len(written)
+
+
 @pytest.mark.parametrize("kind", recorded())
 def test_fausts_channel_reads_it(kind):
     """The same `Post` as from the line, but for its text, which is whole in place of cut."""

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from connector.config.load import load
 from connector.errors import BadRecord
+from connector.formats.schemas import native as avro_native
 from connector.records import native
 from connector.records.post import MAX_ID, head_of, heads_of
 from connector.telemetry.events.worker import CompiledFormBroken
@@ -272,9 +273,10 @@ def test_built_and_broken(tmp_path):
     assert "_native" in said
 
 
-def test_broken_is_a_warning(monkeypatch, tmp_path):
+@pytest.mark.parametrize("module", [native, avro_native])
+def test_broken_is_a_warning(module, monkeypatch, tmp_path):
     """The log says what was found, what it costs, and what to do."""
-    monkeypatch.setattr(wiring.native, "broken", "wrong ELF class")
+    monkeypatch.setattr(module, "broken", "wrong ELF class")
     told = []
     app = SimpleNamespace(conf=SimpleNamespace(web_enabled=False))
     wiring._announce(app, load({}, tmp_path), told.append)
