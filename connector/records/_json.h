@@ -144,6 +144,18 @@ skip_word(const uint8_t *p, const uint8_t *end, const char *word)
     return (size_t)(end - p) >= size && !memcmp(p, word, size) ? p + size : NULL;
 }
 
+/* Returns the position after the true, false, null or number at *p*, or NULL if there is none. */
+static inline const uint8_t *
+skip_plain(const uint8_t *p, const uint8_t *end)
+{
+    switch (*p) {
+    case 't': return skip_word(p, end, "true");
+    case 'f': return skip_word(p, end, "false");
+    case 'n': return skip_word(p, end, "null");
+    default: return skip_number(p, end);
+    }
+}
+
 /* Returns the number with at most MAX_DIGITS *digits*. */
 static inline uint64_t
 number_of(Slice digits)

@@ -131,10 +131,7 @@ value:
             goto after;
         goto value;
     case '"': p = skip_string(p + 1, end, &escaped); break;
-    case 't': p = skip_word(p, end, "true"); break;
-    case 'f': p = skip_word(p, end, "false"); break;
-    case 'n': p = skip_word(p, end, "null"); break;
-    default: p = skip_number(p, end);
+    default: p = skip_plain(p, end);
     }
     if (!p)
         return 0;

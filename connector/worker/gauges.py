@@ -11,8 +11,9 @@ from prometheus_client.core import Metric
 from connector import __version__
 from connector.coverage.offset import GapState
 from connector.coverage.spend import MILLS, day_of
+from connector.formats.schemas import native as avro_native
 from connector.kafka import internals as kafka_internals
-from connector.records import clock, native
+from connector.records import clock
 from connector.records.record import TaskId
 from connector.sources.http import internals as x_internals
 from connector.task.status import State
@@ -54,7 +55,7 @@ def _shown(names: Iterable[str]) -> Mapping[str, str]:
 def _of_worker(tasks: Iterable[SourceTask], ready: Callable[[], bool]) -> Iterator[Metric]:
     waiting = max((task.delayed_secs or 0.0 for task in tasks), default=0.0)
     held = sum(task.readers.size_bytes for task in tasks)
-    paths = {**kafka_internals.fast_paths(), **x_internals.fast_paths(), "compiled": native.compiled is not None}
+    paths = {**kafka_internals.fast_paths(), **x_internals.fast_paths(), "compiled": avro_native.all_compiled()}
     yield gauge(catalogue.WORKER_READY, [((), float(ready()))])
     yield gauge(catalogue.WORKER_INFO, [((__version__, platform.python_version()), 1.0)])
     yield gauge(catalogue.DELIVERY_WAITING_SECONDS, [((), waiting)])

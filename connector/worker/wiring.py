@@ -438,7 +438,7 @@ def _announce(app: ConnectorApp, loaded: Loaded, emit: Callable[[Event], None]) 
             connector=None if config is None else config.name,
             topic=None if config is None else config.topic,
             delivery=None if config is None else config.delivery,
-            compiled=native.compiled is not None and avro_native.compiled is not None,
+            compiled=avro_native.all_compiled(),
         )
     )
     for reason in filter(None, (native.broken, avro_native.broken)):

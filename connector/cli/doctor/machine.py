@@ -145,7 +145,7 @@ def _slower_ways() -> Iterator[Finding]:
         yield warning(
             f"{', '.join(off.installed)} does not have {', '.join(off.missing)}: {off.consequence}.", off.cure
         )
-    if native.compiled is None or avro_native.compiled is None:
+    if not avro_native.all_compiled():
         reason = native.broken or avro_native.broken
         why = f" ({reason})" if reason else ""
         yield warning(

@@ -61,7 +61,7 @@ find_value(const Work *work, const Step *step, const uint32_t *found, uint32_t *
 static int
 find_id(const Work *work, uint32_t at, uint64_t *id)
 {
-    TRY(at != NOTHING && is(&work->table, at, A_STRING) && !work->table.values[at].escaped);
+    TRY(at != NOTHING && is(&work->table, at, A_STRING));
     Slice digits = bytes_of(&work->table, at);
     TRY(digits.size && digits.size <= MAX_DIGITS && digits.bytes[0] != '0');
     TRY(skip_digits(digits.bytes, digits.bytes + digits.size) == digits.bytes + digits.size);
@@ -514,7 +514,6 @@ find_original(Work *work, const uint32_t *found, uint32_t *original)
     const Program *program = work->program;
     const Record *post = &program->record[program->records - 1], *reference = &program->record[program->reference];
     uint32_t array = found[program->references], it[MEMBERS_MAX], reposted[MEMBERS_MAX], other;
-    uint64_t id;
     memcpy(original, found, (size_t)post->members * sizeof *found);
     if (array == NOTHING)
         return 1;
@@ -525,10 +524,8 @@ find_original(Work *work, const uint32_t *found, uint32_t *original)
         TRY(type != NOTHING && is(&work->table, type, A_STRING) && !work->table.values[type].escaped && key != NOTHING);
         if (same(bytes_of(&work->table, type), (Slice){(const uint8_t *)"retweeted", 9})) {
             TRY(look_up(work, program->posts, post, key, &other, reposted));
-            if (other != NOTHING) {
-                TRY(find_id(work, reposted[0], &id));
+            if (other != NOTHING) /* whether its id is one is found when it is written */
                 memcpy(original, reposted, (size_t)post->members * sizeof *found);
-            }
         }
     }
     return 1;

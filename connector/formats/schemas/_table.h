@@ -110,13 +110,7 @@ value:
     case '"': TRY(p = add_string(table, p, end)); break;
     default: {
         const uint8_t *start = p;
-        switch (*p) {
-        case 't': p = skip_word(p, end, "true"); break;
-        case 'f': p = skip_word(p, end, "false"); break;
-        case 'n': p = skip_word(p, end, "null"); break;
-        default: p = skip_number(p, end);
-        }
-        TRY(p);
+        TRY(p = skip_plain(p, end));
         Value *value = add(table, *start == 'n' ? A_NULL : *start == 't' || *start == 'f' ? A_WORD : A_NUMBER, start);
         TRY(value);
         value->end = (uint32_t)(p - table->line.bytes);

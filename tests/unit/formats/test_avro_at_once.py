@@ -251,6 +251,7 @@ def test_damaged_lines(at_once):
         b'"referenced_tweets":[{"type":"r\\u0065tweeted","id":"1"}]',
         b'"referenced_tweets":[{"type":"quoted","id":"3"}]',
         b'"referenced_tweets":[{"id":"1"}]',
+        b'"attachments":{"media_keys":["m","\\u006d","n"]}',
         b'"edit_controls":{}',
         b'"withheld":{"country_codes":[]}',
         b'"entities":{"hashtags":null}',
@@ -260,7 +261,8 @@ def test_what_is_read_in_a_special_way(at_once, data):
     """Times, numbers, escapes, the whole text, points; with what is sent along of several kinds."""
     beside = (
         b'"includes":{"tweets":[{"id":"1","text":"one","note_tweet":{"text":"long"}},{"id":"2","text":"two",'
-        b'"referenced_tweets":[{"type":"quoted","id":"1"}]},{"id":"\\u0033","text":"three"},{"id":"x","text":"no"}],'
+        b'"referenced_tweets":[{"type":"quoted","id":"1"}]},{"id":"\\u0033","text":"three"},{"id":"x","text":"no",'
+        b'"created_at":"2026-03-02T10:15:30.000Z"}],"media":[{"media_key":"m","type":"photo"}],'
         b'"users":[{"id":"1","username":"u"},{"id":"1"}]}'
     )
     for line in (b'{"data":{"id":"7",%b}}' % data, b'{"data":{%b,"id":"7","author_id":"1"},%b}' % (data, beside)):

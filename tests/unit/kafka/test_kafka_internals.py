@@ -21,6 +21,7 @@ from packaging.specifiers import SpecifierSet
 from prometheus_client.parser import text_string_to_metric_families
 
 import connector
+from connector.cli.doctor import machine
 from connector.config.load import load
 from connector.kafka import internals
 from connector.kafka.delivery.producer import TaskProducer
@@ -221,12 +222,19 @@ def test_a_fast_path_that_is_off_is_said_once(without, tmp_path):
     assert (0.0, 0.0) == tuple(paths_of_a_scrape()[path] for path in ("small_batches", "pipelining"))
 
 
-@pytest.mark.parametrize(("form", "value"), [(None, 0.0), (object(), 1.0)])
-def test_the_compiled_form_is_a_fast_path(monkeypatch, form, value):
-    """As it is used, whatever was built."""
+@pytest.mark.parametrize(
+    ("form", "of_avro", "value"), [(None, object(), 0), (object(), None, 0), (object(), object(), 1)]
+)
+def test_the_compiled_form_is_a_fast_path(monkeypatch, form, of_avro, value):
+    """As it is used, whatever was built; `doctor` says so, too."""
     monkeypatch.setattr("connector.records.native.compiled", form)
+    monkeypatch.setattr("connector.formats.schemas.native.compiled", of_avro)
+    monkeypatch.setattr("connector.formats.schemas.native.broken", "" if of_avro else "wrong ELF class")
+    told = [each.message for each in machine._slower_ways() if "compiled part" in each.message]
 
     assert value == paths_of_a_scrape()["compiled"]
+    assert (not told) is bool(value)
+    assert of_avro is not None or "(wrong ELF class)" in told[0]
 
 
 # -- what does not
