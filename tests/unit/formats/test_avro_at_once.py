@@ -215,6 +215,7 @@ def test_damaged_lines(at_once):
         b'"created_at":"9999-12-31T23:59:59.999Z"',
         b'"created_at":"2026-12-31T23:59:60.000Z"',
         b'"created_at":"2026-13-01T00:00:00.000Z"',
+        b'"created_at":"2026-04-31T00:00:00.000Z"',
         b'"created_at":null',
         b'"text":"\\u00e9\\ud83d\\udc26\\n\\/\\"\\\\ \\u0000"',
         b'"text":"\\ud83d"',
@@ -261,8 +262,8 @@ def test_what_is_read_in_a_special_way(at_once, data):
     """Times, numbers, escapes, the whole text, points; with what is sent along of several kinds."""
     beside = (
         b'"includes":{"tweets":[{"id":"1","text":"one","note_tweet":{"text":"long"}},{"id":"2","text":"two",'
-        b'"referenced_tweets":[{"type":"quoted","id":"1"}]},{"id":"\\u0033","text":"three"},{"id":"x","text":"no",'
-        b'"created_at":"2026-03-02T10:15:30.000Z"}],"media":[{"media_key":"m","type":"photo"}],'
+        b'"referenced_tweets":[{"type":"quoted","id":"1"}]},{"id":"x","text":"no",'
+        b'"created_at":"2026-03-02T10:15:30.000Z"},{"id":"\\u0033","text":"three"}],"media":[{"media_key":"m","type":"photo"}],'
         b'"users":[{"id":"1","username":"u"},{"id":"1"}]}'
     )
     for line in (b'{"data":{"id":"7",%b}}' % data, b'{"data":{%b,"id":"7","author_id":"1"},%b}' % (data, beside)):
